@@ -1,0 +1,36 @@
+//! Compiles the `.proto` files without `protoc`, and keeps the descriptor set for gRPC reflection.
+//! Stamps the version (from the release tag, else Cargo's) and the commit into the binary.
+
+use prost::Message as _;
+use std::{env, fs, path::PathBuf, process::Command};
+
+const PROTOS: [&str; 3] = [
+    "cloudquery/discovery/v0/discovery.proto",
+    "cloudquery/discovery/v1/discovery.proto",
+    "cloudquery/plugin/v3/plugin.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-env-changed=CQ_SOURCE_S3_COMMIT");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let set = protox::compile(PROTOS, ["proto"])?;
+    fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
+    // `Bytes` for every bytes field: an encoded message is built once and never copied again.
+    // `compile_well_known_types` is off, so google.protobuf.Timestamp comes from prost-types.
+    tonic_prost_build::configure().bytes(".").compile_fds(set)?;
+    println!("cargo:rustc-env=CQ_SOURCE_S3_COMMIT={}", commit());
+    Ok(())
+}
+
+/// The commit this was built from: a variable where there is no repository (a source tarball, a container), else git.
+fn commit() -> String {
+    if let Ok(commit) = env::var("CQ_SOURCE_S3_COMMIT") {
+        return commit;
+    }
+    let git = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    match git {
+        Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,174 @@
+//! What a source plugin has to provide; [`super::service`] turns it into the gRPC service.
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use std::future::Future;
+use tokio_util::sync::CancellationToken;
+
+/// A source plugin. One value lives as long as the process; [`Source::init`] makes a `Client` for each Init.
+pub trait Source: Send + Sync + 'static {
+    /// What Init makes of a spec. Dropped when the next Init succeeds, or at Close.
+    type Client: Send + Sync + 'static;
+
+    /// The JSON Schema of the spec, draft 2020-12, as text.
+    fn spec_schema(&self) -> String;
+
+    /// Parses and checks the spec (JSON text; empty, `null` and `{}` mean the same). Touches no network.
+    /// With `no_connection` a missing or wrong spec is not an error here: it comes out of [`Source::tables`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSpec`], with one line per mistake.
+    fn init(&self, spec: &[u8], no_connection: bool) -> Result<Self::Client, SourceError>;
+
+    /// The schemas of the selected tables, complete with CloudQuery metadata.
+    fn tables(
+        &self,
+        client: &Self::Client,
+        selection: Selection,
+    ) -> impl Future<Output = Result<Vec<SchemaRef>, SourceError>> + Send;
+
+    /// Sends all messages of one sync into `sink`. Returns when everything was sent, or with the error that ends the
+    /// stream. Must stop soon after `cancel` fires (the peer went away, or the process ends).
+    fn sync(
+        &self,
+        client: &Self::Client,
+        request: SyncRequest,
+        sink: SyncSink,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Checks that the spec works: the caller reports the failure with gRPC status OK.
+    fn test_connection(&self, spec: &[u8]) -> impl Future<Output = Result<(), TestFailure>> + Send;
+}
+
+/// `tables` and `skip_tables` as the user wrote them.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Include patterns.
+    pub tables: Vec<String>,
+    /// Exclude patterns; they win.
+    pub skip_tables: Vec<String>,
+}
+
+/// A Sync request in the plugin's own terms.
+#[derive(Debug, Clone, Default)]
+pub struct SyncRequest {
+    /// Which tables.
+    pub selection: Selection,
+    /// State backend, when the user configured one.
+    pub backend: Option<Backend>,
+    /// Shard number (from 1) and total, when sharded.
+    pub shard: Option<(u32, u32)>,
+    /// The peer understands [`Message::Error`].
+    pub with_error_messages: bool,
+}
+
+/// Where incremental state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The state table's name.
+    pub table_name: String,
+    /// A gRPC target (`host:port`, `unix:///path`, …).
+    pub connection: String,
+}
+
+/// Why a test of the connection failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestFailure {
+    /// Stable upper-case code, for example `ACCESS_DENIED`.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub description: String,
+}
+
+/// One message of a Sync stream.
+#[derive(Debug)]
+pub enum Message {
+    /// A table's schema, as an Arrow IPC stream without batches.
+    Migrate(Bytes),
+    /// One record batch, as an Arrow IPC stream with exactly one batch, and the memory it holds until it was sent.
+    Insert {
+        /// The IPC stream.
+        record: Bytes,
+        /// Dropped when the transport took the message.
+        grant: Grant,
+    },
+    /// A table had an error, the sync goes on. Must only be sent if the peer understands it.
+    Error {
+        /// The table.
+        table: String,
+        /// What happened.
+        error: String,
+    },
+}
+
+/// Something that is released when it is dropped (a share of the memory budget).
+#[derive(Default)]
+pub struct Grant(pub Option<Box<dyn Send>>);
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Grant")
+    }
+}
+
+/// The sending half of a Sync stream: bounded, so a slow peer holds up the sync.
+#[derive(Debug, Clone)]
+pub struct SyncSink {
+    pub(super) sender: tokio::sync::mpsc::Sender<Message>,
+}
+
+impl SyncSink {
+    /// Waits for room, then queues the message.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when the peer has gone: stop.
+    pub async fn send(&self, message: Message) -> Result<(), Disconnected> {
+        self.sender.send(message).await.map_err(|_| Disconnected)
+    }
+}
+
+/// The peer of a Sync stream went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the peer closed the sync stream")]
+pub struct Disconnected;
+
+/// An error of the source: what kind it is (the service picks the gRPC code) and what the user reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// What the caller should make of it.
+    pub kind: ErrorKind,
+    /// One clear text: what is wrong, where, what to do. Never contains a secret.
+    pub message: String,
+}
+
+impl SourceError {
+    /// An error of `kind` with `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// What the caller does next decides the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Fix the spec.
+    InvalidSpec,
+    /// The selection matches nothing, two tables share a name, too many tables: change the configuration.
+    InvalidSelection,
+    /// The bucket does not exist.
+    NotFound,
+    /// Not allowed: change a policy.
+    AccessDenied,
+    /// No or bad credentials.
+    Unauthorized,
+    /// The endpoint does not answer, or retries are exhausted: try later.
+    Unavailable,
+    /// Some objects or tables could not be read; everything else was sent.
+    Incomplete,
+    /// The peer went away or the process ends.
+    Cancelled,
+    /// Our bug.
+    Internal,
+}

@@ -1,0 +1,9 @@
+//! From keys to tables: which object belongs to which table, what the table is called, and what its columns are.
+//! Everything in here is pure: values in, values out.
+
+pub mod classify;
+pub mod columns;
+pub mod group;
+pub mod name;
+pub mod schema;
+pub mod select;
