@@ -1,1 +1,174 @@
-//! (being written)
+//! This plugin as the protocol sees it: specs become stores, tables become schemas, a sync runs [`crate::sync`].
+
+use crate::cloudquery::source::{
+    ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure,
+};
+use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
+use crate::s3::{self, Store};
+use crate::spec::{CredentialBase, Spec, SpecErrors};
+use crate::sync::memory::Memory;
+use crate::sync::{self, Context, listing, survey};
+use arrow::datatypes::SchemaRef;
+use tokio_util::sync::CancellationToken;
+
+/// Tables whose footers GetTables samples at a time: each takes up to ten GETs.
+const SAMPLED_TABLES_AT_A_TIME: usize = 8;
+
+/// The source plugin.
+#[derive(Debug, Default)]
+pub struct S3Source;
+
+impl S3Source {
+    /// The plugin, not yet initialised.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// What Init leaves: a valid spec, or why it is none. Connecting comes later, with the first call that needs S3.
+#[derive(Debug)]
+pub struct Client {
+    spec: Result<Spec, SpecErrors>,
+}
+
+impl Client {
+    async fn connect(&self) -> Result<(&Spec, Store), SourceError> {
+        let spec = self.spec.as_ref().map_err(invalid_spec)?;
+        let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
+            ConnectError::Region(error) => sync::fatal(error),
+            ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
+                SourceError::new(ErrorKind::InvalidSpec, s3::error_chain(&error))
+            }
+        })?;
+        Ok((spec, store))
+    }
+}
+
+impl Source for S3Source {
+    type Client = Client;
+
+    fn spec_schema(&self) -> String {
+        crate::spec::json_schema()
+    }
+
+    fn init(&self, spec: &[u8], no_connection: bool) -> Result<Client, SourceError> {
+        match Spec::parse(spec) {
+            Err(errors) if !no_connection => Err(invalid_spec(&errors)),
+            spec => Ok(Client { spec }),
+        }
+    }
+
+    async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
+        let (spec, store) = client.connect().await?;
+        let listed = listing::list(spec, &store).await?;
+        let selected = listing::select(spec, listed, &selection)?;
+        let (sink, _) = crate::cloudquery::source::sync_channel(1);
+        let cx = Context {
+            store: selected.store,
+            memory: Memory::new(spec.memory_limit_bytes),
+            sink,
+            rows_per_record: spec.rows_per_record,
+            concurrency: sync::concurrency(spec),
+        };
+        let mut schemas = Vec::with_capacity(selected.tables.len());
+        let mut sampled = 0_usize;
+        for tables in selected.tables.chunks(SAMPLED_TABLES_AT_A_TIME) {
+            for read in futures::future::join_all(tables.iter().map(|table| survey::sample(&cx, table))).await {
+                let (schema, whole) = read?;
+                sampled += usize::from(!whole);
+                schemas.extend(schema);
+            }
+        }
+        if sampled > 0 {
+            tracing::info!(
+                tables = sampled,
+                "columns were taken from a sample of at most 10 objects a table (the first and the newest); a sync looks \
+                 at all of them"
+            );
+        }
+        Ok(schemas)
+    }
+
+    async fn sync(
+        &self,
+        client: &Client,
+        request: SyncRequest,
+        sink: SyncSink,
+        cancel: CancellationToken,
+    ) -> Result<(), SourceError> {
+        let run = async {
+            let (spec, store) = client.connect().await?;
+            sync::run(spec, &store, request, sink).await
+        };
+        tokio::select! {
+            result = run => result,
+            () = cancel.cancelled() => Err(SourceError::new(ErrorKind::Cancelled, "the sync was cancelled")),
+        }
+    }
+
+    async fn test_connection(&self, spec: &[u8]) -> Result<(), TestFailure> {
+        let failure = |code, description: String| TestFailure { code, description };
+        let spec = Spec::parse(spec).map_err(|errors| failure("INVALID_SPEC", errors.to_string()))?;
+        let client = Client { spec: Ok(spec) };
+        let Ok(spec) = &client.spec else { return Ok(()) };
+        let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
+            ConnectError::Region(error) => failure(code(&error.kind), error.to_string()),
+            ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", s3::error_chain(&error)),
+        })?;
+        let probe = match store.probe(&spec.path_prefix).await {
+            // As in a sync: where the spec names no region, S3's advice is followed.
+            Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if spec.region.is_none() => {
+                store.moved_to(&region).probe(&spec.path_prefix).await
+            }
+            other => other,
+        };
+        probe.map_err(|error| failure(code(&error.kind), error.to_string()))
+    }
+}
+
+/// The stable code of a failed test of the connection.
+fn code(kind: &s3::ErrorKind) -> &'static str {
+    match kind {
+        s3::ErrorKind::NoSuchBucket => "BUCKET_NOT_FOUND",
+        s3::ErrorKind::WrongRegion(_) => "WRONG_REGION",
+        s3::ErrorKind::AccessDenied(_) => "ACCESS_DENIED",
+        s3::ErrorKind::Unauthorized => "UNAUTHORIZED",
+        s3::ErrorKind::Changed
+        | s3::ErrorKind::Gone
+        | s3::ErrorKind::Archived
+        | s3::ErrorKind::Exhausted
+        | s3::ErrorKind::Unreachable
+        | s3::ErrorKind::EndpointDown
+        | s3::ErrorKind::Refused => "UNREACHABLE",
+    }
+}
+
+fn invalid_spec(errors: &SpecErrors) -> SourceError {
+    SourceError::new(ErrorKind::InvalidSpec, errors.to_string())
+}
+
+/// The part of the spec that `s3` needs, in its own terms.
+fn options(spec: &Spec) -> Options {
+    Options {
+        bucket: spec.bucket.clone(),
+        region: spec.region.clone(),
+        endpoint: spec.endpoint.as_ref().map(|endpoint| endpoint.url().to_owned()),
+        path_style: spec.path_style,
+        request_payer: spec.request_payer,
+        credentials: match &spec.credentials.base {
+            CredentialBase::Chain => CredentialSource::Chain { profile: spec.local_profile.clone() },
+            CredentialBase::Anonymous => CredentialSource::Anonymous,
+            CredentialBase::Static { access_key_id, secret_access_key, session_token } => CredentialSource::Keys {
+                access_key_id: access_key_id.expose().to_owned(),
+                secret_access_key: secret_access_key.expose().to_owned(),
+                session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+            },
+        },
+        role: spec.credentials.role.as_ref().map(|role| Role {
+            arn: role.arn.clone(),
+            external_id: role.external_id.as_ref().map(|id| id.expose().to_owned()),
+            session_name: Some(role.session_name.clone()),
+        }),
+    }
+}

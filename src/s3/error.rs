@@ -1,0 +1,360 @@
+//! What can go wrong with S3, in terms of what the caller does next.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// What was asked of S3, with the IAM action that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// ListObjectsV2.
+    List,
+    /// GetObject.
+    Get,
+}
+
+impl Operation {
+    /// The IAM action.
+    #[must_use]
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::List => "s3:ListBucket",
+            Self::Get => "s3:GetObject",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::List => "ListObjectsV2",
+            Self::Get => "GetObject",
+        }
+    }
+}
+
+/// What the caller does next decides the kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The object is no longer what the ETag named (412): read it again under its new one.
+    Changed,
+    /// The object is gone (404).
+    Gone,
+    /// The bucket does not exist.
+    NoSuchBucket,
+    /// The bucket lives elsewhere; S3 says where, if it does.
+    WrongRegion(Option<String>),
+    /// Valid credentials, not allowed. The field is the IAM action that is missing.
+    AccessDenied(&'static str),
+    /// No, expired or wrong credentials.
+    Unauthorized,
+    /// The object must be restored from its archive class first.
+    Archived,
+    /// S3 answered, but with errors that a later try may not meet; tries are exhausted.
+    Exhausted,
+    /// The endpoint did not answer; tries are exhausted.
+    Unreachable,
+    /// The endpoint did not answer this request, nor any other one meanwhile: the whole sync is pointless.
+    EndpointDown,
+    /// S3 refused the request for good, or gave an answer that makes no sense.
+    Refused,
+}
+
+/// A failed S3 call: what was asked for, what came back, how often it was tried.
+#[derive(Debug)]
+pub struct Error {
+    /// What the caller does next.
+    pub kind: ErrorKind,
+    /// What was asked.
+    pub operation: Operation,
+    /// The bucket, or the access point's ARN.
+    pub bucket: String,
+    /// The key of a GetObject, the prefix of a ListObjectsV2.
+    pub key: String,
+    /// HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// S3's error code, or our own word where there was no answer.
+    pub code: String,
+    /// S3's or the transport's message.
+    pub message: String,
+    /// S3's request id.
+    pub request_id: Option<String>,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// How long it took until we gave up.
+    pub elapsed: Duration,
+}
+
+impl Error {
+    /// Where the object is, for messages.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match self.operation {
+            Operation::List if self.key.is_empty() => format!("s3://{}", self.bucket),
+            _ => format!("s3://{}/{}", self.bucket, self.key),
+        }
+    }
+
+    /// What to do about it, or nothing where the message says it already.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match &self.kind {
+            ErrorKind::NoSuchBucket => "check `bucket`, and `endpoint` if it is set".to_owned(),
+            ErrorKind::WrongRegion(Some(region)) => format!("set `region: {region}` in the spec"),
+            ErrorKind::WrongRegion(None) => "set `region` to the bucket's region".to_owned(),
+            ErrorKind::AccessDenied(action) => {
+                format!("allow {action} on {}", self.resource(action))
+            }
+            ErrorKind::Unauthorized => "check the credentials: the spec's `credentials` or `local_profile`, \
+                 else the AWS environment, profile, container or instance role"
+                .to_owned(),
+            ErrorKind::Archived => "restore it, or skip such objects with `on_archived: skip`".to_owned(),
+            ErrorKind::EndpointDown | ErrorKind::Unreachable => {
+                "check `endpoint`, `region`, the network and HTTPS_PROXY/NO_PROXY".to_owned()
+            }
+            ErrorKind::Changed | ErrorKind::Gone | ErrorKind::Exhausted | ErrorKind::Refused => return None,
+        })
+    }
+
+    fn resource(&self, action: &str) -> String {
+        let bucket =
+            if self.bucket.starts_with("arn:") { self.bucket.clone() } else { format!("arn:aws:s3:::{}", self.bucket) };
+        match (self.operation, action) {
+            (_, "kms:Decrypt") => format!("the key that encrypts s3://{}/{}", self.bucket, self.key),
+            (Operation::List, _) => bucket,
+            (Operation::Get, _) => format!("{bucket}/{}", self.key),
+        }
+    }
+
+    /// The whole sync is pointless: nothing else will work either.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NoSuchBucket | ErrorKind::WrongRegion(_) | ErrorKind::Unauthorized | ErrorKind::EndpointDown
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} failed: {}", self.operation.name(), self.location(), self.code)?;
+        if let Some(status) = self.status {
+            write!(f, " (HTTP {status})")?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message.trim_end_matches('.'))?;
+        }
+        if self.attempts > 1 {
+            write!(f, "; tried {} times in {} s", self.attempts, self.elapsed.as_secs())?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, "; request id {id}")?;
+        }
+        if let Some(hint) = self.hint() {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}
+
+/// One failed attempt: what kind it is and whether another one makes sense.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub kind: ErrorKind,
+    pub retryable: bool,
+    pub status: Option<u16>,
+    pub code: String,
+    pub message: String,
+    pub request_id: Option<String>,
+}
+
+impl Failure {
+    /// No usable answer: connecting, waiting or reading failed.
+    pub fn transport(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind: ErrorKind::Unreachable,
+            retryable: true,
+            status: None,
+            code: code.to_owned(),
+            message: message.into(),
+            request_id: None,
+        }
+    }
+
+    /// An answer that contradicts the request.
+    pub fn nonsense(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Refused, retryable: true, ..Self::transport("BadAnswer", message) }
+    }
+}
+
+/// Reads an SDK error. Codes and headers decide, never message texts, but for one: S3 names the missing KMS action only
+/// in the text of its AccessDenied.
+pub(super) fn classify<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => Failure::transport("Timeout", "no answer in time"),
+        SdkError::ResponseError(context) => Failure {
+            status: Some(context.raw().status().as_u16()),
+            ..Failure::transport("BadResponse", chain(error))
+        },
+        SdkError::DispatchFailure(failure) if credentials(error) => Failure {
+            kind: ErrorKind::Unauthorized,
+            retryable: false,
+            code: "NoCredentials".to_owned(),
+            message: failure.as_connector_error().map_or_else(String::new, |e| chain(e)),
+            ..Failure::transport("", "")
+        },
+        SdkError::DispatchFailure(failure) => {
+            let code = if failure.is_timeout() { "ConnectTimeout" } else { "ConnectionFailed" };
+            let message = failure.as_connector_error().map_or_else(String::new, |e| chain(e));
+            Failure { retryable: !failure.is_user(), ..Failure::transport(code, message) }
+        }
+        SdkError::ServiceError(context) => {
+            let raw = context.raw();
+            let header = |name: &str| raw.headers().get(name).map(str::to_owned);
+            answer(
+                operation,
+                raw.status().as_u16(),
+                context.err().code().unwrap_or_default(),
+                context.err().message().unwrap_or_default(),
+                header("x-amz-bucket-region"),
+                header("x-amz-request-id"),
+            )
+        }
+        _ if credentials(error) => Failure {
+            kind: ErrorKind::Unauthorized,
+            retryable: false,
+            ..Failure::transport("NoCredentials", chain(error))
+        },
+        _ => Failure { kind: ErrorKind::Refused, retryable: false, ..Failure::transport("BadRequest", chain(error)) },
+    }
+}
+
+/// The decision table for answers of S3.
+pub(super) fn answer(
+    operation: Operation,
+    status: u16,
+    code: &str,
+    message: &str,
+    region: Option<String>,
+    request_id: Option<String>,
+) -> Failure {
+    let (kind, retryable) = match (status, code) {
+        (_, "InvalidObjectState") => (ErrorKind::Archived, false),
+        (_, "NoSuchBucket") => (ErrorKind::NoSuchBucket, false),
+        (
+            _,
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"
+            | "RequestTimeTooSkewed" | "InvalidSecurity" | "NotSignedUp",
+        ) => (ErrorKind::Unauthorized, false),
+        (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+            (ErrorKind::WrongRegion(region), false)
+        }
+        (429 | 500..=599, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable") => {
+            (ErrorKind::Exhausted, true)
+        }
+        (401, _) => (ErrorKind::Unauthorized, false),
+        (403, _) if operation == Operation::Get && message.contains("kms:Decrypt") => {
+            (ErrorKind::AccessDenied("kms:Decrypt"), false)
+        }
+        (403, _) => (ErrorKind::AccessDenied(operation.action()), false),
+        (404, _) if operation == Operation::Get => (ErrorKind::Gone, false),
+        (404, _) => (ErrorKind::NoSuchBucket, false),
+        // 416: shorter than the listing said, so it is another object now.
+        (412 | 416, _) => (ErrorKind::Changed, false),
+        _ => (ErrorKind::Refused, false),
+    };
+    let code = if code.is_empty() { "no error code" } else { code };
+    Failure { kind, retryable, status: Some(status), code: code.to_owned(), message: message.to_owned(), request_id }
+}
+
+/// Looks through the wrappers by type: was it the credentials that could not be had?
+fn credentials(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The causes of an error, outermost first, each once.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let part = cause.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(operation: Operation, status: u16, code: &str, message: &str) -> (ErrorKind, bool) {
+        let failure = answer(operation, status, code, message, Some("eu-west-1".to_owned()), None);
+        (failure.kind, failure.retryable)
+    }
+
+    #[test]
+    fn answers_are_read_by_code_and_status() {
+        use ErrorKind::*;
+        let cases = [
+            (Operation::Get, 412, "PreconditionFailed", "", Changed, false),
+            (Operation::Get, 416, "InvalidRange", "", Changed, false),
+            (Operation::Get, 404, "NoSuchKey", "", Gone, false),
+            (Operation::Get, 404, "", "", Gone, false),
+            (Operation::List, 404, "NoSuchBucket", "", NoSuchBucket, false),
+            (Operation::List, 301, "PermanentRedirect", "", WrongRegion(Some("eu-west-1".to_owned())), false),
+            (Operation::List, 400, "AuthorizationHeaderMalformed", "", WrongRegion(Some("eu-west-1".to_owned())), false),
+            (Operation::List, 403, "AccessDenied", "", AccessDenied("s3:ListBucket"), false),
+            (Operation::Get, 403, "AccessDenied", "", AccessDenied("s3:GetObject"), false),
+            (Operation::Get, 403, "AccessDenied", "not authorized to perform: kms:Decrypt on", AccessDenied("kms:Decrypt"), false),
+            (Operation::Get, 403, "InvalidObjectState", "", Archived, false),
+            (Operation::Get, 403, "SignatureDoesNotMatch", "", Unauthorized, false),
+            (Operation::Get, 400, "ExpiredToken", "", Unauthorized, false),
+            (Operation::Get, 503, "SlowDown", "", Exhausted, true),
+            (Operation::Get, 500, "", "", Exhausted, true),
+            (Operation::Get, 400, "RequestTimeout", "", Exhausted, true),
+            (Operation::Get, 400, "InvalidArgument", "", Refused, false),
+        ];
+        for (operation, status, code, message, expected, retryable) in cases {
+            assert_eq!(kind(operation, status, code, message), (expected, retryable), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn the_text_says_where_what_and_what_to_do() {
+        let error = Error {
+            kind: ErrorKind::AccessDenied("s3:GetObject"),
+            operation: Operation::Get,
+            bucket: "lake".to_owned(),
+            key: "a/b.parquet".to_owned(),
+            status: Some(403),
+            code: "AccessDenied".to_owned(),
+            message: "Access Denied.".to_owned(),
+            request_id: Some("R1".to_owned()),
+            attempts: 1,
+            elapsed: Duration::ZERO,
+        };
+        assert_eq!(
+            error.to_string(),
+            "GetObject of s3://lake/a/b.parquet failed: AccessDenied (HTTP 403): Access Denied; request id R1; \
+             allow s3:GetObject on arn:aws:s3:::lake/a/b.parquet"
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! Questions that somebody waits for: does it work, and where is the bucket?
+
+use super::error::{Failure, classify};
+use super::retry::{Attempts, Patience, RetryBudget};
+use super::{ByteRange, Error, ErrorKind, Operation, Store};
+
+impl Store {
+    /// Lists one page under `prefix` and reads one byte of the first object that has any and is not archived.
+    ///
+    /// # Errors
+    /// The first call that fails. Gives up after a few tries: somebody is waiting.
+    pub async fn probe(&self, prefix: &str) -> Result<(), Error> {
+        let page = self.list_with(prefix, Patience::PROBE).next().await?.unwrap_or_default();
+        let Some(object) = page.iter().find(|object| object.size_bytes > 0 && !object.archived) else {
+            return Ok(());
+        };
+        let range = ByteRange::Part { start: 0, len: 1 };
+        let read = self.get_with(&object.key, range, None, &RetryBudget::default(), Patience::PROBE).await;
+        match read {
+            // Deleted or replaced since: access was granted, which is what we asked.
+            Err(error) if matches!(error.kind, ErrorKind::Gone | ErrorKind::Changed) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Asks the bucket where it is. S3 says it in a header of every answer, refusals included.
+    pub(super) async fn bucket_region(&self) -> Result<String, Error> {
+        let budget = RetryBudget::default();
+        let mut attempts = Attempts::new(self, Operation::List, "", Patience::PROBE, &budget);
+        loop {
+            let first_byte = attempts.start();
+            let request = self.inner.client.head_bucket().bucket(&self.inner.bucket).send();
+            let failure = match tokio::time::timeout(first_byte, request).await {
+                Err(_) => Failure::transport("Timeout", "no answer in time"),
+                Ok(Ok(answer)) => match answer.bucket_region() {
+                    Some(region) => return Ok(region.to_owned()),
+                    None => Failure { retryable: false, ..Failure::nonsense("the answer names no region") },
+                },
+                Ok(Err(error)) => {
+                    let header = error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region"));
+                    match header {
+                        Some(region) => return Ok(region.to_owned()),
+                        None => classify(Operation::List, &error),
+                    }
+                }
+            };
+            attempts.again(failure).await?;
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! GetObject, whole or a range, always tied to one version of the object by its ETag.
+//!
+//! A body that breaks off is resumed where it ended, under the same ETag, so what [`Store::get`] returns is never a mix
+//! of versions. The caller holds the memory for the bytes before it asks for them, and the body is taken as fast as it
+//! comes: a stall is S3's, and ends the attempt.
+
+use super::error::{Failure, classify};
+use super::retry::{Attempts, Patience, RetryBudget, STALL_TIMEOUT};
+use super::{ETag, Error, Operation, Store, Usage};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use bytes::{Bytes, BytesMut};
+
+/// Which bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// All of it.
+    Whole,
+    /// The last bytes, at most so many.
+    Suffix {
+        /// How many.
+        len: u64,
+    },
+    /// From `start`, `len` bytes, all of which must exist.
+    Part {
+        /// Offset of the first byte.
+        start: u64,
+        /// How many; at least 1.
+        len: u64,
+    },
+}
+
+/// What a GET brought.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The bytes, contiguous.
+    pub bytes: Bytes,
+    /// Offset of the first byte in the object.
+    pub start: u64,
+    /// The object's size in bytes, as this answer says.
+    pub object_bytes: u64,
+    /// The version that was read, if S3 names it.
+    pub etag: Option<ETag>,
+}
+
+/// The position of a read that may take several attempts.
+struct Progress {
+    /// First byte wanted, once known (a suffix is relative until the first answer).
+    start: Option<u64>,
+    /// Bytes wanted in all, once known.
+    len: Option<u64>,
+    object_bytes: u64,
+    etag: Option<ETag>,
+    received: Received,
+}
+
+/// Body bytes so far: one chunk is kept as it came, more are put together in one buffer of the right size.
+enum Received {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Received {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes, total: usize) {
+        match self {
+            _ if chunk.is_empty() => {}
+            Self::Nothing => *self = Self::One(chunk),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity(total.max(first.len() + chunk.len()));
+                all.extend_from_slice(first);
+                all.extend_from_slice(&chunk);
+                *self = Self::Many(all);
+            }
+            Self::Many(all) => all.extend_from_slice(&chunk),
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+impl Store {
+    /// Reads `range` of `key`, of the version `etag` if one is given, else of whatever version is there first (its ETag
+    /// is in the answer). Dropping the future ends the request.
+    ///
+    /// # Errors
+    /// [`super::ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and after up to
+    /// 10 attempts what S3 answered last.
+    pub async fn get(
+        &self,
+        key: &str,
+        range: ByteRange,
+        etag: Option<&ETag>,
+        budget: &RetryBudget,
+    ) -> Result<Fetched, Error> {
+        self.get_with(key, range, etag, budget, Patience::OBJECT).await
+    }
+
+    pub(super) async fn get_with(
+        &self,
+        key: &str,
+        range: ByteRange,
+        etag: Option<&ETag>,
+        budget: &RetryBudget,
+        patience: Patience,
+    ) -> Result<Fetched, Error> {
+        let mut progress = Progress {
+            start: match range {
+                ByteRange::Whole => Some(0),
+                ByteRange::Suffix { .. } => None,
+                ByteRange::Part { start, .. } => Some(start),
+            },
+            len: match range {
+                ByteRange::Part { len, .. } => Some(len),
+                ByteRange::Whole | ByteRange::Suffix { .. } => None,
+            },
+            object_bytes: 0,
+            etag: etag.cloned(),
+            received: Received::Nothing,
+        };
+        let mut attempts = Attempts::new(self, Operation::Get, key, patience, budget);
+        loop {
+            match self.attempt(key, range, &mut progress, &mut attempts).await {
+                Ok(()) => {
+                    return Ok(Fetched {
+                        bytes: progress.received.finish(),
+                        start: progress.start.unwrap_or(0),
+                        object_bytes: progress.object_bytes,
+                        etag: progress.etag,
+                    });
+                }
+                Err(failure) => attempts.again(failure).await?,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        key: &str,
+        range: ByteRange,
+        progress: &mut Progress,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<(), Failure> {
+        let first_byte = attempts.start();
+        let header = progress.header(range);
+        let resumed = progress.received.len() as u64;
+        Usage::add(&self.inner.usage.gets, 1);
+        let request = self
+            .inner
+            .client
+            .get_object()
+            .bucket(&self.inner.bucket)
+            .key(key)
+            .set_range(header.clone())
+            .set_if_match(progress.etag.as_ref().map(ETag::to_string))
+            .set_request_payer(self.payer())
+            .send();
+        let answer = tokio::time::timeout(first_byte, request)
+            .await
+            .map_err(|_| Failure::transport("Timeout", "no answer in time"))?
+            .map_err(|error| classify(Operation::Get, &error))?;
+        self.inner.liveness.answered();
+        progress.check(&answer, header.is_some(), resumed)?;
+        let total = progress.len.unwrap_or(0);
+        let capacity = usize::try_from(total).map_err(|_| Failure::nonsense("more bytes than memory can address"))?;
+        let mut body = answer.body;
+        loop {
+            let chunk = tokio::time::timeout(STALL_TIMEOUT, body.next())
+                .await
+                .map_err(|_| Failure::transport("Stalled", "the body stopped coming"))?;
+            match chunk {
+                None => break,
+                Some(Err(error)) => return Err(Failure::transport("BodyBroken", super::error::chain(&error))),
+                Some(Ok(bytes)) => {
+                    Usage::add(&self.inner.usage.bytes, bytes.len() as u64);
+                    if (progress.received.len() + bytes.len()) as u64 > total {
+                        return Err(Failure::nonsense("the body is longer than announced"));
+                    }
+                    progress.received.push(bytes, capacity);
+                }
+            }
+        }
+        let received = progress.received.len() as u64;
+        if received < total {
+            return Err(Failure::transport("BodyBroken", format!("the body ended after {received} of {total} bytes")));
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// The Range header of the next attempt: what is still missing.
+    fn header(&self, range: ByteRange) -> Option<String> {
+        let resumed = self.received.len() as u64;
+        match (self.start, self.len, range) {
+            (Some(start), Some(len), _) if resumed > 0 || range != ByteRange::Whole => {
+                Some(format!("bytes={}-{}", start + resumed, start + len - 1))
+            }
+            (_, _, ByteRange::Suffix { len }) => Some(format!("bytes=-{len}")),
+            _ => None,
+        }
+    }
+
+    /// Holds the answer against the question, and learns position, size and version from the first one.
+    fn check(&mut self, answer: &GetObjectOutput, ranged: bool, resumed: u64) -> Result<(), Failure> {
+        let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
+        let (start, len, object_bytes) = match (ranged, answer.content_range()) {
+            (true, Some(text)) => parse_content_range(text)
+                .ok_or_else(|| Failure::nonsense(format!("Content-Range is {text:?}")))?,
+            // A server may answer a range that spans the object with all of it.
+            (true, None) => {
+                let len = body_bytes.ok_or_else(|| Failure::nonsense("neither Content-Range nor Content-Length"))?;
+                (0, len, len)
+            }
+            (false, _) => {
+                let len = body_bytes.ok_or_else(|| Failure::nonsense("no Content-Length"))?;
+                (0, len, len)
+            }
+        };
+        let wanted_start = self.start.map_or(start, |start| start + resumed);
+        let wanted_len = self.len.map_or(len, |len| len - resumed);
+        if start != wanted_start || len != wanted_len {
+            return Err(Failure::nonsense(format!(
+                "asked for {wanted_len} bytes at {wanted_start}, was given {len} bytes at {start}"
+            )));
+        }
+        let version = answer.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new);
+        match (&self.etag, version) {
+            (Some(wanted), Some(version)) if *wanted != version => {
+                // If-Match should have made this a 412; some servers ignore it.
+                return Err(Failure {
+                    kind: super::ErrorKind::Changed,
+                    retryable: false,
+                    ..Failure::nonsense(format!("the object is now {version}"))
+                });
+            }
+            (None, version) => self.etag = version,
+            _ => {}
+        }
+        if self.start.is_none() || self.len.is_none() {
+            self.start = Some(start);
+            self.len = Some(len);
+        }
+        self.object_bytes = object_bytes;
+        Ok(())
+    }
+}
+
+/// `bytes 0-9/100` → first byte, length, object size.
+fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, size) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, size.parse::<u64>().ok()?);
+    (first <= last && last < size).then_some((first, last - first + 1, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(parse_content_range("bytes 0-9/100"), Some((0, 10, 100)));
+        assert_eq!(parse_content_range("bytes 99-99/100"), Some((99, 1, 100)));
+        for bad in ["bytes 5-4/100", "bytes 0-100/100", "bytes 0-9/*", "0-9/100", "bytes */100", "bytes a-b/c"] {
+            assert_eq!(parse_content_range(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_chunk_is_not_copied() {
+        let chunk = Bytes::from_static(b"parquet");
+        let mut received = Received::Nothing;
+        received.push(chunk.clone(), 7);
+        assert_eq!(received.finish().as_ptr(), chunk.as_ptr());
+    }
+}
