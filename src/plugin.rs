@@ -153,7 +153,7 @@ fn options(spec: &Spec) -> Options {
     Options {
         bucket: spec.bucket.clone(),
         region: spec.region.clone(),
-        endpoint: spec.endpoint.as_ref().map(|endpoint| endpoint.url().to_owned()),
+        endpoint: spec.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned()),
         path_style: spec.path_style,
         request_payer: spec.request_payer,
         credentials: match &spec.credentials.base {

@@ -11,8 +11,10 @@ use super::report::Report;
 use super::table::{Stats, TableRun};
 use super::{Context, Error, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
+use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::decode::file::FileSchema;
+use crate::decode::types::ColumnType;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
@@ -112,8 +114,22 @@ fn run(name: String, schema: TableSchema, footers: Arc<FooterGuess>) -> Result<T
 
 /// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else.
 #[must_use]
-pub fn announced(name: &str, schema: &TableSchema) -> SchemaRef {
-    crate::cloudquery::schema::table_schema(name, schema.announced_fields())
+pub fn announced(name: &str, table: &TableSchema) -> SchemaRef {
+    let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
+    let columns = table.columns().iter().map(|column| {
+        schema::field(&column.name, &outgoing(&column.column_type), column.nullable)
+    });
+    schema::table_schema(name, ids.into_iter().chain(columns))
+}
+
+/// A column's type in CloudQuery's terms.
+fn outgoing(column: &ColumnType) -> schema::ColumnType {
+    match column {
+        ColumnType::Uuid => schema::ColumnType::Uuid,
+        ColumnType::Json => schema::ColumnType::Json,
+        ColumnType::List(item) if **item == ColumnType::Uuid => schema::list_of_uuids(),
+        other => schema::ColumnType::Arrow(other.arrow_type()),
+    }
 }
 
 /// The columns of `table` by a sample of its footers, and whether that was all of them. `None` when no object of the
