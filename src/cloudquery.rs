@@ -1,4 +1,14 @@
-//! The CloudQuery plugin protocol, version 3. Nothing in this folder knows about S3.
+//! The CloudQuery plugin protocol, version 3: everything the CLI and the destinations rely on, and nothing of S3.
+//!
+//! [`source`] says what a source plugin has to provide; [`service`] turns it into the gRPC service and [`server`]
+//! serves that over TCP or a unix socket (where [`authority`] repairs what the CLI's dialer sends). [`schema`] and
+//! [`ipc`] make the Arrow bytes that travel in it. [`proto`] is generated.
 
+pub mod authority;
+pub mod ipc;
 pub mod proto;
+pub mod schema;
+pub mod server;
+pub mod service;
 pub mod source;
+pub mod status;

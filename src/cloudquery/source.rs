@@ -2,7 +2,15 @@
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A source plugin. One value lives as long as the process; [`Source::init`] makes a `Client` for each Init.
@@ -112,20 +120,83 @@ impl std::fmt::Debug for Grant {
     }
 }
 
-/// The sending half of a Sync stream: bounded, so a slow peer holds up the sync.
+/// The sending half of a Sync stream: bounded, so a slow peer holds up the sync. Made by [`sync_channel`].
 #[derive(Debug, Clone)]
 pub struct SyncSink {
-    pub(super) sender: tokio::sync::mpsc::Sender<Message>,
+    pub(super) sender: mpsc::Sender<Message>,
+    /// How many messages were queued so far, by all clones of this sink.
+    queued: Arc<AtomicU64>,
+    /// How many messages the transport took so far. Closed when the receiving half is gone.
+    taken: watch::Receiver<u64>,
 }
 
 impl SyncSink {
-    /// Waits for room, then queues the message.
+    /// Waits for room, then queues the message. Cancel safe: a message is queued whole or not at all.
     ///
     /// # Errors
     /// [`Disconnected`] when the peer has gone: stop.
     pub async fn send(&self, message: Message) -> Result<(), Disconnected> {
-        self.sender.send(message).await.map_err(|_| Disconnected)
+        let room = self.sender.reserve().await.map_err(|_| Disconnected)?;
+        self.queued.fetch_add(1, Ordering::SeqCst);
+        room.send(message);
+        Ok(())
     }
+
+    /// Waits until the transport took every message queued before this call: it asked for more after the last one.
+    /// That is as much as gRPC tells; the peer may still not have read them. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when the peer went away before that.
+    pub async fn drained(&self) -> Result<(), Disconnected> {
+        let queued = self.queued.load(Ordering::SeqCst);
+        let mut taken = self.taken.clone();
+        taken.wait_for(|taken| *taken >= queued).await.map_err(|_| Disconnected)?;
+        Ok(())
+    }
+}
+
+/// The receiving half of a Sync stream. Dropping it tells the sinks that the peer has gone.
+#[derive(Debug)]
+pub struct SyncReceiver {
+    receiver: mpsc::Receiver<Message>,
+    taken: watch::Sender<u64>,
+    /// A message was given out and is counted as taken when the next one is asked for.
+    given: bool,
+    closed: bool,
+}
+
+impl SyncReceiver {
+    /// Lets no sink queue anything more; what is queued can still be received. False if that was so before.
+    pub fn close(&mut self) -> bool {
+        self.receiver.close();
+        !std::mem::replace(&mut self.closed, true)
+    }
+
+    /// The next message, or `None` after the last sink was dropped. Asking again says that the previous message is
+    /// out of the way. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// See [`SyncReceiver::recv`].
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        if std::mem::take(&mut self.given) {
+            self.taken.send_modify(|taken| *taken += 1);
+        }
+        let polled = self.receiver.poll_recv(cx);
+        self.given = matches!(polled, Poll::Ready(Some(_)));
+        polled
+    }
+}
+
+/// A Sync stream that holds at most `capacity` messages (at least 1) that nobody has taken yet.
+pub fn sync_channel(capacity: usize) -> (SyncSink, SyncReceiver) {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    let (taken_sender, taken) = watch::channel(0);
+    (
+        SyncSink { sender, queued: Arc::default(), taken },
+        SyncReceiver { receiver, taken: taken_sender, given: false, closed: false },
+    )
 }
 
 /// The peer of a Sync stream went away.
@@ -171,4 +242,47 @@ pub enum ErrorKind {
     Cancelled,
     /// Our bug.
     Internal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    fn message(number: u8) -> Message {
+        Message::Migrate(Bytes::from(vec![number]))
+    }
+
+    #[tokio::test]
+    async fn drained_waits_for_the_poll_after_the_last_message() {
+        let (sink, mut receiver) = sync_channel(4);
+        sink.drained().now_or_never().expect("nothing was queued").unwrap();
+        sink.send(message(1)).await.unwrap();
+        sink.clone().send(message(2)).await.unwrap();
+        receiver.recv().await.unwrap();
+        assert!(sink.drained().now_or_never().is_none(), "one is still queued");
+        receiver.recv().await.unwrap();
+        assert!(sink.drained().now_or_never().is_none(), "the last was given out, but nobody asked for more");
+        assert!(receiver.recv().now_or_never().is_none());
+        sink.drained().now_or_never().expect("asked for more").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_goes_away_ends_send_and_drained() {
+        let (sink, receiver) = sync_channel(1);
+        sink.send(message(1)).await.unwrap();
+        drop(receiver);
+        assert_eq!(sink.send(message(2)).await, Err(Disconnected));
+        assert_eq!(sink.drained().await, Err(Disconnected));
+    }
+
+    #[tokio::test]
+    async fn a_full_channel_holds_up_the_sender() {
+        let (sink, mut receiver) = sync_channel(1);
+        sink.send(message(1)).await.unwrap();
+        assert!(sink.send(message(2)).now_or_never().is_none());
+        receiver.recv().await.unwrap();
+        sink.send(message(3)).now_or_never().expect("there is room again").unwrap();
+        assert!(matches!(receiver.recv().await, Some(Message::Migrate(bytes)) if bytes[..] == [3]));
+    }
 }

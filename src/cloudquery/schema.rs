@@ -1,0 +1,212 @@
+//! Arrow schemas as CloudQuery wants them: the metadata keys of a table and of its columns, and the extension types
+//! `uuid` and `json`.
+//!
+//! Outgoing schemas are built here from names and types alone, so nothing that a Parquet file carries (its own
+//! `cq:table_name`, field ids, foreign extension types) can get through. All functions are pure.
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::{collections::HashMap, sync::Arc};
+
+/// Schema metadata: the table's name. The only key that every reader insists on.
+pub const TABLE_NAME: &str = "cq:table_name";
+/// Schema metadata: `true` for a table that is read incrementally; then delete-stale leaves its rows alone.
+pub const TABLE_INCREMENTAL: &str = "cq:extension:incremental";
+/// Field metadata: part of the primary key.
+pub const PRIMARY_KEY: &str = "cq:extension:primary_key";
+/// Field metadata: has a unique constraint.
+pub const UNIQUE: &str = "cq:extension:unique";
+/// Field metadata: Arrow's key for the name of an extension type.
+pub const EXTENSION_NAME: &str = "ARROW:extension:name";
+/// Field metadata: Arrow's key for the parameters of an extension type.
+pub const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+
+/// Table keys that are always written, with the value of a table that has nothing to say there.
+const OTHER_TABLE_KEYS: [(&str, &str); 5] = [
+    ("cq:table_description", ""),
+    ("cq:table_title", ""),
+    ("cq:extension:constraint_name", ""),
+    ("cq:table_permissions_needed", "[]"),
+    ("cq:table_sensitive_columns", "[]"),
+];
+
+/// Column keys that are always written, with their defaults.
+const COLUMN_KEYS: [(&str, &str); 5] = [
+    (PRIMARY_KEY, "false"),
+    (UNIQUE, "false"),
+    ("cq:extension:incremental", "false"),
+    ("cq:extension:primary_key_component", "false"),
+    ("cq:extension:type_schema", ""),
+];
+
+/// Name of the row id: unique, the primary key.
+pub const CQ_ID: &str = "_cq_id";
+/// Name of the parent row's id: null, since no table here has a parent.
+pub const CQ_PARENT_ID: &str = "_cq_parent_id";
+
+/// Bytes of a UUID.
+pub const UUID_BYTES: i32 = 16;
+
+/// What a column holds, in CloudQuery's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnType {
+    /// CloudQuery's `uuid`: 16 raw bytes ([`DataType::FixedSizeBinary`]).
+    Uuid,
+    /// CloudQuery's `json`: valid JSON text ([`DataType::Binary`]).
+    Json,
+    /// An Arrow type as it is.
+    Arrow(DataType),
+}
+
+impl ColumnType {
+    /// The Arrow type that stores it.
+    pub fn storage(&self) -> DataType {
+        match self {
+            Self::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
+            Self::Json => DataType::Binary,
+            Self::Arrow(data_type) => data_type.clone(),
+        }
+    }
+
+    /// Name and parameters of the extension type, if it is one.
+    fn extension(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Uuid => Some(("uuid", "uuid-serialized")),
+            Self::Json => Some(("json", "json-serialized")),
+            Self::Arrow(_) => None,
+        }
+    }
+}
+
+/// A list of CloudQuery's `uuid`: the item field carries the extension.
+pub fn list_of_uuids() -> ColumnType {
+    let (name, parameters) = ("uuid", "uuid-serialized");
+    let metadata = [(EXTENSION_NAME, name), (EXTENSION_METADATA, parameters)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let item = Field::new("item", ColumnType::Uuid.storage(), true).with_metadata(HashMap::from(metadata));
+    ColumnType::Arrow(DataType::List(Arc::new(item)))
+}
+
+/// A column with all five `cq:` keys, neither unique nor part of the primary key.
+pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) -> Field {
+    let mut metadata: HashMap<String, String> = owned(&COLUMN_KEYS);
+    if let Some((name, parameters)) = column_type.extension() {
+        metadata.insert(EXTENSION_NAME.to_owned(), name.to_owned());
+        metadata.insert(EXTENSION_METADATA.to_owned(), parameters.to_owned());
+    }
+    Field::new(name, column_type.storage(), nullable).with_metadata(metadata)
+}
+
+/// A nullable column of CloudQuery's type `uuid`.
+pub fn uuid_field(name: impl Into<String>) -> Field {
+    field(name, &ColumnType::Uuid, true)
+}
+
+/// A nullable column of CloudQuery's type `json`.
+pub fn json_field(name: impl Into<String>) -> Field {
+    field(name, &ColumnType::Json, true)
+}
+
+/// `_cq_id`: a `uuid`, never null, unique, the primary key.
+pub fn cq_id_field() -> Field {
+    let mut id = field(CQ_ID, &ColumnType::Uuid, false);
+    let mut metadata = id.metadata().clone();
+    for key in [PRIMARY_KEY, UNIQUE] {
+        metadata.insert(key.to_owned(), "true".to_owned());
+    }
+    id.set_metadata(metadata);
+    id
+}
+
+/// `_cq_parent_id`: a nullable `uuid`.
+pub fn cq_parent_id_field() -> Field {
+    uuid_field(CQ_PARENT_ID)
+}
+
+/// The schema of a table, with all table keys. The fields come as they are: make them with [`field`].
+pub fn table_schema(table_name: &str, fields: impl IntoIterator<Item = Field>) -> SchemaRef {
+    let mut metadata = owned(&OTHER_TABLE_KEYS);
+    metadata.insert(TABLE_NAME.to_owned(), table_name.to_owned());
+    Arc::new(Schema::new_with_metadata(fields.into_iter().collect::<Vec<_>>(), metadata))
+}
+
+/// The same schema for a table that is read incrementally.
+pub fn incremental(schema: &Schema) -> SchemaRef {
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(TABLE_INCREMENTAL.to_owned(), "true".to_owned());
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
+/// The table's name that a schema made by [`table_schema`] carries.
+pub fn table_name(schema: &Schema) -> Option<&str> {
+    schema.metadata().get(TABLE_NAME).map(String::as_str)
+}
+
+fn owned(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_every_table_key_and_no_other() {
+        let schema = table_schema("orders", [cq_id_field()]);
+        let mut keys: Vec<_> = schema.metadata().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "cq:extension:constraint_name",
+                "cq:table_description",
+                "cq:table_name",
+                "cq:table_permissions_needed",
+                "cq:table_sensitive_columns",
+                "cq:table_title",
+            ]
+        );
+        assert_eq!(table_name(&schema), Some("orders"));
+        assert_eq!(schema.metadata()["cq:table_permissions_needed"], "[]");
+    }
+
+    #[test]
+    fn incremental_adds_one_key_and_keeps_the_rest() {
+        let schema = table_schema("orders", [cq_id_field()]);
+        let incremental = incremental(&schema);
+        assert_eq!(incremental.metadata()[TABLE_INCREMENTAL], "true");
+        assert_eq!(incremental.metadata().len(), schema.metadata().len() + 1);
+        assert_eq!(incremental.fields(), schema.fields());
+    }
+
+    #[test]
+    fn every_column_has_five_keys() {
+        let plain = field("n", &ColumnType::Arrow(DataType::Int64), true);
+        assert_eq!(plain.metadata().len(), 5);
+        for key in [PRIMARY_KEY, UNIQUE, "cq:extension:incremental", "cq:extension:primary_key_component"] {
+            assert_eq!(plain.metadata()[key], "false", "{key}");
+        }
+        assert_eq!(plain.metadata()["cq:extension:type_schema"], "");
+    }
+
+    #[test]
+    fn extension_types_have_the_exact_names_parameters_and_storage() {
+        let (uuid, json) = (uuid_field("u"), json_field("j"));
+        assert_eq!(uuid.metadata()[EXTENSION_NAME], "uuid");
+        assert_eq!(uuid.metadata()[EXTENSION_METADATA], "uuid-serialized");
+        assert_eq!(uuid.data_type(), &DataType::FixedSizeBinary(16));
+        assert_eq!(json.metadata()[EXTENSION_NAME], "json");
+        assert_eq!(json.metadata()[EXTENSION_METADATA], "json-serialized");
+        assert_eq!(json.data_type(), &DataType::Binary);
+    }
+
+    #[test]
+    fn the_row_id_is_the_non_null_unique_primary_key_and_the_parent_id_is_none_of_it() {
+        let (id, parent) = (cq_id_field(), cq_parent_id_field());
+        assert_eq!((id.name().as_str(), id.is_nullable()), ("_cq_id", false));
+        assert_eq!((parent.name().as_str(), parent.is_nullable()), ("_cq_parent_id", true));
+        for key in [PRIMARY_KEY, UNIQUE] {
+            assert_eq!(id.metadata()[key], "true");
+            assert_eq!(parent.metadata()[key], "false");
+        }
+        assert_eq!(id.metadata().len(), 7);
+    }
+}

@@ -1,0 +1,15 @@
+//! Integration tests: the real binary, driven as the CloudQuery CLI drives it. The numbers in the tests' names are those
+//! of the project's conformance checklist.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(unix)]
+mod raw_http2;
+
+mod command_line;
+mod discovery;
+#[cfg(unix)]
+mod lifecycle;
+mod logs;
+mod transport;
