@@ -1,0 +1,7 @@
+//! What tests, the quickstart example and the benches share: an S3 server in memory, a server that breaks HTTP on
+//! purpose, builders of Parquet files, and a gRPC client that behaves like the CloudQuery CLI.
+
+pub mod client;
+pub mod faults;
+pub mod parquet_files;
+pub mod s3_server;
