@@ -1,5 +1,5 @@
 //! Integration tests: the real binary, driven as the CloudQuery CLI drives it. The numbers in the tests' names are those
-//! of the project's conformance checklist.
+//! of the project's conformance checklist. One binary: linking Arrow and the AWS SDK is slow, so it is done once.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,9 +7,12 @@ mod support;
 #[cfg(unix)]
 mod raw_http2;
 
+mod client;
 mod command_line;
 mod discovery;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
+mod parquet_files;
+mod s3_server;
 mod transport;

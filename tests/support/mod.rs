@@ -1,3 +1,8 @@
-//! What the integration tests share.
+//! What tests, the quickstart example and the benches share: an S3 server in memory, a server that breaks HTTP on
+//! purpose, builders of Parquet files, a gRPC client that behaves like the CloudQuery CLI, and the plugin as a process.
 
+pub mod client;
+pub mod faults;
+pub mod parquet_files;
 pub mod process;
+pub mod s3_server;

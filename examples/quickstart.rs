@@ -1,0 +1,376 @@
+//! `cargo run --example quickstart`: a sync from end to end on a machine that has nothing but Rust.
+//!
+//! It starts an S3 server in memory, fills a bucket as a small web shop would, starts the plugin as a process of its
+//! own (this very program, run again as `serve`), syncs over gRPC as the CloudQuery CLI does, and shows what arrived.
+//! It fails when a row is missing or too many.
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+#![allow(clippy::expect_used, reason = "a failure ends the example, with the reason")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::Field;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use support::client::{self, Client, Collected, Message};
+use support::parquet_files::{self as files, Layout, Numbers};
+use support::s3_server::{Bucket, S3Server};
+
+const BUCKET: &str = "web-shop";
+
+/// 2026-10-01T00:00:00Z.
+const OCTOBER_MICROS: i64 = 1_790_812_800_000_000;
+const DAY_MICROS: i64 = 86_400_000_000;
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("serve") {
+        return cq_source_s3::cli::main_with_args(std::env::args_os());
+    }
+    tokio::runtime::Runtime::new().expect("a tokio runtime").block_on(quickstart())
+}
+
+async fn quickstart() -> ExitCode {
+    let started = Instant::now();
+    let server = S3Server::start().await;
+    let written = write_data_set(&server.bucket(BUCKET));
+    println!("An S3 server in memory at {}, bucket {BUCKET}:\n", server.endpoint());
+    for (key, note) in &written.objects {
+        println!("  {key:<66} {note}");
+    }
+
+    let plugin = Plugin::start();
+    println!("\nThe plugin is process {}; syncing every table over gRPC …", plugin.process.id());
+    let mut client = Client::connect(&plugin.target).await;
+    let spec = serde_json::json!({
+        "bucket": BUCKET,
+        "region": "us-east-1",
+        "endpoint": server.endpoint(),
+        "path_style": true,
+        "credentials": { "anonymous": true },
+    });
+    if let Err(status) = client.init(&spec).await {
+        println!("The plugin refused the spec: {}", status.message());
+        return ExitCode::FAILURE;
+    }
+    let bar = ProgressBar::new(written.rows.values().sum::<usize>() as u64).with_style(
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {msg}").expect("a valid template"),
+    );
+    let collected = client
+        .sync_with(client::sync_request(&["*"], &[]), |message| {
+            if let Message::Insert { table, batches, .. } = message {
+                bar.inc(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64);
+                bar.set_message(table.clone());
+            }
+        })
+        .await;
+    bar.finish_and_clear();
+    let _ = client.close().await;
+    let log = plugin.stop();
+
+    print_totals(&collected, &server);
+    for table in collected.tables() {
+        print_first_rows(&table, &collected);
+    }
+    println!("\nNot read:\n");
+    for (key, reason) in &written.skipped {
+        println!("  {key:<66} {reason}");
+    }
+    if !log.is_empty() {
+        println!("\nWhat the plugin had to say about it:\n\n  {}", log.join("\n  "));
+    }
+
+    let failures = failures(&collected, &written);
+    if failures.is_empty() {
+        println!("\nEvery row arrived, once. {:.1} s in all.\n{NEXT}", started.elapsed().as_secs_f64());
+        return ExitCode::SUCCESS;
+    }
+    println!("\nThis went wrong:\n\n  {}", failures.join("\n  "));
+    ExitCode::FAILURE
+}
+
+/// What to do with a bucket of one's own.
+const NEXT: &str = r#"
+Next: your own bucket. Build with `cargo build --release`, write this to s3.yml, add a destination of your choice
+(https://hub.cloudquery.io/plugins/destination) and run `cloudquery sync s3.yml`:
+
+  kind: source
+  spec:
+    name: s3
+    registry: local
+    path: ./target/release/cq-source-s3
+    tables: ["*"]
+    destinations: ["NAME OF YOUR DESTINATION"]
+    spec:
+      bucket: my-bucket
+      region: eu-central-1
+"#;
+
+/// What was put into the bucket, and what must come out.
+struct Written {
+    /// Key and what it is.
+    objects: Vec<(String, String)>,
+    /// Key and why it is not read.
+    skipped: Vec<(&'static str, &'static str)>,
+    /// Rows by table.
+    rows: BTreeMap<&'static str, usize>,
+}
+
+/// Three months of orders, two files of customers, a month of events, what CloudQuery's own S3 destination wrote, and
+/// the clutter that real buckets have.
+fn write_data_set(bucket: &Bucket) -> Written {
+    let mut written = Written { objects: Vec::new(), skipped: Vec::new(), rows: BTreeMap::new() };
+    let mut put = |table: &'static str, key: &str, batch: RecordBatch| {
+        let file = files::write_batch(&batch, &Layout { row_group_rows: Some(2_000), ..Layout::default() });
+        let note = format!("{} rows, {}", HumanCount(batch.num_rows() as u64), HumanBytes(file.len() as u64));
+        bucket.put(key, file);
+        written.objects.push((key.to_owned(), note));
+        *written.rows.entry(table).or_default() += batch.num_rows();
+    };
+    for (month, rows) in [(0, 4_000), (1, 6_500), (2, 9_000)] {
+        put("orders", &format!("orders/2026-{}.parquet", 10 + month), orders(month, rows));
+    }
+    for part in 0..2 {
+        put("customers", &format!("customers/part-{part:05}.snappy.parquet"), customers(part, 1_200));
+    }
+    for day in 1..=4 {
+        put("events_2026_11", &format!("events/2026/11/day-{day:02}.parquet"), files::nested_batch(2_500, day));
+    }
+
+    // The S3 destination's default layout: all tables in one directory, the UUID after the extension.
+    const INSTANCES: usize = 300;
+    let exported = "exports/aws_ec2_instances.parquet.8f3c1a52-6f0e-4c57-9d0b-1b7f3f7e9a10";
+    let file = files::cloudquery_written("aws_ec2_instances", INSTANCES, 7);
+    written.objects.push((exported.to_owned(), format!("{INSTANCES} rows, {}", HumanBytes(file.len() as u64))));
+    written.rows.insert("exports_aws_ec2_instances", INSTANCES);
+    bucket.put(exported, file);
+
+    let clutter: [(&str, &'static [u8], &str); 5] = [
+        ("orders/_SUCCESS", b"", "hidden: its name starts with _"),
+        ("orders/.2026-10.parquet.crc", b"crc", "hidden: its name starts with ."),
+        ("customers/", b"", "a directory marker"),
+        ("exports/TEST_TABLE.parquet.TEST_UUID", b"", "zero bytes: the S3 destination's test object"),
+        ("README.txt", b"Ask data@shop.example", "not a Parquet file"),
+    ];
+    for (key, content, reason) in clutter {
+        bucket.put(key, content);
+        written.skipped.push((key, reason));
+    }
+    written
+}
+
+fn orders(month: i32, rows: usize) -> RecordBatch {
+    let mut numbers = Numbers::new(month as u64 + 1);
+    let start = OCTOBER_MICROS + i64::from(month) * 30 * DAY_MICROS;
+    let first_id = i64::from(month) * 100_000 + 1;
+    let customer: Int64Array = (0..rows).map(|_| Some(numbers.below(2_400) as i64 + 1)).collect();
+    let placed: TimestampMicrosecondArray =
+        (0..rows).map(|_| Some(start + numbers.below(30 * DAY_MICROS as u64) as i64)).collect();
+    let total: Decimal128Array = (0..rows).map(|_| Some(i128::from(numbers.below(50_000)) + 199)).collect();
+    let status: StringArray =
+        (0..rows).map(|_| Some(numbers.pick(&["paid", "shipped", "delivered", "returned"]))).collect();
+    let coupon: StringArray = (0..rows).map(|_| (numbers.below(5) == 0).then_some("AUTUMN26")).collect();
+    let lengths: Vec<usize> = (0..rows).map(|_| numbers.below(3) as usize + 1).collect();
+    let lines = lengths.iter().sum::<usize>();
+    let sku: StringArray = (0..lines).map(|_| Some(format!("SKU-{:04}", numbers.below(800)))).collect();
+    let quantity: Int32Array = (0..lines).map(|_| Some(numbers.below(4) as i32 + 1)).collect();
+    let line_items = files::struct_of(vec![("sku", Arc::new(sku) as ArrayRef), ("quantity", Arc::new(quantity))], None);
+    files::batch_of(vec![
+        ("order_id", false, Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|row| first_id + row)))),
+        ("customer_id", false, Arc::new(customer)),
+        ("placed_at", true, Arc::new(placed.with_timezone("UTC"))),
+        ("total", true, Arc::new(total.with_precision_and_scale(12, 2).expect("12 digits hold a total"))),
+        ("status", true, Arc::new(status)),
+        ("coupon", true, Arc::new(coupon)),
+        ("line_items", true, Arc::new(files::list_of(Arc::new(line_items), lengths, None))),
+    ])
+}
+
+fn customers(part: i64, rows: usize) -> RecordBatch {
+    let mut numbers = Numbers::new(part as u64 + 40);
+    let first_id = part * rows as i64 + 1;
+    let name: StringArray = (0..rows)
+        .map(|_| Some(numbers.pick(&["Ada Lovelace", "Zoë Müller", "李雷", "O'Brien", "Nguyễn An"])))
+        .collect();
+    let country: StringArray = (0..rows).map(|_| Some(numbers.pick(&["DE", "FR", "IN", "BR", "US"]))).collect();
+    let born: Date32Array = (0..rows).map(|_| (numbers.below(9) > 0).then(|| numbers.below(16_000) as i32)).collect();
+    let newsletter: arrow::array::BooleanArray = (0..rows).map(|_| Some(numbers.below(2) == 0)).collect();
+    let lengths: Vec<usize> = (0..rows).map(|_| numbers.below(3) as usize).collect();
+    let interests: StringArray = (0..lengths.iter().sum())
+        .map(|_: usize| Some(numbers.pick(&["books", "garden", "music", "running"])))
+        .collect();
+    files::batch_of(vec![
+        ("customer_id", false, Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|row| first_id + row)))),
+        ("name", true, Arc::new(name)),
+        ("country", true, Arc::new(country)),
+        ("born", true, Arc::new(born)),
+        ("newsletter", true, Arc::new(newsletter)),
+        ("interests", true, Arc::new(files::list_of(Arc::new(interests), lengths, None))),
+    ])
+}
+
+/// The plugin in a process of its own, ended when this is dropped.
+struct Plugin {
+    process: Child,
+    target: String,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Plugin {
+    /// Runs this program again as `serve`, with the arguments that the CloudQuery CLI gives.
+    fn start() -> Self {
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
+        let address = free.local_addr().expect("a bound socket has an address").to_string();
+        drop(free);
+        let mut process = Command::new(std::env::current_exe().expect("the path of this program"))
+            .args(["serve", "--log-level", "info", "--log-format", "json", "--network", "tcp", "--address", &address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program can be run again");
+        let stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let reader = {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for line in stdout.lines().map_while(Result::ok) {
+                    log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(worth_showing(&line));
+                }
+            })
+        };
+        Self { process, target: format!("http://{address}"), log, reader: Some(reader) }
+    }
+
+    /// Ends the process and returns what it logged that a user should see.
+    fn stop(mut self) -> Vec<String> {
+        self.end();
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Warnings, errors, and what was skipped.
+fn worth_showing(line: &str) -> Option<String> {
+    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    let (level, message) = (entry["level"].as_str()?, entry["message"].as_str()?);
+    (matches!(level, "warn" | "error") || line.contains("skipped")).then(|| format!("{level}: {message}"))
+}
+
+fn print_totals(collected: &Collected, server: &S3Server) {
+    println!("\n  {:<28} {:>8} {:>8} {:>12}", "table", "rows", "batches", "bytes");
+    let totals = collected.totals();
+    for (table, total) in &totals {
+        let bytes = HumanBytes(total.encoded_bytes as u64).to_string();
+        println!("  {table:<28} {:>8} {:>8} {bytes:>12}", HumanCount(total.rows as u64).to_string(), total.inserts);
+    }
+    let rows: usize = totals.values().map(|total| total.rows).sum();
+    let inserts: usize = totals.values().map(|total| total.inserts).sum();
+    let bytes: usize = totals.values().map(|total| total.encoded_bytes).sum();
+    let bytes = HumanBytes(bytes as u64).to_string();
+    println!("  {:<28} {:>8} {inserts:>8} {bytes:>12}", "", HumanCount(rows as u64).to_string());
+    let counts = server.counts();
+    println!(
+        "\n  {:.2} s; the S3 server answered {} listing page(s) and {} GETs with {}",
+        collected.elapsed.as_secs_f64(),
+        counts.lists,
+        counts.gets,
+        HumanBytes(counts.bytes)
+    );
+}
+
+/// Columns down, the first rows across: that fits tables of any width.
+fn print_first_rows(table: &str, collected: &Collected) {
+    const ROWS: usize = 3;
+    const CELL_CHARS: usize = 26;
+    let Some(batch) = collected.batches(table).first().map(|batch| batch.slice(0, batch.num_rows().min(ROWS))) else {
+        return;
+    };
+    println!("\n{table}:\n");
+    for (field, values) in batch.schema().fields().iter().zip(batch.columns()) {
+        let cells = (0..batch.num_rows()).map(|row| {
+            let text = cell(field, values, row);
+            let cut = text.chars().count() > CELL_CHARS;
+            let kept: String = text.chars().take(if cut { CELL_CHARS - 1 } else { CELL_CHARS }).collect();
+            format!("{:<CELL_CHARS$}", if cut { format!("{kept}…") } else { kept })
+        });
+        println!("  {:<20} {:<12} {}", field.name(), type_name(field), cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// A value as a person would write it.
+fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
+    if values.is_null(row) {
+        return "null".to_owned();
+    }
+    match field.metadata().get("ARROW:extension:name").map(String::as_str) {
+        Some("json") => String::from_utf8_lossy(values.as_binary::<i32>().value(row)).into_owned(),
+        Some("uuid") => {
+            let hex: String =
+                values.as_fixed_size_binary().value(row).iter().map(|byte| format!("{byte:02x}")).collect();
+            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        }
+        _ => {
+            let options = FormatOptions::default();
+            let formatter = ArrayFormatter::try_new(values.as_ref(), &options);
+            formatter.map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
+        }
+    }
+}
+
+/// The type, short enough for a column.
+fn type_name(field: &Field) -> String {
+    use arrow::datatypes::DataType;
+    if let Some(name) = field.metadata().get("ARROW:extension:name") {
+        return name.clone();
+    }
+    match field.data_type() {
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("dec({precision},{scale})"),
+        DataType::List(element) => format!("{}[]", type_name(element)),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// Why the sync was not what it should have been.
+fn failures(collected: &Collected, written: &Written) -> Vec<String> {
+    let mut failures = client::protocol_violations(collected, client::Nested::AsJson);
+    if let Some(status) = &collected.status {
+        failures.push(format!("the sync ended with {}: {}", status.code(), status.message()));
+    }
+    failures.extend(collected.errors().into_iter().map(|(table, error)| format!("{table}: {error}")));
+    for (table, &rows) in &written.rows {
+        if collected.rows(table) != rows {
+            failures.push(format!("{table} has {} rows, {rows} were written", collected.rows(table)));
+        }
+    }
+    for table in collected.tables() {
+        if !written.rows.contains_key(table.as_str()) {
+            failures.push(format!("{table} was not written"));
+        }
+    }
+    failures
+}
