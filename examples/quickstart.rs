@@ -35,7 +35,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("serve") {
-        return cq_source_s3::cli::main_with_args(std::env::args_os());
+        return cq_source_s3::run::main_with_args(std::env::args_os());
     }
     tokio::runtime::Runtime::new().expect("a tokio runtime").block_on(quickstart())
 }

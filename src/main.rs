@@ -1,21 +1,6 @@
-//! Parses the command line, listens, starts the runtime, serves, and picks the exit status.
+//! Runs the program; everything else is in the library.
 
-use clap::Parser as _;
-use cq_source_s3::{
-    cli::{Cli, Command, Serve},
-    cloudquery::{
-        server,
-        service::{PLUGIN_NAME, PLUGIN_VERSION},
-        source::Source as _,
-    },
-    plugin::S3Source,
-    shutdown, telemetry,
-};
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
-use tokio_util::sync::CancellationToken;
+use std::process::ExitCode;
 
 /// Batches are allocated on one thread and freed on another all the time: mimalloc is made for that, musl's own
 /// allocator is not.
@@ -23,42 +8,5 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Serve(flags) => serve(flags),
-        Command::SpecSchema => {
-            let schema = S3Source::new().spec_schema();
-            writeln!(io::stdout(), "{schema}").map_err(Into::into)
-        }
-        Command::Info => {
-            let line = format!("Package and version: source/{PLUGIN_NAME}@{PLUGIN_VERSION}");
-            writeln!(io::stdout(), "{line}").map_err(Into::into)
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // stderr may be closed, too; then the exit status has to do.
-            let _ = writeln!(io::stderr(), "Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Listens first, so that the CLI, which dials at once, finds somebody; everything else comes after.
-fn serve(flags: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = server::bind(flags.network, &flags.address)?;
-    let token = CancellationToken::new();
-    let socket_file = listener.socket_file();
-    shutdown::watch(token.clone(), move || drop(socket_file))?;
-    telemetry::init(flags.log_format.into(), flags.log_level.into(), token.clone());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    tracing::info!(
-        address = listener.address(),
-        plugin = format!("source/{PLUGIN_NAME}@{PLUGIN_VERSION}"),
-        "Plugin server listening"
-    );
-    runtime.block_on(listener.serve(S3Source::new(), token))?;
-    tracing::info!("Plugin server stopped");
-    // Not by dropping the runtime: that would wait for decoding that is under way.
-    std::process::exit(0)
+    cq_source_s3::run::main_with_args(std::env::args_os())
 }

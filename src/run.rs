@@ -1,0 +1,61 @@
+//! From arguments to exit status: parses the command line, listens, starts the runtime, serves.
+
+use crate::{
+    cli::{Cli, Command, Serve},
+    cloudquery::{
+        server,
+        service::{PLUGIN_NAME, PLUGIN_VERSION},
+        source::Source as _,
+    },
+    plugin::S3Source,
+    shutdown, telemetry,
+};
+use clap::Parser as _;
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Runs the program with `args`, the program's name first. `serve` ends the process itself once it was told to stop.
+pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let result = match Cli::parse_from(args).command {
+        Command::Serve(flags) => serve(flags),
+        Command::SpecSchema => {
+            let schema = S3Source::new().spec_schema();
+            writeln!(io::stdout(), "{schema}").map_err(Into::into)
+        }
+        Command::Info => {
+            let line = format!("Package and version: source/{PLUGIN_NAME}@{PLUGIN_VERSION}");
+            writeln!(io::stdout(), "{line}").map_err(Into::into)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // stderr may be closed, too; then the exit status has to do.
+            let _ = writeln!(io::stderr(), "Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Listens first, so that the CLI, which dials at once, finds somebody; everything else comes after.
+fn serve(flags: Serve) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = server::bind(flags.network, &flags.address)?;
+    let token = CancellationToken::new();
+    let socket_file = listener.socket_file();
+    shutdown::watch(token.clone(), move || drop(socket_file))?;
+    telemetry::init(flags.log_format.into(), flags.log_level.into(), token.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tracing::info!(
+        address = listener.address(),
+        plugin = format!("source/{PLUGIN_NAME}@{PLUGIN_VERSION}"),
+        "Plugin server listening"
+    );
+    runtime.block_on(listener.serve(S3Source::new(), token))?;
+    tracing::info!("Plugin server stopped");
+    // Not by dropping the runtime: that would wait for decoding that is under way.
+    std::process::exit(0)
+}
