@@ -32,8 +32,8 @@ impl TextRule for BucketRule {
         if text.starts_with("arn:") {
             if text.contains(":s3-object-lambda:") {
                 return Some(
-                    "S3 Object Lambda access points are not supported: their objects need not have the size and ETag that \
-                     the listing says; use the bucket or a plain access point"
+                    "S3 Object Lambda access points are not supported: their objects need not have the size and ETag \
+                     that the listing says; use the bucket or a plain access point"
                         .to_owned(),
                 );
             }

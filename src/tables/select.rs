@@ -19,8 +19,8 @@ pub enum SelectError {
     NoMatch(String),
     /// Everything is skipped, or `tables` is empty.
     #[error(
-        "no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at least one table \
-         to sync"
+        "no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at least one \
+         table to sync"
     )]
     Nothing,
 }
@@ -39,8 +39,8 @@ pub fn select(names: &[&str], tables: &[String], skip: &[String]) -> Result<Sele
             return Err(SelectError::NoMatch(pattern.clone()));
         }
         let text = format!(
-            "tables include the pattern {pattern}, but there is no table: no Parquet object passes path_prefix, include \
-             and exclude"
+            "tables include the pattern {pattern}, but there is no table: no Parquet object passes path_prefix, \
+             include and exclude"
         );
         if !warnings.contains(&text) {
             warnings.push(text);
@@ -132,8 +132,8 @@ mod tests {
             selected(&NAMES, &["users", "foo"], &[]).unwrap_err(),
             "tables include a pattern foo with no matches"
         );
-        let nothing = "no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at \
-                       least one table to sync";
+        let nothing = "no tables specified for syncing, review `tables` and `skip_tables` in your config and specify \
+                       at least one table to sync";
         assert_eq!(selected(&NAMES, &["*"], &["*"]).unwrap_err(), nothing);
         assert_eq!(selected(&NAMES, &[], &[]).unwrap_err(), nothing);
         assert_eq!(selected(&[], &[], &[]).unwrap_err(), nothing);
