@@ -1,1 +1,256 @@
-//! (being written)
+//! The spec: what the user writes under `spec:` of the source. [`Spec`] is validated and all the rest ever sees; how it
+//! is typed is `raw`. All mistakes are reported at once, each with the path of its field.
+//!
+//! The JSON Schema ([`json_schema`]) and the reference in `docs/spec.md` are made from the same types and constants
+//! that decide here, and a corpus (`tests/fixtures/spec_corpus.json`) is held against both.
+
+#[cfg(test)]
+mod docs;
+mod fields;
+mod glob;
+mod raw;
+mod read;
+mod schema;
+mod secret;
+mod text;
+
+pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
+pub use read::Mistake;
+pub use schema::json_schema;
+pub use secret::Secret;
+pub use text::Endpoint;
+
+use raw::{RawCredentials, RawSpec};
+use read::Mistakes;
+use serde_json::Value;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+/// Rows in a record unless the spec says otherwise: what users of the earlier plugin have.
+pub(crate) const DEFAULT_ROWS_PER_RECORD: NonZeroUsize = NonZeroUsize::new(500).unwrap();
+/// Objects read at a time: enough to hide S3's latency (some 50 ms) behind small objects, as in the earlier plugin.
+pub(crate) const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(50).unwrap();
+/// Memory in bytes: room for 50 small objects at a time on a small container.
+pub(crate) const DEFAULT_MEMORY_LIMIT_BYTES: u64 = 512 << 20;
+/// The same as users write it.
+const DEFAULT_MEMORY_LIMIT: &str = "512 MiB";
+/// Tables: more than a destination's schema usually holds, so more means a misunderstanding of the folders.
+pub(crate) const DEFAULT_MAX_TABLES: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+/// Session name of an assumed role unless the spec gives one.
+const DEFAULT_ROLE_SESSION_NAME: &str = "cq-source-s3";
+
+/// A validated spec.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The bucket's name, or an access point's alias or ARN.
+    pub bucket: String,
+    /// The bucket's region, where the spec gives it.
+    pub region: Option<String>,
+    /// Profile of the shared AWS files.
+    pub local_profile: Option<String>,
+    /// Plain text prefix of all keys that are listed; may be empty.
+    pub path_prefix: String,
+    /// Most rows in one record batch sent.
+    pub rows_per_record: NonZeroUsize,
+    /// Objects read at the same time.
+    pub concurrency: Concurrency,
+    /// An S3 server other than Amazon's.
+    pub endpoint: Option<Endpoint>,
+    /// Address as `host/bucket/key`. Never true with an ARN as bucket.
+    pub path_style: bool,
+    /// Where credentials come from.
+    pub credentials: Credentials,
+    /// Send `x-amz-request-payer: requester`.
+    pub request_payer: bool,
+    /// `include` and `exclude`.
+    pub keys: KeyFilter,
+    /// The memory budget, in bytes.
+    pub memory_limit_bytes: u64,
+    /// Most tables in a sync.
+    pub max_tables: NonZeroUsize,
+    /// What an unreadable object does; `None`: the documented default.
+    pub on_object_error: Option<OnError>,
+    /// What an archived object does; `None`: the documented default.
+    pub on_archived: Option<OnError>,
+}
+
+/// How many objects are read at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// At most so many.
+    Limited(NonZeroUsize),
+    /// As many as the memory budget lets in.
+    Unlimited,
+}
+
+/// Whether something bad ends the sync with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Log it, go on, end well.
+    Skip,
+    /// Log it, go on, end with an error status.
+    Fail,
+}
+
+/// Where credentials come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// What the first request, to S3 or to STS, is signed with.
+    pub base: CredentialBase,
+    /// A role to assume with it. Never together with [`CredentialBase::Anonymous`].
+    pub role: Option<Role>,
+}
+
+/// What the first request is signed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CredentialBase {
+    /// Whatever the AWS chain gives, with [`Spec::local_profile`] if there is one.
+    #[default]
+    Chain,
+    /// Nothing: unsigned requests.
+    Anonymous,
+    /// Keys of the spec.
+    Static {
+        /// The access key's id; not shown either, since it tells the account.
+        access_key_id: Secret,
+        /// The secret key.
+        secret_access_key: Secret,
+        /// The token of temporary keys.
+        session_token: Option<Secret>,
+    },
+}
+
+/// A role to assume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy asks for.
+    pub external_id: Option<Secret>,
+    /// How the session is called in CloudTrail.
+    pub session_name: String,
+}
+
+/// All mistakes in a spec, at least one. `Display` gives one line for each: path, colon, what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SpecErrors(Vec<Mistake>);
+
+impl SpecErrors {
+    /// The mistakes, in the order of the fields.
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            write!(f, "{}{mistake}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Spec {
+    /// Parses and validates the bytes of an Init request: JSON text. No bytes, `null` and `{}` mean the same, since
+    /// peers send any of them for "no spec".
+    ///
+    /// # Errors
+    /// [`SpecErrors`] with all mistakes. They name fields and types and never show a secret.
+    pub fn parse(json: &[u8]) -> Result<Self, SpecErrors> {
+        let mut mistakes = Mistakes::default();
+        let spec = read(json, &mut mistakes);
+        match spec {
+            Some(spec) if mistakes.0.is_empty() => Ok(spec),
+            _ => Err(SpecErrors(mistakes.0)),
+        }
+    }
+}
+
+/// Reads what can be read; `None` comes with at least one mistake.
+fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
+    let text = if json.trim_ascii().is_empty() { b"{}" } else { json };
+    let (value, twice) = match read::parse_json(text) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            mistakes.add("spec", format!("is not JSON: {error}"));
+            return None;
+        }
+    };
+    for key in twice {
+        mistakes.add(key.escape_debug().to_string(), "is given twice; keep one");
+    }
+    let raw = match &value {
+        Value::Null => RawSpec::read(&serde_json::Map::new(), mistakes),
+        Value::Object(map) => RawSpec::read(map, mistakes),
+        other => {
+            mistakes
+                .add("spec", format!("expected an object with keys such as bucket, found {}", read::type_name(other)));
+            return None;
+        }
+    };
+    validated(raw, mistakes)
+}
+
+/// From the raw spec, filled with defaults, to the validated one.
+fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
+    let count = |given: Option<fields::Count>, default| {
+        given.and_then(|count| NonZeroUsize::new(usize::try_from(count.0).ok()?)).unwrap_or(default)
+    };
+    let globs = |given: Option<fields::GlobList>| given.map(|list| list.0).unwrap_or_default();
+    let keys = match KeyFilter::new(&globs(raw.include), &globs(raw.exclude)) {
+        Ok(keys) => keys,
+        Err(error) => {
+            // Each pattern was checked by itself, so this is about their sum.
+            mistakes.add("include", format!("include and exclude: {error}"));
+            return None;
+        }
+    };
+    // There is one format: nothing to choose by it yet.
+    let fields::FileType = raw.filetype.unwrap_or(fields::FileType);
+    Some(Spec {
+        bucket: raw.bucket?.0,
+        region: raw.region.map(|text| text.0),
+        local_profile: raw.local_profile.map(|text| text.0),
+        path_prefix: raw.path_prefix.map(|text| text.0).unwrap_or_default(),
+        rows_per_record: count(raw.rows_per_record, DEFAULT_ROWS_PER_RECORD),
+        concurrency: match raw.concurrency {
+            None => Concurrency::Limited(DEFAULT_CONCURRENCY),
+            Some(given) => usize::try_from(given.0)
+                .ok()
+                .and_then(NonZeroUsize::new)
+                .map_or(Concurrency::Unlimited, Concurrency::Limited),
+        },
+        endpoint: raw.endpoint.map(|url| Endpoint::new(url.0)),
+        path_style: raw.path_style.is_some_and(|flag| flag.0),
+        credentials: raw.credentials.map(credentials).unwrap_or_default(),
+        request_payer: raw.request_payer.is_some_and(|flag| flag.0),
+        keys,
+        memory_limit_bytes: raw.memory_limit.map_or(DEFAULT_MEMORY_LIMIT_BYTES, |limit| limit.0),
+        max_tables: count(raw.max_tables, DEFAULT_MAX_TABLES),
+        on_object_error: raw.on_object_error,
+        on_archived: raw.on_archived,
+    })
+}
+
+/// The credentials; combinations that make no sense were noted as mistakes before.
+fn credentials(raw: RawCredentials) -> Credentials {
+    let base = match (raw.access_key_id, raw.secret_access_key) {
+        (Some(access_key_id), Some(secret_access_key)) => CredentialBase::Static {
+            access_key_id: access_key_id.0,
+            secret_access_key: secret_access_key.0,
+            session_token: raw.session_token.map(|token| token.0),
+        },
+        _ if raw.anonymous.is_some_and(|flag| flag.0) => CredentialBase::Anonymous,
+        _ => CredentialBase::Chain,
+    };
+    let role = raw.role_arn.map(|arn| Role {
+        arn: arn.0,
+        external_id: raw.external_id.map(|id| Secret::new(id.0)),
+        session_name: raw.role_session_name.map_or_else(|| DEFAULT_ROLE_SESSION_NAME.to_owned(), |name| name.0),
+    });
+    Credentials { base, role }
+}
+
+#[cfg(test)]
+mod tests;

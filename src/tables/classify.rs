@@ -1,1 +1,309 @@
-//! (being written)
+//! What an object is, by its key and size alone: part of a table, or skipped for a reason that is counted.
+
+use super::name::TableKey;
+use crate::spec::KeyFilter;
+
+/// What every Parquet object's name has at its end, or before CloudQuery's UUID. Case matters.
+const EXTENSION: &str = ".parquet";
+
+/// Folders of engines that keep files there which are no rows of the table.
+const HIDDEN_FOLDERS: [&str; 4] = ["_delta_log", "_temporary", "_spark_metadata", ".hoodie"];
+
+/// What an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classified {
+    /// To be read.
+    Parquet(TableKey),
+    /// Not to be read; never an error.
+    Skipped(SkipReason),
+}
+
+/// Why an object is skipped. The first that applies counts, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// The key ends in `/`: it only makes a folder show up in consoles.
+    DirectoryMarker,
+    /// The spec's `include` or `exclude` says so.
+    Excluded,
+    /// A file name that starts with `_` or `.`, or one of [`HIDDEN_FOLDERS`].
+    Hidden,
+    /// Written by CloudQuery's S3 destination to test its access.
+    TestObject,
+    /// Another kind of file.
+    NotParquet,
+    /// A Parquet name with nothing in it.
+    ZeroBytes,
+}
+
+impl SkipReason {
+    /// All reasons, in the order in which they are tried.
+    pub const ALL: [Self; 6] =
+        [Self::DirectoryMarker, Self::Excluded, Self::Hidden, Self::TestObject, Self::NotParquet, Self::ZeroBytes];
+
+    /// The reason's name in logs and counters; never changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DirectoryMarker => "directory_marker",
+            Self::Excluded => "excluded",
+            Self::Hidden => "hidden",
+            Self::TestObject => "test_object",
+            Self::NotParquet => "not_parquet",
+            Self::ZeroBytes => "zero_bytes",
+        }
+    }
+}
+
+/// Classifies one listed object.
+pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
+    if key.ends_with('/') {
+        return Classified::Skipped(SkipReason::DirectoryMarker);
+    }
+    if !keys.admits(key) {
+        return Classified::Skipped(SkipReason::Excluded);
+    }
+    let (directory, file) = split(key);
+    if file.starts_with(['_', '.']) || directory.split('/').any(|folder| HIDDEN_FOLDERS.contains(&folder)) {
+        return Classified::Skipped(SkipReason::Hidden);
+    }
+    if is_test_object(key) {
+        return Classified::Skipped(SkipReason::TestObject);
+    }
+    let Some(table) = table_of(directory, file) else {
+        return Classified::Skipped(SkipReason::NotParquet);
+    };
+    if size_bytes == 0 {
+        return Classified::Skipped(SkipReason::ZeroBytes);
+    }
+    Classified::Parquet(table)
+}
+
+/// The key's folder, with its slash (empty at the root), and its file name.
+fn split(key: &str) -> (&str, &str) {
+    key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+/// The table that a file belongs to, if its name is that of a Parquet file.
+fn table_of(directory: &str, file: &str) -> Option<TableKey> {
+    // `<name>.parquet.<uuid>`: CloudQuery's default layout has the files of all tables in one folder.
+    if let Some((stem, uuid)) = file.rsplit_once('.')
+        && is_uuid(uuid)
+        && let Some(name) = stem.strip_suffix(EXTENSION)
+    {
+        return Some(TableKey::named(directory, name));
+    }
+    let name = file.strip_suffix(EXTENSION)?;
+    // At the root there is no folder to name the table, so each file is its own.
+    Some(if directory.is_empty() { TableKey::named("", name) } else { TableKey::directory(directory) })
+}
+
+/// Whether `text` is a UUID in its usual form: hex digits in groups of 8, 4, 4, 4, 12.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// CloudQuery's S3 destination fills its key template with table `TEST_TABLE` (or `TEST-TABLE`, where the template asks
+/// for hyphens) and id `TEST_UUID`.
+fn is_test_object(key: &str) -> bool {
+    ["TEST_TABLE", "TEST-TABLE"]
+        .iter()
+        .any(|table| key.find(table).is_some_and(|at| key[at + table.len()..].contains("TEST_UUID")))
+}
+
+/// Whether GET on an object of this storage class fails until it is restored. `restored`: the listing says that a
+/// restored copy is there (a restore that is finished and not expired). GLACIER_IR and INTELLIGENT_TIERING are readable
+/// at once.
+pub fn is_archived(storage_class: &str, restored: bool) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE") && !restored
+}
+
+/// A table format that keeps files which are no longer, or not yet, part of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LakeFormat {
+    /// Delta Lake: a `_delta_log` folder.
+    Delta,
+    /// Apache Iceberg: `metadata/*.metadata.json`.
+    Iceberg,
+}
+
+impl LakeFormat {
+    /// The format's own name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delta => "Delta",
+            Self::Iceberg => "Iceberg",
+        }
+    }
+}
+
+/// If `key` gives away a Delta or Iceberg table: which, and the prefix where the table lies (with its slash; empty at
+/// the root). The caller warns once a prefix that the dead files would be read too.
+pub fn lake_table(key: &str) -> Option<(LakeFormat, &str)> {
+    const DELTA: &str = "_delta_log/";
+    const ICEBERG_FOLDER: &str = "metadata/";
+    let folder_starts_at = |at: usize| at == 0 || key.as_bytes()[at - 1] == b'/';
+    if let Some((at, _)) = key.match_indices(DELTA).find(|(at, _)| folder_starts_at(*at)) {
+        return Some((LakeFormat::Delta, &key[..at]));
+    }
+    let (directory, file) = split(key);
+    if file.len() > ".metadata.json".len() && file.ends_with(".metadata.json") {
+        let root = directory.strip_suffix(ICEBERG_FOLDER)?;
+        return (root.is_empty() || root.ends_with('/')).then_some((LakeFormat::Iceberg, root));
+    }
+    None
+}
+
+/// How many folders of `directory` look like `key=value`, the usual sign of a partitioned table: each value would
+/// become a table of its own.
+pub fn partition_folders(directory: &str) -> usize {
+    directory.split('/').filter(|folder| folder.find('=').is_some_and(|at| at > 0)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c";
+
+    fn table(key: &str) -> Option<TableKey> {
+        match classify(key, 1, &KeyFilter::default()) {
+            Classified::Parquet(table) => Some(table),
+            Classified::Skipped(_) => None,
+        }
+    }
+
+    fn reason(key: &str, size_bytes: u64) -> Option<SkipReason> {
+        match classify(key, size_bytes, &KeyFilter::default()) {
+            Classified::Parquet(_) => None,
+            Classified::Skipped(reason) => Some(reason),
+        }
+    }
+
+    #[test]
+    fn folders_and_names_tell_the_table() {
+        assert_eq!(table("raw/users/1.parquet"), Some(TableKey::directory("raw/users/")));
+        assert_eq!(table("users.parquet"), Some(TableKey::named("", "users")));
+        assert_eq!(table(&format!("raw/users.parquet.{UUID}")), Some(TableKey::named("raw/", "users")));
+        assert_eq!(table(&format!("users.parquet.{UUID}")), table("users.parquet"));
+        assert_eq!(table(&format!("raw/a.b.parquet.{}", UUID.to_uppercase())), Some(TableKey::named("raw/", "a.b")));
+        assert_eq!(table("/x.parquet"), Some(TableKey::directory("/")));
+        assert_eq!(table("_private/x.parquet"), Some(TableKey::directory("_private/")));
+        assert_eq!(table("raw/x.snappy.parquet"), Some(TableKey::directory("raw/")));
+    }
+
+    #[test]
+    fn skipped_for_the_first_reason_that_applies() {
+        use SkipReason::*;
+        for (key, size_bytes, expected) in [
+            ("raw/", 0, DirectoryMarker),
+            ("raw/x.parquet/", 5, DirectoryMarker),
+            ("raw/_SUCCESS", 0, Hidden),
+            ("raw/_metadata.parquet", 5, Hidden),
+            ("raw/.x.parquet", 5, Hidden),
+            (".parquet", 5, Hidden),
+            ("raw/_temporary/0/x.parquet", 5, Hidden),
+            ("t/_delta_log/00.checkpoint.parquet", 5, Hidden),
+            ("t/_spark_metadata/0", 5, Hidden),
+            (".hoodie/x.parquet", 5, Hidden),
+            ("raw/TEST_TABLE/TEST_UUID.parquet", 0, TestObject),
+            ("raw/TEST_TABLE.parquet.TEST_UUID", 0, TestObject),
+            ("raw/TEST-TABLE/2024/TEST_UUID.csv", 0, TestObject),
+            ("raw/x.csv", 5, NotParquet),
+            ("raw/x.PARQUET", 5, NotParquet),
+            ("raw/x.parquet.crc", 5, NotParquet),
+            ("raw/x.parquet.8f3c2b1a", 5, NotParquet),
+            ("raw/x.parquet.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2g", 5, NotParquet),
+            ("raw/x.csv.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c", 5, NotParquet),
+            ("raw/x_$folder$", 0, NotParquet),
+            ("raw/parquet", 5, NotParquet),
+            ("raw/x.parquet", 0, ZeroBytes),
+        ] {
+            assert_eq!(reason(key, size_bytes), Some(expected), "{key}");
+        }
+        assert_eq!(reason("raw/TEST_TABLES/x.parquet", 5), None);
+        assert_eq!(reason("TEST_UUID/TEST_TABLE.parquet", 5), None);
+        assert_eq!(reason("raw/my_temporary/x.parquet", 5), None);
+    }
+
+    #[test]
+    fn the_spec_excludes() {
+        let keys = KeyFilter::new(&["raw/**".to_owned()], &["**/tmp/*".to_owned()]).unwrap();
+        let excluded = Classified::Skipped(SkipReason::Excluded);
+        assert_eq!(classify("other/x.parquet", 1, &keys), excluded);
+        assert_eq!(classify("raw/tmp/_x", 1, &keys), excluded);
+        assert_eq!(classify("raw/x.parquet", 1, &keys), Classified::Parquet(TableKey::directory("raw/")));
+        assert_eq!(classify("tmp/", 0, &keys), Classified::Skipped(SkipReason::DirectoryMarker));
+    }
+
+    #[test]
+    fn reasons_have_names_of_their_own() {
+        let names: std::collections::BTreeSet<&str> = SkipReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), SkipReason::ALL.len());
+    }
+
+    #[test]
+    fn archive_classes() {
+        for (class, restored, expected) in [
+            ("GLACIER", false, true),
+            ("GLACIER", true, false),
+            ("DEEP_ARCHIVE", false, true),
+            ("GLACIER_IR", false, false),
+            ("INTELLIGENT_TIERING", false, false),
+            ("STANDARD", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(is_archived(class, restored), expected, "{class}");
+        }
+    }
+
+    #[test]
+    fn lake_tables() {
+        for (key, expected) in [
+            ("t/_delta_log/000.json", Some((LakeFormat::Delta, "t/"))),
+            ("_delta_log/000.json", Some((LakeFormat::Delta, ""))),
+            ("t/_delta_log/", Some((LakeFormat::Delta, "t/"))),
+            ("my_delta_log/000.json", None),
+            ("my_delta_log/t/_delta_log/x", Some((LakeFormat::Delta, "my_delta_log/t/"))),
+            ("t/metadata/v1.metadata.json", Some((LakeFormat::Iceberg, "t/"))),
+            ("metadata/v1.gz.metadata.json", Some((LakeFormat::Iceberg, ""))),
+            ("t/metadata/.metadata.json", None),
+            ("t/mymetadata/v1.metadata.json", None),
+            ("t/metadata/deep/v1.metadata.json", None),
+            ("t/metadata/snap-1.avro", None),
+        ] {
+            assert_eq!(lake_table(key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn partition_folders_are_counted() {
+        assert_eq!(partition_folders("events/year=2024/month=01/"), 2);
+        assert_eq!(partition_folders("events/=x/y/"), 0);
+        assert_eq!(partition_folders("a=/"), 1);
+        assert_eq!(partition_folders(""), 0);
+    }
+
+    /// The table in `docs/naming.md`: key, table name; a reason in words where the object is skipped.
+    #[test]
+    fn documented_names_are_true() {
+        let text = include_str!("../../docs/naming.md");
+        let (_, section) = text.split_once("## Keys to tables").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut checked = 0;
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let key = cells[0].trim_matches('`');
+            let size_bytes = u64::from(!cells[2].contains("empty object"));
+            let found = match classify(key, size_bytes, &KeyFilter::default()) {
+                Classified::Parquet(table) => format!("`{}`", table.table_name()),
+                Classified::Skipped(reason) => format!("skipped: `{}`", reason.name()),
+            };
+            assert_eq!(found, cells[1], "{key}");
+            checked += 1;
+        }
+        assert!(checked >= 25, "only {checked} rows");
+    }
+}

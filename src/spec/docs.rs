@@ -1,0 +1,97 @@
+//! `docs/spec.md`, the reference of the spec, made from the JSON Schema: what is documented is what is checked.
+
+use super::schema::{json_schema, schema_value};
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::Path;
+
+const INTRO: &str = "\
+# Spec reference
+
+What goes under `spec:` of the source. Names and defaults are those of earlier S3 source plugins where these have
+the field. Unknown keys are refused. Mistakes are reported all at once, each with the path of its field.
+`cloudquery validate-config` checks the same rules without reading anything. Secrets are never printed.
+
+<!-- Generated from the JSON Schema (docs/spec-schema.json): UPDATE_DOCS=1 cargo test --lib spec::docs -->
+";
+
+/// The reference as Markdown.
+fn reference() -> String {
+    let schema = schema_value();
+    let mut text = INTRO.to_owned();
+    table(&mut text, &schema["$defs"]["Spec"]);
+    text.push_str("\n## `credentials`\n\n");
+    text.push_str(
+        "Left out, the AWS chain decides: variables, profiles, SSO, web identity, container and instance roles.\n",
+    );
+    table(&mut text, &schema["$defs"]["Credentials"]);
+    text
+}
+
+/// One table, a row for each property.
+fn table(text: &mut String, object: &Value) {
+    text.push_str("\n| Field | Type | Default | Meaning |\n|---|---|---|---|\n");
+    let required: Vec<&str> = object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, property) in object["properties"].as_object().into_iter().flatten() {
+        let default = match &property["default"] {
+            _ if required.contains(&name.as_str()) => "**required**".to_owned(),
+            Value::Null => "–".to_owned(),
+            Value::String(empty) if empty.is_empty() => "empty".to_owned(),
+            Value::String(default) => format!("`{default}`"),
+            other => format!("`{other}`"),
+        };
+        let meaning = property["description"].as_str().unwrap_or_default().replace('|', "\\|");
+        let _ = writeln!(text, "| `{name}` | {} | {default} | {meaning} |", type_of(property));
+    }
+}
+
+/// A property's type and limits in a few words.
+fn type_of(property: &Value) -> String {
+    if let Some(words) = property["enum"].as_array() {
+        return words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+    }
+    if property["oneOf"].is_array() {
+        return "integer (bytes) or text".to_owned();
+    }
+    match property["type"].as_str() {
+        Some("integer") if !property["not"].is_null() => "integer, not 0".to_owned(),
+        Some("integer") => format!("integer, at least {}", property["minimum"]),
+        Some("string") => "text".to_owned(),
+        Some("boolean") => "`true` or `false`".to_owned(),
+        Some("array") => "list of patterns".to_owned(),
+        _ => "object".to_owned(),
+    }
+}
+
+/// Compares a committed file with what it is made from, or rewrites it.
+fn check(file: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{file} differs from what the code says; rewrite it with: UPDATE_DOCS=1 cargo test --lib spec::docs"
+    );
+}
+
+#[test]
+fn committed_schema_is_current() {
+    check("docs/spec-schema.json", &json_schema());
+}
+
+#[test]
+fn committed_reference_is_current() {
+    check("docs/spec.md", &reference());
+}
+
+#[test]
+fn every_field_is_described() {
+    let schema = schema_value();
+    for object in ["Spec", "Credentials"] {
+        for (name, property) in schema["$defs"][object]["properties"].as_object().unwrap() {
+            assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{object}.{name}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The spec as typed: one field for each key that users may write. The doc comments are the descriptions of the JSON
+//! Schema and of `docs/spec.md`; they are written for users, in Markdown.
+
+use super::fields::{
+    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, RawConcurrency, RawSecret, Text,
+};
+use super::read::{FromJson, Mistakes, ObjectReader, type_name};
+use super::text::{
+    BucketRule, EndpointRule, ExternalIdRule, ProfileRule, RegionRule, RoleArnRule, RoleSessionNameRule,
+};
+use super::{DEFAULT_CONCURRENCY, DEFAULT_MAX_TABLES, DEFAULT_MEMORY_LIMIT, DEFAULT_ROWS_PER_RECORD, OnError};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+// A default that the schema promises must be one that it accepts.
+const _: () = assert!(DEFAULT_ROWS_PER_RECORD.get() < MAX_COUNT as usize);
+
+/// What to read from which bucket, and how.
+#[derive(JsonSchema)]
+#[schemars(rename = "Spec", deny_unknown_fields, transform = spec_rules)]
+pub(super) struct RawSpec {
+    /// The bucket to read: its name, or the alias or ARN of an access point (also a multi-region one, or one on
+    /// Outposts).
+    #[schemars(required, with = "Text<BucketRule>")]
+    pub(super) bucket: Option<Text<BucketRule>>,
+
+    /// The bucket's region, such as `eu-central-1`. Left out, it comes from the AWS chain (`AWS_REGION`, profile) or
+    /// from the bucket's own answer.
+    #[schemars(default, with = "Text<RegionRule>")]
+    pub(super) region: Option<Text<RegionRule>>,
+
+    /// Profile in `~/.aws/config` and `~/.aws/credentials` to take credentials and region from. Not together with keys
+    /// or `anonymous` under `credentials`.
+    #[schemars(default, with = "Text<ProfileRule>")]
+    pub(super) local_profile: Option<Text<ProfileRule>>,
+
+    /// Only objects whose key starts with this text are listed. It is a plain text prefix: `raw/2024` admits
+    /// `raw/2024/x` and `raw/2024-old/x`. Table names are made of the whole key all the same.
+    #[schemars(default, with = "AnyText", extend("default" = ""))]
+    pub(super) path_prefix: Option<AnyText>,
+
+    /// The files' format.
+    #[schemars(default, with = "FileType", extend("default" = "parquet"))]
+    pub(super) filetype: Option<FileType>,
+
+    /// Most rows in one record sent to the destination. Records are cut at about 4 MiB as well.
+    #[schemars(default, with = "Count", extend("default" = DEFAULT_ROWS_PER_RECORD))]
+    pub(super) rows_per_record: Option<Count>,
+
+    /// Objects read at the same time. Negative: as many as `memory_limit` lets in.
+    #[schemars(default, with = "RawConcurrency", extend("default" = DEFAULT_CONCURRENCY))]
+    pub(super) concurrency: Option<RawConcurrency>,
+
+    /// URL of an S3-compatible server, such as `https://s3.example.org:9000`; for Amazon S3 leave it out. Without user
+    /// name, password and query.
+    #[schemars(default, with = "Text<EndpointRule>")]
+    pub(super) endpoint: Option<Text<EndpointRule>>,
+
+    /// Address the bucket as `https://host/bucket/key` instead of `https://bucket.host/key`, which many S3-compatible
+    /// servers need. Not with an ARN as `bucket`.
+    #[schemars(default, with = "Flag", extend("default" = false))]
+    pub(super) path_style: Option<Flag>,
+
+    /// Where credentials come from, when not from the AWS chain (variables, profiles, SSO, web identity, container and
+    /// instance roles).
+    #[schemars(default, with = "RawCredentials")]
+    pub(super) credentials: Option<RawCredentials>,
+
+    /// Agree to pay for the requests, as requester-pays buckets demand.
+    #[schemars(default, with = "Flag", extend("default" = false))]
+    pub(super) request_payer: Option<Flag>,
+
+    /// Only keys that match one of these patterns are read; empty: all. A pattern stands for the whole key: `*` is any
+    /// text without `/`, `**` any text, `?` one character, `{a,b}` one of both, `\` takes the meaning from the next
+    /// character.
+    #[schemars(default, with = "GlobList", extend("default" = []))]
+    pub(super) include: Option<GlobList>,
+
+    /// Keys that match one of these patterns (written as in `include`) are not read, also when `include` names them.
+    #[schemars(default, with = "GlobList", extend("default" = []))]
+    pub(super) exclude: Option<GlobList>,
+
+    /// Memory for fetched bytes, decoded rows and queued messages: bytes as a number, or text with `KiB`, `MiB` or
+    /// `GiB` such as `512 MiB`; at least 32 MiB. The process needs some more: about 64 MB, and 120 bytes for each
+    /// listed key.
+    #[schemars(default, with = "MemoryLimit", extend("default" = DEFAULT_MEMORY_LIMIT))]
+    pub(super) memory_limit: Option<MemoryLimit>,
+
+    /// More tables than this are an error, before any file is opened. It guards against folders such as
+    /// `dt=2024-01-01`, each of which becomes a table.
+    #[schemars(default, with = "Count", extend("default" = DEFAULT_MAX_TABLES))]
+    pub(super) max_tables: Option<Count>,
+
+    /// What an object that cannot be read does (damaged, denied, retries exhausted). `fail`: everything else is sent,
+    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`: one
+    /// error in the log, and the sync ends well. An object that stays bad belongs in `exclude`.
+    #[schemars(default, with = "OnError", extend("default" = "fail"))]
+    pub(super) on_object_error: Option<OnError>,
+
+    /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored.
+    #[schemars(default, with = "OnError", extend("default" = "fail"))]
+    pub(super) on_archived: Option<OnError>,
+}
+
+impl RawSpec {
+    /// Reads the spec; what is missing or wrong is noted and left `None`.
+    pub(super) fn read(map: &Map<String, Value>, mistakes: &mut Mistakes) -> Self {
+        let mut object = ObjectReader::new(map, "");
+        let spec = Self {
+            bucket: object.required("bucket", mistakes),
+            region: object.optional("region", mistakes),
+            local_profile: object.optional("local_profile", mistakes),
+            path_prefix: object.optional("path_prefix", mistakes),
+            filetype: object.optional("filetype", mistakes),
+            rows_per_record: object.optional("rows_per_record", mistakes),
+            concurrency: object.optional("concurrency", mistakes),
+            endpoint: object.optional("endpoint", mistakes),
+            path_style: object.optional("path_style", mistakes),
+            credentials: object.optional("credentials", mistakes),
+            request_payer: object.optional("request_payer", mistakes),
+            include: object.optional("include", mistakes),
+            exclude: object.optional("exclude", mistakes),
+            memory_limit: object.optional("memory_limit", mistakes),
+            max_tables: object.optional("max_tables", mistakes),
+            on_object_error: object.optional("on_object_error", mistakes),
+            on_archived: object.optional("on_archived", mistakes),
+        };
+        let under_credentials = [
+            "credentials.access_key_id",
+            "credentials.secret_access_key",
+            "credentials.session_token",
+            "credentials.role_arn",
+            "credentials.external_id",
+            "credentials.role_session_name",
+            "credentials.anonymous",
+        ];
+        object.finish(&under_credentials, mistakes);
+        spec.check_rules(map, mistakes);
+        spec
+    }
+
+    /// The rules between fields, as in [`spec_rules`].
+    fn check_rules(&self, map: &Map<String, Value>, mistakes: &mut Mistakes) {
+        let is_arn = map.get("bucket").and_then(Value::as_str).is_some_and(|bucket| bucket.starts_with("arn:"));
+        if is_arn && self.path_style.as_ref().is_some_and(|flag| flag.0) {
+            mistakes.add("path_style", "must not be true with an ARN as bucket: access points have hosts of their own");
+        }
+        if map.contains_key("local_profile") {
+            let credentials = map.get("credentials").and_then(Value::as_object);
+            let given = |name: &&str| credentials.is_some_and(|credentials| credentials.contains_key(*name));
+            for name in STATIC_KEYS.iter().filter(|name| given(name)) {
+                let text = "must not be given together with local_profile; keep one of them";
+                mistakes.add(format!("credentials.{name}"), text);
+            }
+            if self.credentials.as_ref().is_some_and(|credentials| credentials.anonymous.as_ref().is_some_and(|f| f.0))
+            {
+                let text = "must not be true together with local_profile; keep one of them";
+                mistakes.add("credentials.anonymous", text);
+            }
+        }
+    }
+}
+
+/// The keys that make up static credentials.
+const STATIC_KEYS: [&str; 3] = ["access_key_id", "secret_access_key", "session_token"];
+
+/// Adds to the schema what [`RawSpec::check_rules`] checks.
+fn spec_rules(schema: &mut Schema) {
+    let rules = json!([
+        {
+            "if": {"required": ["bucket"], "properties": {"bucket": {"type": "string", "pattern": "^arn:"}}},
+            "then": {"properties": {"path_style": {"const": false}}},
+        },
+        {
+            "if": {"required": ["local_profile"]},
+            "then": {"properties": {"credentials": {"properties": {
+                "access_key_id": false,
+                "secret_access_key": false,
+                "session_token": false,
+                "anonymous": {"const": false},
+            }}}},
+        },
+    ]);
+    schema.insert("allOf".to_owned(), rules);
+}
+
+/// Credentials. Empty: the AWS chain.
+#[derive(JsonSchema)]
+#[schemars(rename = "Credentials", deny_unknown_fields, transform = credentials_rules)]
+pub(super) struct RawCredentials {
+    /// Access key, together with `secret_access_key`. Better than writing keys into a file: `${VARIABLE}`.
+    #[schemars(default, with = "RawSecret")]
+    pub(super) access_key_id: Option<RawSecret>,
+
+    /// Secret key of `access_key_id`.
+    #[schemars(default, with = "RawSecret")]
+    pub(super) secret_access_key: Option<RawSecret>,
+
+    /// Session token of temporary keys.
+    #[schemars(default, with = "RawSecret")]
+    pub(super) session_token: Option<RawSecret>,
+
+    /// Role to assume through STS, starting from the keys, the profile or the AWS chain.
+    #[schemars(default, with = "Text<RoleArnRule>")]
+    pub(super) role_arn: Option<Text<RoleArnRule>>,
+
+    /// External id that the role's trust policy asks for.
+    #[schemars(default, with = "Text<ExternalIdRule>")]
+    pub(super) external_id: Option<Text<ExternalIdRule>>,
+
+    /// Name of the assumed session, as CloudTrail shows it; `cq-source-s3` if left out.
+    #[schemars(default, with = "Text<RoleSessionNameRule>")]
+    pub(super) role_session_name: Option<Text<RoleSessionNameRule>>,
+
+    /// Send unsigned requests, for public buckets. Excludes the other fields.
+    #[schemars(default, with = "Flag", extend("default" = false))]
+    pub(super) anonymous: Option<Flag>,
+}
+
+/// Which field of the credentials makes no sense without which others.
+const NEEDS: [(&str, &[&str]); 5] = [
+    ("access_key_id", &["secret_access_key"]),
+    ("secret_access_key", &["access_key_id"]),
+    ("session_token", &["access_key_id", "secret_access_key"]),
+    ("external_id", &["role_arn"]),
+    ("role_session_name", &["role_arn"]),
+];
+
+/// What `anonymous: true` excludes.
+const NOT_ANONYMOUS: [&str; 6] =
+    ["access_key_id", "secret_access_key", "session_token", "role_arn", "external_id", "role_session_name"];
+
+impl FromJson for RawCredentials {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let Some(map) = value.as_object() else {
+            mistakes.add(path, format!("expected an object with keys such as role_arn, found {}", type_name(value)));
+            return None;
+        };
+        let mut object = ObjectReader::new(map, path);
+        let credentials = Self {
+            access_key_id: object.optional("access_key_id", mistakes),
+            secret_access_key: object.optional("secret_access_key", mistakes),
+            session_token: object.optional("session_token", mistakes),
+            role_arn: object.optional("role_arn", mistakes),
+            external_id: object.optional("external_id", mistakes),
+            role_session_name: object.optional("role_session_name", mistakes),
+            anonymous: object.optional("anonymous", mistakes),
+        };
+        object.finish(&["region", "local_profile"], mistakes);
+        for (name, needed) in NEEDS.iter().filter(|(name, _)| map.contains_key(*name)) {
+            for missing in needed.iter().filter(|needed| !map.contains_key(**needed)) {
+                mistakes.add(format!("{path}.{missing}"), format!("is required together with {path}.{name}"));
+            }
+        }
+        if credentials.anonymous.as_ref().is_some_and(|flag| flag.0) {
+            for name in NOT_ANONYMOUS.iter().filter(|name| map.contains_key(**name)) {
+                mistakes
+                    .add(format!("{path}.{name}"), format!("must not be given together with {path}.anonymous: true"));
+            }
+        }
+        Some(credentials)
+    }
+}
+
+/// Adds to the schema what [`RawCredentials::from_json`] checks between fields.
+fn credentials_rules(schema: &mut Schema) {
+    let needs: Map<String, Value> = NEEDS.iter().map(|(name, needed)| ((*name).to_owned(), json!(needed))).collect();
+    schema.insert("dependentRequired".to_owned(), needs.into());
+    let none: Map<String, Value> = NOT_ANONYMOUS.iter().map(|name| ((*name).to_owned(), json!(false))).collect();
+    schema.insert("if".to_owned(), json!({"required": ["anonymous"], "properties": {"anonymous": {"const": true}}}));
+    schema.insert("then".to_owned(), json!({"properties": none}));
+}
