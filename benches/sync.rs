@@ -145,7 +145,7 @@ async fn baseline(server: &S3Server, keys: &[String], rows: usize) -> Duration {
         })
         .buffer_unordered(CONCURRENCY)
         .map(|read| read.expect("a task that does not panic"))
-        .fold(0, async |sum, read| sum + read)
+        .fold(0, |sum, read| async move { sum + read })
         .await;
     let elapsed = started.elapsed();
     assert_eq!(read, rows, "the baseline reads everything");

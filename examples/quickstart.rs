@@ -206,8 +206,8 @@ fn customers(part: i64, rows: usize) -> RecordBatch {
     let born: Date32Array = (0..rows).map(|_| (numbers.below(9) > 0).then(|| numbers.below(16_000) as i32)).collect();
     let newsletter: arrow::array::BooleanArray = (0..rows).map(|_| Some(numbers.below(2) == 0)).collect();
     let lengths: Vec<usize> = (0..rows).map(|_| numbers.below(3) as usize).collect();
-    let interests: StringArray = (0..lengths.iter().sum())
-        .map(|_: usize| Some(numbers.pick(&["books", "garden", "music", "running"])))
+    let interests: StringArray = (0..lengths.iter().sum::<usize>())
+        .map(|_| Some(numbers.pick(&["books", "garden", "music", "running"])))
         .collect();
     files::batch_of(vec![
         ("customer_id", false, Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|row| first_id + row)))),

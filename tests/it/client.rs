@@ -35,7 +35,7 @@ fn plain() -> Field {
 }
 
 fn batch(schema: &SchemaRef, ids: &[u8], values: ArrayRef) -> RecordBatch {
-    let ids = FixedSizeBinaryArray::try_from_iter(ids.iter().map(|id| [*id; 16])).unwrap();
+    let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids.iter().map(|id| Some([*id; 16])), 16).unwrap();
     RecordBatch::try_new(Arc::clone(schema), vec![Arc::new(ids), values]).unwrap()
 }
 

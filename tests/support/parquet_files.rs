@@ -34,7 +34,7 @@ impl Numbers {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -44,7 +44,7 @@ impl Numbers {
 
     /// The next one, below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.next_u64() % limit
     }
 
     /// One of `choices`.
@@ -54,7 +54,7 @@ impl Numbers {
 
     /// The text of a random UUID.
     pub fn uuid(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.next_u64(), self.next_u64());
         format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             high >> 32,
@@ -162,7 +162,7 @@ pub fn incompressible(mebibytes: usize, row_group_rows: Option<usize>, seed: u64
     let mut numbers = Numbers::new(seed);
     let mut noise = Vec::with_capacity(rows * ROW_BYTES + 8);
     while noise.len() < rows * ROW_BYTES {
-        noise.extend_from_slice(&numbers.next().to_le_bytes());
+        noise.extend_from_slice(&numbers.next_u64().to_le_bytes());
     }
     let batch = batch_of(vec![
         ("id", false, Arc::new(Int64Array::from_iter_values(0..rows as i64))),

@@ -110,13 +110,13 @@ impl S3Server {
     }
 
     /// Asks `hook` at each GET; its arguments are the key and the how many-th GET of it this is (from 1). One hook at
-    /// a time: the last one counts. It must not call the server's own methods.
+    /// a time: the last one counts. It may change objects through a [`Bucket`].
     pub fn on_get(&self, hook: impl Fn(&str, u64) -> Option<Action> + Send + Sync + 'static) {
         self.store.lock().get_hook = Some(Arc::new(hook));
     }
 
     /// Asks `hook` at each listing page; its argument is the how many-th page since the start or the last reset this
-    /// is (from 1). It must not call the server's own methods.
+    /// is (from 1).
     pub fn on_list(&self, hook: impl Fn(u64) -> Option<Action> + Send + Sync + 'static) {
         self.store.lock().list_hook = Some(Arc::new(hook));
     }

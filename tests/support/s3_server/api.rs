@@ -101,13 +101,12 @@ impl Api {
 
     async fn list(&self, request: &S3Request<dto::ListObjectsV2Input>) -> Answer<dto::ListObjectsV2Output> {
         let input = &request.input;
-        let action = {
+        let (hook, nth) = {
             let mut state = self.0.lock();
             state.lists_seen += 1;
-            let nth = state.lists_seen;
-            state.list_hook.clone().and_then(|hook| hook(nth))
+            (state.list_hook.clone(), state.lists_seen)
         };
-        match action {
+        match hook.and_then(|hook| hook(nth)) {
             Some(Action::Status(status, code)) => return Err(injected(status, code)),
             Some(Action::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(other) => return Err(s3_error!(NotImplemented, "a listing cannot do {other:?}")),
@@ -171,19 +170,18 @@ impl Api {
 
     async fn get(&self, request: &S3Request<dto::GetObjectInput>) -> Answer<dto::GetObjectOutput> {
         let input = &request.input;
-        let (action, latency, bytes_per_second) = {
+        let (hook, nth, latency, bytes_per_second) = {
             let mut state = self.0.lock();
             let nth = state.gets_by_key.entry((input.bucket.clone(), input.key.clone())).or_default();
             *nth += 1;
             let nth = *nth;
-            let action = state.get_hook.clone().and_then(|hook| hook(&input.key, nth));
-            (action, state.get_latency, state.get_bytes_per_second)
+            (state.get_hook.clone(), nth, state.get_latency, state.get_bytes_per_second)
         };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         let mut fault = BodyFault::None;
-        match action {
+        match hook.and_then(|hook| hook(&input.key, nth)) {
             Some(Action::Status(status, code)) => return Err(injected(status, code)),
             Some(Action::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(Action::ReplaceObjectFirst(bytes)) => {
@@ -295,7 +293,7 @@ impl S3 for Api {
     ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let record = record(Op::Put, &request.input.bucket, &request.input.key);
         let body = request.input.body.take();
-        let answer = async {
+        let answer: Answer<dto::PutObjectOutput> = async {
             self.check_bucket(&request, &request.input.bucket, true)?;
             let mut bytes = Vec::new();
             if let Some(mut body) = body {
@@ -306,8 +304,8 @@ impl S3 for Api {
             let (bucket, key) = (&request.input.bucket, &request.input.key);
             let etag = self.0.put(bucket, key, bytes.into(), Default::default());
             Ok((dto::PutObjectOutput { e_tag: Some(dto::ETag::Strong(etag)), ..Default::default() }, 0))
-        };
-        let answer = answer.await;
+        }
+        .await;
         self.finish(&request, record, answer)
     }
 
