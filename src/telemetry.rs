@@ -14,6 +14,7 @@
 
 use serde_json::Value;
 use std::{
+    cell::Cell,
     fmt,
     io::{self, Write as _},
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -89,6 +90,24 @@ pub fn set_secrets(secrets: impl IntoIterator<Item = String>) {
     *SECRETS.write().unwrap_or_else(PoisonError::into_inner) = secrets;
 }
 
+thread_local! {
+    /// Whether a panic on this thread is caught and reported by its caller.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, whose panics the caller catches and reports itself: they are logged at `debug` only, so that one damaged
+/// object is one error line.
+pub fn with_contained_panics<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTAINED.set(self.0);
+        }
+    }
+    let _restore = Restore(CONTAINED.replace(true));
+    work()
+}
+
 /// One line at `error` about a panic: what and where, no backtrace. Does not go through `tracing`, whose code may be
 /// the one that panics.
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
@@ -98,7 +117,8 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
         fields.put("location", location.to_string().into());
     }
     fields.put("thread", std::thread::current().name().unwrap_or("unnamed").into());
-    write_line(Level::ERROR, format!("panic: {text}"), fields.others);
+    let level = if CONTAINED.get() { Level::DEBUG } else { Level::ERROR };
+    write_line(level, format!("panic: {text}"), fields.others);
 }
 
 /// Prints the events that pass the filter.
