@@ -14,6 +14,7 @@
 
 use serde_json::Value;
 use std::{
+    cell::Cell,
     fmt,
     io::{self, Write as _},
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -91,16 +92,20 @@ pub fn set_secrets(secrets: impl IntoIterator<Item = String>) {
 
 thread_local! {
     /// Whether a panic on this thread is caught and reported by its caller.
-    static CONTAINED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work`, whose panics the caller catches and reports itself: they are logged at `debug` only, so that one damaged
 /// object is one error line.
 pub fn with_contained_panics<T>(work: impl FnOnce() -> T) -> T {
-    let before = CONTAINED.replace(true);
-    let result = work();
-    CONTAINED.set(before);
-    result
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTAINED.set(self.0);
+        }
+    }
+    let _restore = Restore(CONTAINED.replace(true));
+    work()
 }
 
 /// One line at `error` about a panic: what and where, no backtrace. Does not go through `tracing`, whose code may be
@@ -113,9 +118,7 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     }
     fields.put("thread", std::thread::current().name().unwrap_or("unnamed").into());
     let level = if CONTAINED.get() { Level::DEBUG } else { Level::ERROR };
-    if level == Level::ERROR || tracing::level_filters::LevelFilter::current() >= LevelFilter::DEBUG {
-        write_line(level, format!("panic: {text}"), fields.others);
-    }
+    write_line(level, format!("panic: {text}"), fields.others);
 }
 
 /// Prints the events that pass the filter.

@@ -67,31 +67,27 @@ impl ColumnType {
         }
     }
 
-    /// Name and parameters of the extension type, if it is one.
-    fn extension(&self) -> Option<(&'static str, &'static str)> {
+    /// Name and parameters of the extension type as field metadata; empty when it is none.
+    fn extension_metadata(&self) -> HashMap<String, String> {
         match self {
-            Self::Uuid => Some(("uuid", "uuid-serialized")),
-            Self::Json => Some(("json", "json-serialized")),
-            Self::Arrow(_) => None,
+            Self::Uuid => owned(&[(EXTENSION_NAME, "uuid"), (EXTENSION_METADATA, "uuid-serialized")]),
+            Self::Json => owned(&[(EXTENSION_NAME, "json"), (EXTENSION_METADATA, "json-serialized")]),
+            Self::Arrow(_) => HashMap::new(),
         }
     }
 }
 
 /// A list of CloudQuery's `uuid`: the item field carries the extension.
 pub fn list_of_uuids() -> ColumnType {
-    let (name, parameters) = ("uuid", "uuid-serialized");
-    let metadata = [(EXTENSION_NAME, name), (EXTENSION_METADATA, parameters)].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    let item = Field::new("item", ColumnType::Uuid.storage(), true).with_metadata(HashMap::from(metadata));
-    ColumnType::Arrow(DataType::List(Arc::new(item)))
+    let item = Field::new("item", ColumnType::Uuid.storage(), true);
+    let metadata = ColumnType::Uuid.extension_metadata();
+    ColumnType::Arrow(DataType::List(Arc::new(item.with_metadata(metadata))))
 }
 
 /// A column with all five `cq:` keys, neither unique nor part of the primary key.
 pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) -> Field {
     let mut metadata: HashMap<String, String> = owned(&COLUMN_KEYS);
-    if let Some((name, parameters)) = column_type.extension() {
-        metadata.insert(EXTENSION_NAME.to_owned(), name.to_owned());
-        metadata.insert(EXTENSION_METADATA.to_owned(), parameters.to_owned());
-    }
+    metadata.extend(column_type.extension_metadata());
     Field::new(name, column_type.storage(), nullable).with_metadata(metadata)
 }
 
@@ -196,6 +192,9 @@ mod tests {
         assert_eq!(json.metadata()[EXTENSION_NAME], "json");
         assert_eq!(json.metadata()[EXTENSION_METADATA], "json-serialized");
         assert_eq!(json.data_type(), &DataType::Binary);
+        let DataType::List(item) = list_of_uuids().storage() else { panic!() };
+        assert_eq!((item.data_type(), &item.metadata()[EXTENSION_NAME]), (uuid.data_type(), &"uuid".to_owned()));
+        assert_eq!(item.metadata().len(), 2, "no column keys inside");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::{
     net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs as _},
     path::PathBuf,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -207,20 +207,19 @@ impl Listener {
         match self.socket {
             Socket::Tcp(socket) => {
                 let socket = tokio::net::TcpListener::from_std(socket).map_err(listen)?;
-                let incoming = connections(socket, async |socket: &tokio::net::TcpListener| {
-                    let (stream, _) = socket.accept().await?;
+                let incoming = connections(socket, |socket: &tokio::net::TcpListener, cx: &mut Context<'_>| {
+                    let (stream, _) = ready!(socket.poll_accept(cx))?;
                     // Answers are small and waited for; without this each may wait for an acknowledgement.
-                    stream.set_nodelay(true)?;
-                    Ok(stream)
+                    Poll::Ready(stream.set_nodelay(true).map(|()| stream))
                 });
                 serve_connections(routes, incoming, shutdown).await
             }
             #[cfg(unix)]
             Socket::Unix(socket, _file) => {
                 let socket = tokio::net::UnixListener::from_std(socket).map_err(listen)?;
-                let incoming = connections(socket, async |socket: &tokio::net::UnixListener| {
-                    let (stream, _) = socket.accept().await?;
-                    Ok(AuthorityStream::new(stream))
+                let incoming = connections(socket, |socket: &tokio::net::UnixListener, cx: &mut Context<'_>| {
+                    let (stream, _) = ready!(socket.poll_accept(cx))?;
+                    Poll::Ready(Ok(AuthorityStream::new(stream)))
                 });
                 serve_connections(routes, incoming, shutdown).await
             }
@@ -229,10 +228,13 @@ impl Listener {
 }
 
 /// Accepted connections. A failed accept is logged and tried again; it never ends the server.
-fn connections<L, T>(listener: L, accept: impl AsyncFn(&L) -> io::Result<T>) -> impl Stream<Item = io::Result<T>> {
+fn connections<L, T>(
+    listener: L,
+    accept: impl Fn(&L, &mut Context<'_>) -> Poll<io::Result<T>>,
+) -> impl Stream<Item = io::Result<T>> {
     futures::stream::unfold((listener, accept), |(listener, accept)| async {
         loop {
-            match accept(&listener).await {
+            match std::future::poll_fn(|cx| accept(&listener, cx)).await {
                 Ok(connection) => return Some((Ok(connection), (listener, accept))),
                 Err(error) => {
                     tracing::debug!(%error, "accepting a connection failed");
@@ -334,7 +336,7 @@ impl HttpService<http::Request<Body>> for Routes {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
-        let response = match self.0.get(service) {
+        let response: BoxFuture<'static, _> = match self.0.get(service) {
             Some(handler) => handler(request),
             None => {
                 let status = Status::unimplemented(format!("unknown service {service}"));

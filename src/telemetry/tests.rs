@@ -106,6 +106,7 @@ proptest! {
 fn item_28_a_panic_is_one_error_line_and_events_are_lines() {
     const CHILD: &str = "CQ_SOURCE_S3_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
+        println!(); // ends the line that the test harness began
         init(Format::Json, LevelFilter::DEBUG, CancellationToken::new());
         set_invocation_id("run-1");
         tracing::info!(rows = 5, key = "a/b", "read an object");
@@ -113,7 +114,12 @@ fn item_28_a_panic_is_one_error_line_and_events_are_lines() {
         tracing::trace!(target: "aws_sigv4", "a whole request");
         tracing::trace!("too fine");
         let thread = std::thread::Builder::new().name("decoder".to_owned());
-        thread.spawn(|| panic!("two\nlines")).unwrap().join().unwrap_err();
+        let panics = || {
+            let contained = std::panic::catch_unwind(|| with_contained_panics(|| panic!("reported by its caller")));
+            contained.unwrap_err();
+            panic!("two\nlines")
+        };
+        thread.spawn(panics).unwrap().join().unwrap_err();
         return;
     }
     let name = "telemetry::tests::item_28_a_panic_is_one_error_line_and_events_are_lines";
@@ -127,15 +133,16 @@ fn item_28_a_panic_is_one_error_line_and_events_are_lines() {
     let stdout = String::from_utf8(child.stdout).unwrap();
     let lines: Vec<Map<String, Value>> =
         stdout.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 3, "{stdout}");
+    assert_eq!(lines.len(), 4, "{stdout}");
     assert_eq!(
         Value::from(lines[0].clone()),
         serde_json::json!({"level": "info", "message": "read an object", "module": "s3-source",
             "invocation_id": "run-1", "rows": 5, "key": "a/b"})
     );
     assert_eq!((&lines[1]["level"], &lines[1]["target"]), (&"debug".into(), &"aws_config::provider".into()));
-    assert_eq!((&lines[2]["level"], &lines[2]["message"]), (&"error".into(), &"panic: two\nlines".into()));
-    assert_eq!(lines[2]["thread"], "decoder");
-    assert!(lines[2]["location"].as_str().unwrap().contains("telemetry/tests.rs:"));
+    assert_eq!((&lines[2]["level"], &lines[2]["thread"]), (&"debug".into(), &"decoder".into()));
+    assert_eq!((&lines[3]["level"], &lines[3]["message"]), (&"error".into(), &"panic: two\nlines".into()));
+    assert_eq!(lines[3]["thread"], "decoder");
+    assert!(lines[3]["location"].as_str().unwrap().contains("telemetry/tests.rs:"));
     assert!(!stdout.contains("backtrace"));
 }

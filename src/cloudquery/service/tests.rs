@@ -428,10 +428,9 @@ async fn test_connection_reports_failures_with_status_ok() {
 #[tokio::test]
 async fn what_is_not_for_sources_is_unimplemented() {
     let mut client = Peer::start().await.client;
-    let none = futures::stream::empty;
     let read = client.read(pb::read::Request::default()).await.unwrap_err();
-    let write = client.write(none()).await.unwrap_err();
-    let transform = client.transform(none()).await.unwrap_err();
+    let write = client.write(futures::stream::empty()).await.unwrap_err();
+    let transform = client.transform(futures::stream::empty()).await.unwrap_err();
     let schema = client.transform_schema(pb::transform_schema::Request::default()).await.unwrap_err();
     for status in [read, write, transform, schema] {
         assert_eq!(status.code(), Code::Unimplemented, "{}", status.message());
