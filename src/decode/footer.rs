@@ -179,3 +179,6 @@ fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

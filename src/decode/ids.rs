@@ -61,3 +61,53 @@ impl ObjectId {
             .map_err(|error| DecodeError::Internal { what: error.to_string() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn text(id: [u8; 16]) -> String {
+        id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Frozen for all releases. Computed by another implementation of the layout above.
+    #[test]
+    fn golden_ids() {
+        let digest = Sha256::digest(b"bucket\0key");
+        let id = ObjectId::new("bucket", "key");
+        assert_eq!(id.row(0)[..6], digest[..6]);
+        assert_eq!(text(id.row(0)), GOLDEN[0]);
+        assert_eq!(text(id.row(MAX_ROWS - 1)), GOLDEN[1]);
+        assert_eq!(text(ObjectId::new("b", "ä/x.parquet").row(0x0102_0304_0506)), GOLDEN[2]);
+    }
+
+    const GOLDEN: [&str; 3] =
+        ["c716800ea46c89ba9f82000000000000", "c716800ea46c89ba9f82ffffffffffff", "375a810b69c78ac3ad20010203040506"];
+
+    #[test]
+    fn version_and_variant_are_those_of_uuid_8() {
+        for key in 0..100 {
+            let id = ObjectId::new("bucket", &key.to_string()).row(u64::MAX);
+            assert_eq!((id[6] >> 4, id[8] >> 6), (8, 0b10));
+        }
+    }
+
+    #[test]
+    fn objects_differ_also_where_bucket_and_key_join_alike() {
+        let ids: HashSet<_> = [("ab", "c"), ("a", "bc"), ("abc", "")].map(|(b, k)| ObjectId::new(b, k).row(0)).into();
+        assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn rows_ascend_and_are_those_of_row() {
+        let id = ObjectId::new("bucket", "key");
+        let rows = id.rows(254, 4).unwrap();
+        let rows: Vec<[u8; 16]> = (0..4).map(|row| rows.value(row).try_into().unwrap()).collect();
+        assert_eq!(rows, (254..258).map(|row| id.row(row)).collect::<Vec<_>>());
+        assert!(rows.is_sorted());
+        assert!(id.rows(MAX_ROWS - 1, 1).is_ok());
+        assert!(id.rows(MAX_ROWS - 1, 2).is_err());
+        assert!(id.rows(u64::MAX, 1).is_err());
+    }
+}

@@ -185,3 +185,67 @@ fn chunk_working_set_bytes(column: &ColumnChunkMetaData) -> u64 {
         pages => (uncompressed / pages).saturating_mul(3).min(uncompressed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::tests::{columns, footer, write_with};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use parquet::file::properties::WriterProperties;
+
+    fn pieces(pieces: &[(u64, &'static [u8])]) -> RangeBytes {
+        RangeBytes::new(pieces.iter().map(|(offset, bytes)| (*offset, Bytes::from_static(bytes)))).unwrap()
+    }
+
+    #[test]
+    fn reads_inside_one_piece_copy_nothing() {
+        let whole = Bytes::from_static(b"0123456789");
+        let bytes = RangeBytes::new([(100, whole.clone())]).unwrap();
+        let part = bytes.get_bytes(103, 4).unwrap();
+        assert_eq!(&part[..], b"3456");
+        assert_eq!(part.as_ptr(), whole[3..].as_ptr());
+        assert_eq!(bytes.held_bytes(), 10);
+    }
+
+    #[test]
+    fn reads_go_on_over_adjoining_pieces_and_end_at_gaps() {
+        let bytes = pieces(&[(14, b"ef"), (10, b"abcd"), (20, b"xy"), (16, b"")]);
+        assert_eq!(&bytes.get_bytes(12, 4).unwrap()[..], b"cdef");
+        assert_eq!(bytes.get_bytes(12, 0).unwrap().len(), 0);
+        let mut text = String::new();
+        bytes.get_read(11).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "bcdef");
+        for (start, length) in
+            [(12, 5), (9, 1), (16, 1), (19, 2), (21, 2), (u64::MAX, 1), (0, usize::MAX), (10, usize::MAX)]
+        {
+            assert!(bytes.get_bytes(start, length).is_err(), "{start} {length}");
+        }
+        assert!(bytes.get_read(16).is_err());
+        assert!(RangeBytes::default().get_read(0).is_err());
+        assert_eq!(bytes.len(), 22);
+    }
+
+    #[test]
+    fn overlapping_pieces_are_refused() {
+        let overlap = [(0, Bytes::from_static(b"abc")), (2, Bytes::from_static(b"c"))];
+        assert!(matches!(RangeBytes::new(overlap), Err(DecodeError::Internal { .. })));
+    }
+
+    #[test]
+    fn ranges_of_a_row_group_cover_dictionaries_and_data() {
+        let texts: StringArray = (0..500).map(|row| Some(if row % 2 == 0 { "even" } else { "odd" })).collect();
+        let batch =
+            columns(vec![("n", Arc::new(Int64Array::from_iter_values(0..500)) as ArrayRef), ("t", Arc::new(texts))]);
+        let file = write_with(&batch, WriterProperties::builder().set_max_row_group_row_count(Some(250)).build());
+        let metadata = footer(&file).unwrap();
+        assert_eq!(metadata.num_row_groups(), 2);
+        let ranges: Vec<Range<u64>> = (0..2).flat_map(|group| row_group_ranges(&metadata, group).unwrap()).collect();
+        assert_eq!(ranges.len(), 4);
+        assert_eq!(ranges[0].start, 4);
+        assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{ranges:?}");
+        assert!(row_group_ranges(&metadata, 2).is_err());
+        let bytes = working_set_bytes(&metadata, 0);
+        assert!((2_000..1 << 20).contains(&bytes), "{bytes}");
+        assert_eq!(working_set_bytes(&metadata, 2), 0);
+    }
+}

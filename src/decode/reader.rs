@@ -241,14 +241,24 @@ impl RowGroupDecoder {
         };
         let rows = batch.num_rows() as u64;
         self.rows_done += rows;
-        if rows == 0 || self.rows_done > self.rows_total {
-            let got = self.rows_done;
+        let beyond = if self.rows_done == self.rows_total { self.rows_beyond()? } else { 0 };
+        if rows == 0 || self.rows_done > self.rows_total || beyond > 0 {
+            let got = self.rows_done + beyond;
             // Nothing more can come out of this row group.
             self.rows_done = self.rows_total;
             return Err(DecodeError::RowCount { row_group: self.row_group, expected: self.rows_total, got });
         }
         self.adapt(&batch);
         Ok(Some(batch))
+    }
+
+    /// Rows that the pages hold beyond the footer's count, at least: to lose them silently is not an option.
+    fn rows_beyond(&mut self) -> Result<u64, DecodeError> {
+        let Some(mut readers) = self.readers.take() else { return Ok(0) };
+        match self.read(&mut readers.main) {
+            Ok(batch) => Ok(batch.num_rows() as u64),
+            Err(BatchError::TooLarge(error) | BatchError::Other(error)) => Err(error),
+        }
     }
 
     fn try_batch(&mut self) -> Result<RecordBatch, BatchError> {

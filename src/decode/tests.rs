@@ -303,7 +303,8 @@ fn int96_is_right_far_outside_of_nanoseconds_and_null_outside_of_microseconds() 
         next_column::<Int96Type>(group, &values, Some(&[1, 1, 1, 1, 1, 0]), None);
     });
     let (output, counts) = decode_one(&file);
-    let expected = [Some(1), Some(86_400_000_000 * 1_000_000), None, None, Some(crate::decode::cast::MIN_TIMESTAMP_MICROS)];
+    let expected =
+        [Some(1), Some(86_400_000_000 * 1_000_000), None, None, Some(crate::decode::cast::MIN_TIMESTAMP_MICROS)];
     let times: Vec<_> = output.column_by_name("t").unwrap().as_primitive::<TimestampMicrosecondType>().iter().collect();
     assert_eq!(times[..5], expected);
     let list = output.column_by_name("l").unwrap().as_list::<i32>().value(0);

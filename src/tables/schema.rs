@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(format!("{:016x}", a.fingerprint()), GOLDEN_FINGERPRINT);
     }
 
-    const GOLDEN_FINGERPRINT: &str = "0000000000000000";
+    const GOLDEN_FINGERPRINT: &str = "ed10900fbdffcb2e";
 
     proptest! {
         #[test]

@@ -159,7 +159,9 @@ fn the_output_schema_carries_the_callers_metadata() {
         .arrow()
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_metadata(HashMap::from([("cq:extension:unique".to_owned(), "x".to_owned())])))
+        .map(|field| {
+            field.as_ref().clone().with_metadata(HashMap::from([("cq:extension:unique".to_owned(), "x".to_owned())]))
+        })
         .collect();
     let output = Arc::new(Schema::new(fields));
     let new = |output: &SchemaRef| {
