@@ -1,1 +1,137 @@
-//! (being written)
+//! Names of outgoing columns. Most pass unchanged; the rules here are for those that destinations can't take.
+
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+
+/// The longest name that PostgreSQL keeps, in bytes; others are cut there, and two could become one.
+pub const MAX_COLUMN_NAME_BYTES: usize = 63;
+
+/// Names with this prefix belong to CloudQuery.
+const RESERVED_PREFIX: &str = "_cq_";
+
+/// What incoming columns of such a name get in front: lineage survives, nothing collides.
+const RENAMED_PREFIX: &str = "src";
+
+/// Hexadecimal digits of the hash at the end of a name that was cut.
+const HASH_DIGITS: usize = 8;
+
+/// The outgoing names of a file's columns, in the same order.
+///
+/// A name passes unchanged except: `_cq_…` (in any case) becomes `src_cq_…`; empty becomes `_`; `"` and control characters
+/// become `_`; more than [`MAX_COLUMN_NAME_BYTES`] are cut and end in `_` and a hash of the whole name. Of several
+/// names that are equal ignoring case, one that needs no change comes first, then the order decides: the n-th gets
+/// `_n`, counting on where that name is taken. The result is unique ignoring case and the same in all releases.
+pub fn output_names(names: &[&str]) -> Vec<String> {
+    let cleaned: Vec<String> = names.iter().map(|name| clean(name)).collect();
+
+    // Who keeps a name: of each group the first that is unchanged, else the first.
+    let mut keepers: HashMap<String, usize> = HashMap::new();
+    for (index, name) in cleaned.iter().enumerate() {
+        keepers
+            .entry(fold(name))
+            .and_modify(|keeper| {
+                if cleaned[*keeper] != names[*keeper] && name == names[index] {
+                    *keeper = index;
+                }
+            })
+            .or_insert(index);
+    }
+    let mut taken: HashSet<String> = keepers.keys().cloned().collect();
+    let mut ordinals: HashMap<String, usize> = HashMap::new();
+    cleaned
+        .iter()
+        .enumerate()
+        .map(|(index, name)| {
+            let folded = fold(name);
+            if keepers.get(&folded) == Some(&index) {
+                return name.clone();
+            }
+            let ordinal = ordinals.entry(folded).or_insert(1);
+            loop {
+                *ordinal += 1;
+                let candidate = with_suffix(name, &format!("_{ordinal}"));
+                if taken.insert(fold(&candidate)) {
+                    return candidate;
+                }
+            }
+        })
+        .collect()
+}
+
+fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+fn clean(name: &str) -> String {
+    let mut clean: String = name.chars().map(|c| if c == '"' || c.is_control() { '_' } else { c }).collect();
+    if clean.is_empty() {
+        clean.push('_');
+    }
+    if clean.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX)) {
+        clean.insert_str(0, RENAMED_PREFIX);
+    }
+    if clean.len() > MAX_COLUMN_NAME_BYTES {
+        let digest = Sha256::digest(name.as_bytes());
+        let hash: String = digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+        clean = with_suffix(&clean, &format!("_{hash}"));
+    }
+    clean
+}
+
+/// `name` and `suffix`, with as much of `name` cut (between characters) as is needed to keep to the limit.
+fn with_suffix(name: &str, suffix: &str) -> String {
+    let room = MAX_COLUMN_NAME_BYTES.saturating_sub(suffix.len()).min(name.len());
+    format!("{}{suffix}", &name[..name.floor_char_boundary(room)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The README's rules, one by one; frozen for all releases.
+    #[test]
+    fn golden_names() {
+        let long = "a".repeat(64);
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["id", "Name", "größe", "a b", "日本"], &["id", "Name", "größe", "a b", "日本"]),
+            (&["", "a\"b", "c\nd\u{7f}"], &["_", "a_b", "c_d_"]),
+            (&["_cq_id", "_CQ_Sync_Time", "_cq_"], &["src_cq_id", "src_CQ_Sync_Time", "src_cq_"]),
+            (&["_cq_id", "src_cq_id"], &["src_cq_id_2", "src_cq_id"]),
+            (&["a", "A", "a"], &["a", "A_2", "a_3"]),
+            (&["a", "A", "a_2", "A_2"], &["a", "A_3", "a_2", "A_2_2"]),
+            (&["a\"", "a_"], &["a__2", "a_"]),
+            (&["ä", "Ä"], &["ä", "Ä_2"]),
+            (&[&long], &["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_ffe054fe"]),
+            (&["_cq", "cq_id"], &["_cq", "cq_id"]),
+        ];
+        for (names, expected) in cases {
+            assert_eq!(output_names(names), *expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn cut_names_stay_valid_and_apart() {
+        let one = "é".repeat(40);
+        let two = format!("{one}x");
+        let names = output_names(&[&one, &two]);
+        assert_ne!(names[0], names[1]);
+        assert!(names.iter().all(|name| name.len() <= MAX_COLUMN_NAME_BYTES && name.starts_with("éé")), "{names:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn unique_short_and_never_reserved(names in prop::collection::vec("(?s)[aA_2\"é\n]{0,4}|_cq_[ab]?|src_cq_a|.{60,70}", 0..12)) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let output = output_names(&names);
+            prop_assert_eq!(output.len(), names.len());
+            let folded: HashSet<String> = output.iter().map(|name| fold(name)).collect();
+            prop_assert_eq!(folded.len(), output.len(), "{:?} -> {:?}", names, output);
+            for name in &output {
+                prop_assert!(!name.is_empty() && name.len() <= MAX_COLUMN_NAME_BYTES);
+                prop_assert!(!fold(name).starts_with(RESERVED_PREFIX));
+                prop_assert!(!name.chars().any(|c| c == '"' || c.is_control()));
+            }
+        }
+    }
+}

@@ -1,1 +1,308 @@
-//! (being written)
+//! The one place that decides a table's schema from the schemas of its files. Today all files must agree; merging and
+//! widening would go here.
+
+use crate::decode::file::FileSchema;
+use crate::decode::types::{ColumnType, UUID_BYTES};
+use crate::tables::columns::output_names;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Name of the id column: non-null, unique, the primary key.
+pub const CQ_ID: &str = "_cq_id";
+
+/// Name of the column with the parent row's id: always null here.
+pub const CQ_PARENT_ID: &str = "_cq_parent_id";
+
+/// One column that comes from the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableColumn {
+    /// The name in the files.
+    pub source_name: String,
+    /// The how manieth column of exactly that name in the file, from 0.
+    pub occurrence: usize,
+    /// The outgoing name.
+    pub name: String,
+    /// The outgoing type.
+    pub column_type: ColumnType,
+    /// Whether some file's column may hold nulls.
+    pub nullable: bool,
+}
+
+/// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the files, in the order of the first file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSchema {
+    columns: Vec<TableColumn>,
+    arrow: SchemaRef,
+}
+
+impl TableSchema {
+    /// The columns that come from the files. Column `i` is field `i + 2` of [`Self::arrow`].
+    pub fn columns(&self) -> &[TableColumn] {
+        &self.columns
+    }
+
+    /// All outgoing fields, without metadata: the caller makes the announced schema of it, with CloudQuery's keys.
+    pub fn arrow(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    fn new(schema: &FileSchema) -> Self {
+        let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+        let columns: Vec<TableColumn> = output_names(&names)
+            .into_iter()
+            .zip(schema.identities())
+            .zip(&schema.columns)
+            .map(|((name, (source_name, occurrence)), column)| TableColumn {
+                source_name: source_name.to_owned(),
+                occurrence,
+                name,
+                column_type: column.target.clone(),
+                nullable: column.nullable,
+            })
+            .collect();
+        let uuid = DataType::FixedSizeBinary(UUID_BYTES);
+        let mut fields = vec![Field::new(CQ_ID, uuid.clone(), false), Field::new(CQ_PARENT_ID, uuid, true)];
+        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), c.nullable)));
+        Self { columns, arrow: Arc::new(Schema::new(fields)) }
+    }
+}
+
+/// Two files of one table that don't agree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{reference_key:?} and {other_key:?} do not agree: column {column:?} is {reference_type} in the first and {other_type} in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it"
+)]
+pub struct SchemaConflict {
+    /// The file that decides: the one with the smallest key.
+    pub reference_key: String,
+    /// The file with the smallest key among those that differ from it.
+    pub other_key: String,
+    /// The column's name in the files.
+    pub column: String,
+    /// Its type in the first file, or `missing`.
+    pub reference_type: String,
+    /// Its type in the second file, or `missing`.
+    pub other_type: String,
+}
+
+/// Files of one shape: same names and outgoing types, in any order.
+#[derive(Debug)]
+struct Shape {
+    hash: u64,
+    /// The smallest key of the shape, and that file's schema.
+    key: String,
+    schema: FileSchema,
+    /// Columns (name, occurrence) that some file of the shape has as nullable.
+    nullable: HashSet<(String, usize)>,
+}
+
+/// Takes the schemas of a table's files in any order and decides as if they had come in the order of their keys. Holds
+/// two schemas at most, however many files there are.
+#[derive(Debug, Default)]
+pub struct SchemaMerger {
+    /// The shapes with the smallest keys, at most [`MAX_SHAPES`]: with two the table is in conflict, and these two are
+    /// the ones to name.
+    shapes: Vec<Shape>,
+}
+
+/// The reference and one that differs from it.
+const MAX_SHAPES: usize = 2;
+
+/// How a conflict calls a column that a file doesn't have.
+const MISSING: &str = "missing";
+
+impl SchemaMerger {
+    /// A merger without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the file `key`.
+    pub fn add(&mut self, key: &str, schema: FileSchema) {
+        let hash = schema.shape();
+        let nullable: HashSet<(String, usize)> = schema
+            .identities()
+            .into_iter()
+            .zip(&schema.columns)
+            .filter(|(_, column)| column.nullable)
+            .map(|((name, occurrence), _)| (name.to_owned(), occurrence))
+            .collect();
+        if let Some(shape) = self.shapes.iter_mut().find(|shape| shape.hash == hash) {
+            shape.nullable.extend(nullable);
+            if key < shape.key.as_str() {
+                shape.key = key.to_owned();
+                shape.schema = schema;
+            }
+        } else {
+            self.shapes.push(Shape { hash, key: key.to_owned(), schema, nullable });
+        }
+        self.shapes.sort_by(|a, b| a.key.cmp(&b.key));
+        self.shapes.truncate(MAX_SHAPES);
+    }
+
+    /// Whether no file was added.
+    pub fn is_empty(&self) -> bool {
+        self.shapes.is_empty()
+    }
+
+    /// The table's schema; `None` when no file was added.
+    ///
+    /// # Errors
+    /// [`SchemaConflict`], when the files don't agree.
+    pub fn finish(self) -> Result<Option<TableSchema>, SchemaConflict> {
+        let mut shapes = self.shapes.into_iter();
+        let Some(mut reference) = shapes.next() else { return Ok(None) };
+        if let Some(other) = shapes.next() {
+            return Err(conflict(&reference, &other));
+        }
+        let identities: Vec<(String, usize)> =
+            reference.schema.identities().into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
+        for (column, identity) in reference.schema.columns.iter_mut().zip(identities) {
+            column.nullable = reference.nullable.contains(&identity);
+        }
+        Ok(Some(TableSchema::new(&reference.schema)))
+    }
+}
+
+fn conflict(reference: &Shape, other: &Shape) -> SchemaConflict {
+    let index = |schema: &FileSchema| -> HashMap<(String, usize), usize> {
+        let identities = schema.identities().into_iter().enumerate();
+        identities.map(|(i, (name, n))| ((name.to_owned(), n), i)).collect()
+    };
+    let (in_reference, in_other) = (index(&reference.schema), index(&other.schema));
+    let differs = |(name, n): (&str, usize)| {
+        let identity = (name.to_owned(), n);
+        let first = in_reference.get(&identity).map(|i| &reference.schema.columns[*i]);
+        let second = in_other.get(&identity).map(|i| &other.schema.columns[*i]);
+        let same = first.map(|c| &c.target) == second.map(|c| &c.target);
+        let text =
+            |column: Option<&crate::decode::file::FileColumn>| column.map_or(MISSING.into(), |c| c.source.clone());
+        (!same).then(|| (name.to_owned(), text(first), text(second)))
+    };
+    let all = reference.schema.identities().into_iter().chain(other.schema.identities());
+    let found = all.into_iter().find_map(differs);
+    // Shapes that differ have a column that differs; only a collision of their hashes could say otherwise.
+    let (column, reference_type, other_type) = found.unwrap_or_default();
+    SchemaConflict {
+        reference_key: reference.key.clone(),
+        other_key: other.key.clone(),
+        column,
+        reference_type,
+        other_type,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::file::FileColumn;
+    use proptest::prelude::*;
+
+    fn file(columns: &[(&str, ColumnType, bool)]) -> FileSchema {
+        let column = |(name, target, nullable): &(&str, ColumnType, bool)| FileColumn {
+            name: (*name).to_owned(),
+            nullable: *nullable,
+            target: target.clone(),
+            source: format!("source {target}"),
+        };
+        FileSchema { columns: columns.iter().map(column).collect() }
+    }
+
+    fn merge(files: &[(&str, FileSchema)]) -> Result<Option<TableSchema>, SchemaConflict> {
+        let mut merger = SchemaMerger::new();
+        for (key, schema) in files {
+            merger.add(key, schema.clone());
+        }
+        merger.finish()
+    }
+
+    #[test]
+    fn order_of_the_first_key_and_relaxed_nullability() {
+        let a =
+            file(&[("x", ColumnType::Int64, false), ("y", ColumnType::Utf8, false), ("X", ColumnType::Json, false)]);
+        let b = file(&[("y", ColumnType::Utf8, true), ("X", ColumnType::Json, false), ("x", ColumnType::Int64, false)]);
+        let schema = merge(&[("k2", b), ("k1", a)]).unwrap().unwrap();
+        let fields: Vec<_> = schema.arrow().fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
+        let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x", false), ("y", true), ("X_2", false)];
+        assert_eq!(fields, expected);
+        assert_eq!(schema.columns()[2].source_name, "X");
+        assert_eq!(schema.arrow().field(4).data_type(), &DataType::Binary);
+    }
+
+    #[test]
+    fn conflicts_name_both_files_column_and_types() {
+        let a = file(&[("x", ColumnType::Int64, false)]);
+        let b = file(&[("x", ColumnType::Utf8, false)]);
+        let c = file(&[("x", ColumnType::Int64, false), ("z", ColumnType::Date32, true)]);
+        let conflict = merge(&[("k3", c.clone()), ("k2", b), ("k1", a.clone())]).unwrap_err();
+        assert_eq!((conflict.reference_key.as_str(), conflict.other_key.as_str()), ("k1", "k2"));
+        assert_eq!(
+            (conflict.column.as_str(), conflict.reference_type.as_str(), conflict.other_type.as_str()),
+            ("x", "source int64", "source utf8")
+        );
+        let conflict = merge(&[("k1", a.clone()), ("k2", c.clone())]).unwrap_err();
+        assert_eq!((conflict.column.as_str(), conflict.reference_type.as_str()), ("z", "missing"));
+        let conflict = merge(&[("k1", c), ("k2", a)]).unwrap_err();
+        assert_eq!((conflict.column.as_str(), conflict.other_type.as_str()), ("z", "missing"));
+        assert!(conflict.to_string().contains("\"k1\" and \"k2\""), "{conflict}");
+    }
+
+    #[test]
+    fn nothing_added_is_no_schema() {
+        assert!(SchemaMerger::new().is_empty());
+        assert_eq!(SchemaMerger::new().finish(), Ok(None));
+    }
+
+    #[test]
+    fn columns_of_one_name_are_told_apart() {
+        let twice = file(&[("x", ColumnType::Int64, false), ("x", ColumnType::Utf8, false)]);
+        let schema = merge(&[("k", twice.clone())]).unwrap().unwrap();
+        assert_eq!(schema.columns()[1].name, "x_2");
+        assert_eq!(schema.columns()[1].occurrence, 1);
+        let swapped = file(&[("x", ColumnType::Utf8, false), ("x", ColumnType::Int64, false)]);
+        assert!(merge(&[("k", twice), ("l", swapped)]).is_err());
+    }
+
+    /// Frozen: a fingerprint of one release is compared with that of another.
+    #[test]
+    fn golden_fingerprint() {
+        let a = file(&[("x", ColumnType::List(Box::new(ColumnType::Uuid)), false), ("y", ColumnType::Utf8, true)]);
+        let b = file(&[("y", ColumnType::Utf8, true), ("x", ColumnType::List(Box::new(ColumnType::Uuid)), false)]);
+        assert_eq!(a.fingerprint(), b.fingerprint());
+        let relaxed = file(&[("x", ColumnType::List(Box::new(ColumnType::Uuid)), true), ("y", ColumnType::Utf8, true)]);
+        assert_ne!(a.fingerprint(), relaxed.fingerprint());
+        assert_eq!(a.shape(), relaxed.shape());
+        assert_eq!(format!("{:016x}", a.fingerprint()), GOLDEN_FINGERPRINT);
+    }
+
+    const GOLDEN_FINGERPRINT: &str = "ed10900fbdffcb2e";
+
+    proptest! {
+        #[test]
+        fn arrival_order_does_not_matter(
+            picks in prop::collection::vec((0usize..4, 0u8..8), 1..8),
+            seed in any::<u64>(),
+        ) {
+            let shapes = [
+                file(&[("x", ColumnType::Int64, false), ("y", ColumnType::Utf8, false)]),
+                file(&[("y", ColumnType::Utf8, true), ("x", ColumnType::Int64, false)]),
+                file(&[("x", ColumnType::Int64, false)]),
+                file(&[("x", ColumnType::Boolean, false), ("y", ColumnType::Utf8, false)]),
+            ];
+            let mut files: Vec<(String, FileSchema)> =
+                picks.iter().enumerate().map(|(i, (shape, k))| (format!("{k}-{i}"), shapes[*shape].clone())).collect();
+            let merge = |files: &[(String, FileSchema)]| {
+                let mut merger = SchemaMerger::new();
+                files.iter().for_each(|(key, schema)| merger.add(key, schema.clone()));
+                merger.finish()
+            };
+            files.sort_by(|a, b| a.0.cmp(&b.0));
+            let sorted = merge(&files);
+            let turn = usize::try_from(seed % 8).unwrap() % files.len();
+            files.rotate_left(turn);
+            if seed % 2 == 0 { files.reverse(); }
+            prop_assert_eq!(merge(&files), sorted);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What one file looks like to the table: its columns in outgoing types. Small, so that it can be kept for as long as
+//! the table's schema is being decided.
+
+use super::DecodeError;
+use super::source::SourceSchema;
+use super::types::ColumnType;
+use parquet::file::metadata::ParquetMetaData;
+use sha2::{Digest, Sha256};
+
+/// The columns of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSchema {
+    /// In the file's order.
+    pub columns: Vec<FileColumn>,
+}
+
+/// One column of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileColumn {
+    /// The name in the file.
+    pub name: String,
+    /// Whether the outgoing column can hold nulls: by the file, or because the cast may make some.
+    pub nullable: bool,
+    /// The outgoing type.
+    pub target: ColumnType,
+    /// The type in the file, for messages.
+    pub source: String,
+}
+
+impl FileSchema {
+    /// Reads the columns out of a footer. Key/value metadata is not looked at, except that an embedded Arrow schema may
+    /// say that bare integers are timestamps or times in seconds, or 64-bit dates.
+    ///
+    /// # Errors
+    /// When the schema can't be mapped to Arrow (a list without items, a map without keys, …).
+    pub fn from_metadata(metadata: &ParquetMetaData) -> Result<Self, DecodeError> {
+        let source = SourceSchema::from_metadata(metadata)?;
+        let columns = source
+            .fields
+            .iter()
+            .map(|field| FileColumn {
+                name: field.name.clone(),
+                nullable: field.target_nullable(),
+                target: field.target(),
+                source: field.describe(),
+            })
+            .collect();
+        Ok(Self { columns })
+    }
+
+    /// A hash of column names, outgoing types and nullability, whatever their order; the same in all releases.
+    pub fn fingerprint(&self) -> u64 {
+        self.hash(true)
+    }
+
+    /// Like [`Self::fingerprint`] without nullability: files of one shape go into one table.
+    pub fn shape(&self) -> u64 {
+        self.hash(false)
+    }
+
+    /// Each column with the number of columns of exactly that name before it: what identifies a column in all files of
+    /// a table.
+    pub fn identities(&self) -> Vec<(&str, usize)> {
+        let mut seen = std::collections::HashMap::new();
+        let mut identities = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let count: &mut usize = seen.entry(column.name.as_str()).or_default();
+            identities.push((column.name.as_str(), *count));
+            *count += 1;
+        }
+        identities
+    }
+
+    fn hash(&self, with_nullability: bool) -> u64 {
+        let mut parts: Vec<_> = self.identities().into_iter().zip(&self.columns).collect();
+        parts.sort_by_key(|(identity, _)| *identity);
+        let mut hash = Sha256::new();
+        for ((name, occurrence), column) in parts {
+            // Lengths first: no two lists of columns give the same bytes.
+            hash.update((name.len() as u64).to_be_bytes());
+            hash.update(name);
+            hash.update((occurrence as u64).to_be_bytes());
+            let target = column.target.to_string();
+            hash.update((target.len() as u64).to_be_bytes());
+            hash.update(target);
+            hash.update([u8::from(with_nullability && column.nullable)]);
+        }
+        let digest = hash.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        u64::from_be_bytes(first)
+    }
+}

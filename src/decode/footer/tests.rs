@@ -1,0 +1,118 @@
+use super::*;
+use crate::decode::tests::{columns, decode, footer, write};
+use arrow::array::{Array, ArrayRef, Int64Array};
+use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaDataBuilder};
+
+fn file() -> Bytes {
+    write(&columns(vec![("x", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)]))
+}
+
+/// The file with another footer.
+fn with_footer(
+    file: &Bytes,
+    column: impl FnOnce(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder,
+    group: impl FnOnce(RowGroupMetaDataBuilder) -> RowGroupMetaDataBuilder,
+) -> Bytes {
+    let metadata = footer(file).unwrap();
+    let data_end = metadata.row_group(0).column(0).byte_range();
+    let mut builder = ParquetMetaData::clone(&metadata).into_builder();
+    let mut old = builder.take_row_groups().remove(0).into_builder();
+    let chunk = column(old.take_columns().remove(0).into_builder()).build().unwrap();
+    let metadata = builder.set_row_groups(vec![group(old.set_column_metadata(vec![chunk])).build().unwrap()]).build();
+    let mut output = file[..usize::try_from(data_end.0 + data_end.1).unwrap()].to_vec();
+    ParquetMetaDataWriter::new(&mut output, &metadata).finish().unwrap();
+    output.into()
+}
+
+fn error(file: &Bytes) -> DecodeError {
+    footer(file).unwrap_err()
+}
+
+#[test]
+fn other_files_are_not_parquet() {
+    assert!(matches!(error(&Bytes::from_static(b"PAR1")), DecodeError::NotParquet { .. }));
+    assert!(matches!(error(&Bytes::new()), DecodeError::NotParquet { .. }));
+    let text = error(&Bytes::from_static(b"id,name\n1,some text that is CSV\n")).to_string();
+    assert!(text.contains("not a Parquet file") && text.contains("PAR1"), "{text}");
+    let mut start = file().to_vec();
+    start[0] = b'X';
+    assert!(matches!(error(&start.into()), DecodeError::NotParquet { .. }));
+}
+
+#[test]
+fn encrypted_files_are_named() {
+    let mut bytes = file().to_vec();
+    *bytes.last_mut().unwrap() = b'E';
+    assert!(matches!(error(&bytes.into()), DecodeError::Encrypted));
+}
+
+#[test]
+fn footer_lengths_that_cannot_be() {
+    for length in [u32::MAX, 1 << 20, 0] {
+        let mut bytes = file().to_vec();
+        let at = bytes.len() - 8;
+        bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        assert!(matches!(error(&bytes.into()), DecodeError::Damaged { .. } | DecodeError::Footer(_)), "{length}");
+    }
+}
+
+#[test]
+fn impossible_chunks_are_refused() {
+    let file = file();
+    let same_group = |group: RowGroupMetaDataBuilder| group;
+    let cases: [(&str, fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder); 5] = [
+        ("outside", |c| c.set_total_compressed_size(1 << 40)),
+        ("outside", |c| c.set_data_page_offset(1).set_dictionary_page_offset(None)),
+        ("negative", |c| c.set_total_compressed_size(-1)),
+        ("negative", |c| c.set_total_uncompressed_size(-1)),
+        ("negative", |c| c.set_num_values(-1)),
+    ];
+    for (word, change) in cases {
+        let error = error(&with_footer(&file, change, same_group));
+        assert!(matches!(error, DecodeError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let error = error(&with_footer(&file, |c| c, |group| group.set_num_rows(-1)));
+    assert!(matches!(error, DecodeError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn row_counts_must_agree() {
+    // FileMetaData: field 3 (rows, zigzag 3) and the header of field 4, a list of one row group.
+    let mut bytes = file().to_vec();
+    let at = bytes.windows(4).position(|w| w == [0x16, 6, 0x19, 0x1c]).unwrap();
+    bytes[at + 1] = 4;
+    let error = error(&bytes.into());
+    assert_eq!(error.to_string(), "damaged Parquet file: 3 rows in its row groups, 2 by its footer");
+}
+
+/// Pages with more rows than the footer says: nothing may be left out silently.
+#[test]
+fn rows_beyond_the_footers_count_are_an_error() {
+    for rows in [2, 4] {
+        let error = decode(&with_footer(&file(), |c| c, |group| group.set_num_rows(rows))).unwrap_err();
+        assert!(
+            matches!(error, DecodeError::RowCount { expected, got: 3, .. } if expected == rows.cast_unsigned()),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn lzo_and_data_in_other_files_are_refused_by_name() {
+    let text = error(&with_footer(&file(), |c| c.set_compression(Compression::LZO), |group| group)).to_string();
+    assert!(text.contains("\"x\"") && text.contains("LZO"), "{text}");
+    let text = error(&with_footer(&file(), |c| c.set_file_path("part-1.parquet".into()), |group| group)).to_string();
+    assert!(text.contains("another file"), "{text}");
+}
+
+/// Files of old writers: the offset of a dictionary that isn't there is 0.
+#[test]
+fn offset_zero_is_no_dictionary() {
+    let batch = columns(vec![("x", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)]);
+    let properties = parquet::file::properties::WriterProperties::builder().set_dictionary_enabled(false).build();
+    let file = crate::decode::tests::write_with(&batch, properties);
+    let file = with_footer(&file, |c| c.set_dictionary_page_offset(Some(0)), |group| group);
+    assert_eq!(footer(&file).unwrap().row_group(0).column(0).dictionary_page_offset(), None);
+    assert_eq!(decode(&file).unwrap().0[0].column(2).len(), 3);
+}

@@ -1,0 +1,562 @@
+//! Nested values as JSON text, and the check of Parquet's JSON type.
+//!
+//! Keys stand in schema order and nulls are explicit. Integers and decimals are numbers in full digits, NaN and ±∞ null,
+//! bytes base64, dates `YYYY-MM-DD`, times `HH:MM:SS[.ffffff]`, timestamps RFC 3339 in UTC, UUIDs their text, intervals
+//! ISO 8601 durations. Maps with text keys are objects, others arrays of pairs. U+0000 is left out of strings: PostgreSQL's
+//! `jsonb` can't hold it.
+
+use super::cast::{self, CastError, MICROS_PER_DAY, MICROS_PER_SECOND};
+use super::source::{Node, Role, SourceField};
+use super::{CastCounts, count};
+use arrow::array::types::{
+    Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    IntervalDayTimeType, IntervalYearMonthType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, TimeUnit};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+
+/// Writes the JSON of one column's values; made once a batch, so that no type is looked at per value.
+pub(crate) enum Encoder {
+    Null,
+    Boolean(BooleanArray),
+    /// All signed integers.
+    Signed(PrimitiveArray<Int64Type>),
+    Unsigned(PrimitiveArray<UInt64Type>),
+    Float32(PrimitiveArray<Float32Type>),
+    Float64(PrimitiveArray<Float64Type>),
+    Decimal128(PrimitiveArray<Decimal128Type>),
+    Decimal256(PrimitiveArray<Decimal256Type>),
+    /// Checked text.
+    Text(StringArray),
+    /// Texts of Parquet's JSON type, unchecked.
+    Json(StringArray),
+    Binary(BinaryArray),
+    FixedBinary(FixedSizeBinaryArray),
+    Uuid(FixedSizeBinaryArray),
+    Date(PrimitiveArray<Int64Type>),
+    Date64(PrimitiveArray<Int64Type>),
+    Time(PrimitiveArray<Int64Type>, TimeUnit),
+    Timestamp(PrimitiveArray<Int64Type>, TimeUnit),
+    /// Microseconds, seconds.
+    Int96(PrimitiveArray<Int64Type>, PrimitiveArray<Int64Type>),
+    Interval(PrimitiveArray<IntervalDayTimeType>, PrimitiveArray<IntervalYearMonthType>),
+    /// Each field with its key, quoted and with a colon.
+    Struct(Option<NullBuffer>, Vec<(Vec<u8>, Encoder)>),
+    List(Option<NullBuffer>, OffsetBuffer<i32>, Box<Encoder>),
+    Map {
+        nulls: Option<NullBuffer>,
+        offsets: OffsetBuffer<i32>,
+        key: Box<Encoder>,
+        value: Box<Encoder>,
+    },
+}
+
+/// What one batch counts; added to the shared counters once at its end.
+#[derive(Default)]
+struct Lost {
+    floats: u64,
+    timestamps: u64,
+    dates: u64,
+    times: u64,
+    json: u64,
+}
+
+impl Encoder {
+    /// An encoder of `array`, which was read from `field`; `second` as in [`cast::cast`].
+    pub(crate) fn new(field: &SourceField, array: &ArrayRef, second: Option<&ArrayRef>) -> Result<Self, CastError> {
+        let mismatch = || CastError::Type(array.data_type().to_string(), field.describe());
+        Ok(match &field.node {
+            Node::Leaf { arrow, role } => {
+                if array.data_type() != arrow {
+                    return Err(mismatch());
+                }
+                Self::leaf(*role, array, second).ok_or_else(mismatch)??
+            }
+            Node::Struct(fields) => {
+                let columns = array.as_struct_opt().ok_or_else(mismatch)?;
+                let seconds = second.and_then(|second| second.as_struct_opt());
+                let mut encoders = Vec::with_capacity(fields.len());
+                for (index, child) in fields.iter().enumerate() {
+                    let column = columns.columns().get(index).ok_or_else(mismatch)?;
+                    let second = seconds.and_then(|seconds| seconds.columns().get(index));
+                    let mut key = Vec::new();
+                    write_string(&child.name, &mut key);
+                    key.push(b':');
+                    encoders.push((key, Self::new(child, column, second)?));
+                }
+                Self::Struct(array.nulls().cloned(), encoders)
+            }
+            Node::List(item) => {
+                let list = array.as_list_opt::<i32>().ok_or_else(mismatch)?;
+                let second = second.and_then(|s| s.as_list_opt::<i32>()).map(|s| s.values());
+                let item = Self::new(item, list.values(), second)?;
+                Self::List(array.nulls().cloned(), list.offsets().clone(), Box::new(item))
+            }
+            Node::Map { key, value } => {
+                let map = array.as_map_opt().ok_or_else(mismatch)?;
+                let second = second.and_then(|s| s.as_map_opt());
+                Self::Map {
+                    nulls: array.nulls().cloned(),
+                    offsets: map.offsets().clone(),
+                    key: Box::new(Self::new(key, map.keys(), second.map(|s| s.keys()))?),
+                    value: Box::new(Self::new(value, map.values(), second.map(|s| s.values()))?),
+                }
+            }
+        })
+    }
+
+    fn leaf(role: Role, array: &ArrayRef, second: Option<&ArrayRef>) -> Option<Result<Self, CastError>> {
+        Some(Ok(match role {
+            Role::Json => Self::Json(array.as_string_opt()?.clone()),
+            Role::Uuid => Self::Uuid(array.as_fixed_size_binary_opt()?.clone()),
+            Role::Enum => return Some(cast::text(array.as_binary_opt()?).map(Self::Text)),
+            Role::Int96 => Self::Int96(cast::widened(array)?, cast::widened(second?)?),
+            Role::Interval => Self::Interval(array.as_primitive_opt()?.clone(), second?.as_primitive_opt()?.clone()),
+            Role::Plain => match array.data_type() {
+                DataType::Null => Self::Null,
+                DataType::Boolean => Self::Boolean(array.as_boolean_opt()?.clone()),
+                DataType::Int8 => Self::Signed(array.as_primitive_opt::<Int8Type>()?.unary(i64::from)),
+                DataType::Int16 => Self::Signed(array.as_primitive_opt::<Int16Type>()?.unary(i64::from)),
+                DataType::Int32 => Self::Signed(array.as_primitive_opt::<Int32Type>()?.unary(i64::from)),
+                DataType::Int64 => Self::Signed(array.as_primitive_opt()?.clone()),
+                DataType::UInt8 => Self::Unsigned(array.as_primitive_opt::<UInt8Type>()?.unary(u64::from)),
+                DataType::UInt16 => Self::Unsigned(array.as_primitive_opt::<UInt16Type>()?.unary(u64::from)),
+                DataType::UInt32 => Self::Unsigned(array.as_primitive_opt::<UInt32Type>()?.unary(u64::from)),
+                DataType::UInt64 => Self::Unsigned(array.as_primitive_opt()?.clone()),
+                DataType::Float16 => Self::Float32(array.as_primitive_opt::<Float16Type>()?.unary(f32::from)),
+                DataType::Float32 => Self::Float32(array.as_primitive_opt()?.clone()),
+                DataType::Float64 => Self::Float64(array.as_primitive_opt()?.clone()),
+                DataType::Decimal128(..) => Self::Decimal128(array.as_primitive_opt()?.clone()),
+                DataType::Decimal256(..) => Self::Decimal256(array.as_primitive_opt()?.clone()),
+                DataType::Utf8 => Self::Text(array.as_string_opt()?.clone()),
+                DataType::Binary => Self::Binary(array.as_binary_opt()?.clone()),
+                DataType::FixedSizeBinary(_) => Self::FixedBinary(array.as_fixed_size_binary_opt()?.clone()),
+                DataType::Date32 => Self::Date(cast::widened(array)?),
+                DataType::Date64 => Self::Date64(cast::widened(array)?),
+                DataType::Time32(unit) | DataType::Time64(unit) => Self::Time(cast::widened(array)?, *unit),
+                DataType::Timestamp(unit, _) => Self::Timestamp(cast::widened(array)?, *unit),
+                _ => return None,
+            },
+        }))
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        let null = |nulls: &Option<NullBuffer>| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        match self {
+            Self::Null => true,
+            Self::Boolean(array) => array.is_null(row),
+            Self::Signed(array) | Self::Date(array) | Self::Date64(array) => array.is_null(row),
+            Self::Time(array, _) | Self::Timestamp(array, _) | Self::Int96(array, _) => array.is_null(row),
+            Self::Unsigned(array) => array.is_null(row),
+            Self::Float32(array) => array.is_null(row),
+            Self::Float64(array) => array.is_null(row),
+            Self::Decimal128(array) => array.is_null(row),
+            Self::Decimal256(array) => array.is_null(row),
+            Self::Text(array) | Self::Json(array) => array.is_null(row),
+            Self::Binary(array) => array.is_null(row),
+            Self::FixedBinary(array) | Self::Uuid(array) => array.is_null(row),
+            Self::Interval(array, _) => array.is_null(row),
+            Self::Struct(nulls, _) | Self::List(nulls, ..) | Self::Map { nulls, .. } => null(nulls),
+        }
+    }
+
+    /// Whether a map with these keys is a JSON object.
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    fn write(&self, row: usize, out: &mut Vec<u8>, lost: &mut Lost) {
+        if self.is_null(row) {
+            return null(out);
+        }
+        match self {
+            Self::Null => null(out),
+            Self::Boolean(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
+            Self::Signed(array) => write_signed(array.value(row), out),
+            Self::Unsigned(array) => write_unsigned(array.value(row), out),
+            Self::Float32(array) => {
+                let value = array.value(row);
+                if value.is_finite() { number(&value, out) } else { lose(&mut lost.floats, out) }
+            }
+            Self::Float64(array) => {
+                let value = array.value(row);
+                if value.is_finite() { number(&value, out) } else { lose(&mut lost.floats, out) }
+            }
+            Self::Decimal128(array) => out.extend_from_slice(array.value_as_string(row).as_bytes()),
+            Self::Decimal256(array) => out.extend_from_slice(array.value_as_string(row).as_bytes()),
+            Self::Text(array) => write_string(array.value(row), out),
+            Self::Json(array) => {
+                if !write_checked(raw_value(array, row), out) {
+                    lost.json += 1;
+                }
+            }
+            Self::Binary(array) => write_base64(array.value(row), out),
+            Self::FixedBinary(array) => write_base64(array.value(row), out),
+            Self::Uuid(array) => write_uuid(array.value(row), out),
+            Self::Date(array) => written(write_date(array.value(row), out), &mut lost.dates, out),
+            Self::Date64(array) => {
+                let days = cast::date64_to_days(array.value(row));
+                written(days.and_then(|days| write_date(days.into(), out)), &mut lost.dates, out);
+            }
+            Self::Time(array, unit) => {
+                let micros = cast::to_time_micros(array.value(row), *unit);
+                written(micros.map(|micros| write_time(micros, out)), &mut lost.times, out);
+            }
+            Self::Timestamp(array, unit) => {
+                let micros = cast::to_micros(array.value(row), *unit);
+                written(micros.and_then(|micros| write_timestamp(micros, out)), &mut lost.timestamps, out);
+            }
+            Self::Int96(micros, seconds) => {
+                let micros = cast::int96_micros(micros.value(row), seconds.value(row));
+                written(micros.and_then(|micros| write_timestamp(micros, out)), &mut lost.timestamps, out);
+            }
+            Self::Interval(day_time, months) => {
+                let (day_time, mut text) = (day_time.value(row), String::new());
+                cast::write_interval(months.value(row), day_time.days, day_time.milliseconds, &mut text);
+                write_string(&text, out);
+            }
+            Self::Struct(_, fields) => {
+                out.push(b'{');
+                for (index, (key, field)) in fields.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(key);
+                    field.write(row, out, lost);
+                }
+                out.push(b'}');
+            }
+            Self::List(_, offsets, item) => {
+                out.push(b'[');
+                for (index, row) in span(offsets, row).enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    item.write(row, out, lost);
+                }
+                out.push(b']');
+            }
+            Self::Map { offsets, key, value, .. } => write_map(span(offsets, row), key, value, out, lost),
+        }
+    }
+}
+
+fn write_map(rows: std::ops::Range<usize>, key: &Encoder, value: &Encoder, out: &mut Vec<u8>, lost: &mut Lost) {
+    let object = key.is_text();
+    out.push(if object { b'{' } else { b'[' });
+    for (index, row) in rows.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        if object {
+            // The format forbids null keys; some writers leave them optional all the same.
+            if key.is_null(row) {
+                out.extend_from_slice(b"\"\"")
+            } else {
+                key.write(row, out, lost)
+            }
+            out.push(b':');
+            value.write(row, out, lost);
+        } else {
+            out.push(b'[');
+            key.write(row, out, lost);
+            out.push(b',');
+            value.write(row, out, lost);
+            out.push(b']');
+        }
+    }
+    out.push(if object { b'}' } else { b']' });
+}
+
+#[expect(clippy::cast_sign_loss, reason = "offsets of a list array are checked to be ascending from 0 on")]
+fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<usize> {
+    offsets[row] as usize..offsets[row + 1] as usize
+}
+
+/// The JSON of `rows` values as a column; what is null in `nulls` is null, not JSON's `null`.
+pub(crate) fn encode(
+    encoder: &Encoder,
+    rows: usize,
+    nulls: Option<&NullBuffer>,
+    counts: &CastCounts,
+) -> Result<BinaryArray, CastError> {
+    let mut bytes = Vec::new();
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push(0);
+    let mut lost = Lost::default();
+    for row in 0..rows {
+        if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+            encoder.write(row, &mut bytes, &mut lost);
+        }
+        offsets.push(i32::try_from(bytes.len()).map_err(|_| CastError::TooLarge)?);
+    }
+    count(&counts.floats_not_finite, lost.floats);
+    count(&counts.timestamps_out_of_range, lost.timestamps);
+    count(&counts.dates_out_of_range, lost.dates);
+    count(&counts.times_out_of_range, lost.times);
+    count(&counts.json_invalid, lost.json);
+    Ok(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls.cloned())?)
+}
+
+/// Checks a column of Parquet's JSON type: valid values pass byte for byte (without copying when all do), others become
+/// JSON strings and are counted.
+pub(crate) fn check_texts(array: &StringArray, counts: &CastCounts) -> Result<BinaryArray, CastError> {
+    let pass = (0..array.len()).all(|row| {
+        array.is_null(row) || {
+            let text = raw_value(array, row);
+            is_json(text) && !has_unicode_escape(text)
+        }
+    });
+    if pass {
+        let (offsets, values, nulls) = (array.offsets().clone(), array.values().clone(), array.nulls().cloned());
+        return Ok(BinaryArray::try_new(offsets, values, nulls)?);
+    }
+    encode(&Encoder::Json(array.clone()), array.len(), array.nulls(), counts)
+}
+
+/// A value's bytes. The reader doesn't check the UTF-8 of JSON columns, so their values must not be taken as `str`.
+fn raw_value(array: &StringArray, row: usize) -> &[u8] {
+    &array.value_data()[span(array.offsets(), row)]
+}
+
+fn is_json(text: &[u8]) -> bool {
+    // Bytes below strings are checked to be UTF-8 by neither of the two alone.
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
+fn has_unicode_escape(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b"\\u")
+}
+
+/// Writes a text of Parquet's JSON type; `false` when it is not JSON and was written as a string.
+fn write_checked(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if is_json(text) {
+        if has_unicode_escape(text) {
+            write_clean_escapes(text, out)
+        } else {
+            out.extend_from_slice(text)
+        }
+        return true;
+    }
+    write_string(&String::from_utf8_lossy(text), out);
+    false
+}
+
+/// Copies valid JSON without the escapes that PostgreSQL's `jsonb` refuses: `\u0000` is left out, half a surrogate pair
+/// becomes the replacement character.
+fn write_clean_escapes(text: &[u8], out: &mut Vec<u8>) {
+    let unit = |at: usize| -> Option<u16> {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] != b'\\' {
+            out.push(text[at]);
+            at += 1;
+            continue;
+        }
+        let length = match unit(at) {
+            Some(0) => {
+                at += 6;
+                continue;
+            }
+            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => {
+                out.extend_from_slice(b"\\ufffd");
+                at += 6;
+                continue;
+            }
+            Some(_) => 6,
+            None => 2,
+        };
+        let end = (at + length).min(text.len());
+        out.extend_from_slice(&text[at..end]);
+        at = end;
+    }
+}
+
+fn null(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"null");
+}
+
+fn lose(counter: &mut u64, out: &mut Vec<u8>) {
+    *counter += 1;
+    null(out);
+}
+
+/// Null, counted, when nothing was written.
+fn written(done: Option<()>, counter: &mut u64, out: &mut Vec<u8>) {
+    if done.is_none() {
+        lose(counter, out);
+    }
+}
+
+fn number(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Finite numbers always serialize, and writing to a Vec can't fail.
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        null(out);
+    }
+}
+
+fn write_signed(value: i64, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    write_unsigned(value.unsigned_abs(), out);
+}
+
+fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
+    // 20 digits: u64::MAX.
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = digit(value % 10);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the value is a decimal digit")]
+fn digit(value: u64) -> u8 {
+    b'0' + value as u8
+}
+
+/// `value` with leading zeros.
+fn write_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for place in out[start..].iter_mut().rev() {
+        *place = digit(value % 10);
+        value /= 10;
+    }
+}
+
+fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+    // The room is exactly what the encoding takes.
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+    out.push(b'"');
+}
+
+fn write_uuid(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.push(HEX[usize::from(byte >> 4)]);
+        out.push(HEX[usize::from(byte & 0xf)]);
+    }
+    out.push(b'"');
+}
+
+/// A JSON string, without U+0000.
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let escape: Cow<'static, [u8]> = match byte {
+            b'"' => b"\\\"".into(),
+            b'\\' => b"\\\\".into(),
+            b'\n' => b"\\n".into(),
+            b'\r' => b"\\r".into(),
+            b'\t' => b"\\t".into(),
+            0 => b"".into(),
+            1..0x20 => format!("\\u{byte:04x}").into_bytes().into(),
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[start..index]);
+        out.extend_from_slice(&escape);
+        start = index + 1;
+    }
+    out.extend_from_slice(&bytes[start..]);
+    out.push(b'"');
+}
+
+/// The calendar date of days since 1970, when its year has four digits.
+fn civil(days: i64) -> Option<(u64, u64, u64)> {
+    // The years 0 to 9999, so the arithmetic below has only positive numbers of days since 0000-03-01.
+    if !(-719_528..=2_932_896).contains(&days) {
+        return None;
+    }
+    // Gregorian eras of 400 years from 0000-03-01 on, one era earlier to keep January and February of year 0 positive.
+    const DAYS_PER_ERA: i64 = 146_097;
+    let shifted = u64::try_from(days + 719_468 + DAYS_PER_ERA).ok()?;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2) - 400;
+    Some((year, month, day))
+}
+
+fn write_civil(days: i64, out: &mut Vec<u8>) -> Option<()> {
+    let (year, month, day) = civil(days)?;
+    write_padded(year, 4, out);
+    out.push(b'-');
+    write_padded(month, 2, out);
+    out.push(b'-');
+    write_padded(day, 2, out);
+    Some(())
+}
+
+fn write_clock(micros_of_day: i64, out: &mut Vec<u8>) {
+    let micros = micros_of_day.unsigned_abs();
+    let seconds = micros / 1_000_000;
+    write_padded(seconds / 3_600, 2, out);
+    out.push(b':');
+    write_padded(seconds / 60 % 60, 2, out);
+    out.push(b':');
+    write_padded(seconds % 60, 2, out);
+    if micros % MICROS_PER_SECOND.unsigned_abs() > 0 {
+        out.push(b'.');
+        write_padded(micros % 1_000_000, 6, out);
+    }
+}
+
+fn write_date(days: i64, out: &mut Vec<u8>) -> Option<()> {
+    civil(days)?;
+    out.push(b'"');
+    write_civil(days, out)?;
+    out.push(b'"');
+    Some(())
+}
+
+fn write_time(micros: i64, out: &mut Vec<u8>) {
+    out.push(b'"');
+    write_clock(micros, out);
+    out.push(b'"');
+}
+
+fn write_timestamp(micros: i64, out: &mut Vec<u8>) -> Option<()> {
+    let days = micros.div_euclid(MICROS_PER_DAY);
+    civil(days)?;
+    out.push(b'"');
+    write_civil(days, out)?;
+    out.push(b'T');
+    write_clock(micros.rem_euclid(MICROS_PER_DAY), out);
+    out.extend_from_slice(b"Z\"");
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use super::*;
+use crate::decode::tests::{columns, decode_one, write};
+use arrow::array::types::Float64Type as F64;
+use arrow::array::*;
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Field, Fields};
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+fn string(text: &str) -> String {
+    let mut out = Vec::new();
+    write_string(text, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn strings_are_escaped_and_lose_nul() {
+    assert_eq!(string("a\"\\\n\r\t\u{1}\u{1f}\0é😀"), r#""a\"\\\n\r\t\u0001\u001fé😀""#);
+}
+
+#[test]
+fn integers_in_full() {
+    for value in [0, -1, 10, i64::MAX, i64::MIN] {
+        let mut out = Vec::new();
+        write_signed(value, &mut out);
+        assert_eq!(out, value.to_string().into_bytes());
+    }
+    let mut out = Vec::new();
+    write_unsigned(u64::MAX, &mut out);
+    assert_eq!(out, b"18446744073709551615");
+}
+
+#[test]
+fn dates_times_and_timestamps() {
+    let date = |days| {
+        let mut out = Vec::new();
+        write_date(days, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    assert_eq!(date(0).as_deref(), Some("\"1970-01-01\""));
+    assert_eq!(date(-1).as_deref(), Some("\"1969-12-31\""));
+    assert_eq!(date(11_016).as_deref(), Some("\"2000-02-29\""));
+    assert_eq!(date(-719_528).as_deref(), Some("\"0000-01-01\""));
+    assert_eq!(date(-719_529), None);
+    assert_eq!(date(2_932_896).as_deref(), Some("\"9999-12-31\""));
+    assert_eq!(date(2_932_897), None);
+    let timestamp = |micros| {
+        let mut out = Vec::new();
+        write_timestamp(micros, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    assert_eq!(timestamp(-1).as_deref(), Some("\"1969-12-31T23:59:59.999999Z\""));
+    assert_eq!(timestamp(1_700_000_000_000_000).as_deref(), Some("\"2023-11-14T22:13:20Z\""));
+    assert_eq!(timestamp(i64::MAX), None);
+    assert_eq!(timestamp(i64::MIN), None);
+    let mut out = Vec::new();
+    write_time(86_399_000_001, &mut out);
+    assert_eq!(out, b"\"23:59:59.000001\"");
+}
+
+#[test]
+fn bytes_and_uuids() {
+    let mut out = Vec::new();
+    for bytes in [&b""[..], b"a", b"ab", b"abc"] {
+        write_base64(bytes, &mut out);
+    }
+    assert_eq!(out, br#""""YQ==""YWI=""YWJj""#);
+    out.clear();
+    write_uuid(&(0..16).collect::<Vec<u8>>(), &mut out);
+    assert_eq!(out, b"\"00010203-0405-0607-0809-0a0b0c0d0e0f\"");
+}
+
+fn checked(text: &[u8]) -> (String, bool) {
+    let mut out = Vec::new();
+    let valid = write_checked(text, &mut out);
+    (String::from_utf8(out).unwrap(), valid)
+}
+
+#[test]
+fn json_texts_are_checked() {
+    let valid = |text: &str, expected: &str| assert_eq!(checked(text.as_bytes()), (expected.to_owned(), true));
+    valid(" [1.0 , 1e3]", " [1.0 , 1e3]");
+    valid("null", "null");
+    valid(r#""a\u0000b""#, r#""ab""#);
+    valid(r#"{"\u0000":"\\u0000\\\u0000"}"#, r#"{"":"\\u0000\\"}"#);
+    valid(r#""\ud83d\ude00 \u00e9""#, r#""\ud83d\ude00 \u00e9""#);
+    valid(r#""\ud83d""#, r#""\ufffd""#);
+    valid(r#""\ude00\ud83dx""#, r#""\ufffd\ufffdx""#);
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    valid(&deep, &deep);
+    let invalid = |text: &[u8], expected: &str| assert_eq!(checked(text), (expected.to_owned(), false));
+    invalid(b"", r#""""#);
+    invalid(b"{a:1}", r#""{a:1}""#);
+    invalid(b"\xff\0", "\"\u{fffd}\"");
+    invalid(b"1 2", r#""1 2""#);
+    invalid(b"NaN", r#""NaN""#);
+}
+
+#[test]
+fn valid_json_columns_are_not_copied() {
+    let array = StringArray::from(vec![Some("{}"), None, Some("[1]")]);
+    let counts = CastCounts::default();
+    let checked = check_texts(&array, &counts).unwrap();
+    assert_eq!(checked.values().as_ptr(), array.values().as_ptr());
+    assert_eq!(checked.null_count(), 1);
+    let array = StringArray::from(vec![Some("{}"), None, Some("x")]);
+    let checked = check_texts(&array, &counts).unwrap();
+    assert_eq!(checked.value(2), b"\"x\"");
+    assert!(checked.is_null(1));
+    assert_eq!(counts.json_invalid.load(Ordering::Relaxed), 1);
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    integer: Option<i64>,
+    text: Option<String>,
+    floats: Option<Vec<Option<f64>>>,
+    valid: bool,
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let float = prop::option::of(any::<f64>());
+    let row = (
+        any::<Option<i64>>(),
+        any::<Option<String>>(),
+        prop::option::of(prop::collection::vec(float, 0..4)),
+        any::<bool>(),
+    );
+    let row = row.prop_map(|(integer, text, floats, valid)| Row { integer, text, floats, valid });
+    prop::collection::vec(row, 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Written to Parquet, read back and encoded, a struct parses to the value that it was made from.
+    #[test]
+    fn structs_parse_back(rows in rows()) {
+        let floats = ListArray::from_iter_primitive::<F64, _, _>(rows.iter().map(|row| row.floats.clone()));
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.integer))),
+            Arc::new(StringArray::from_iter(rows.iter().map(|row| row.text.as_deref()))),
+            Arc::new(floats),
+        ];
+        let names = ["b", "a", "\"c\""];
+        let fields: Fields = names.iter().zip(&arrays).map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
+        let valid: NullBuffer = rows.iter().map(|row| row.valid).collect::<Vec<_>>().into();
+        let batch = columns(vec![("s", Arc::new(StructArray::new(fields, arrays, Some(valid))))]);
+        let (output, _) = decode_one(&write(&batch));
+        let column = output.column_by_name("s").unwrap().as_binary::<i32>();
+        for (index, row) in rows.iter().enumerate() {
+            prop_assert_eq!(column.is_valid(index), row.valid);
+            if !row.valid {
+                continue;
+            }
+            let text = std::str::from_utf8(column.value(index)).unwrap();
+            let mut parsed: Value = serde_json::from_str(text).unwrap();
+            let expected = json!({
+                "b": row.integer,
+                "a": row.text.as_ref().map(|text| text.replace('\0', "")),
+                "\"c\"": null,
+            });
+            parsed["\"c\""] = Value::Null;
+            prop_assert_eq!(parsed, expected);
+            // serde_json's own parsing of floats may be off by a digit: the standard library's is exact.
+            let parsed: HashMap<String, Box<RawValue>> = serde_json::from_str(text).unwrap();
+            let parsed: Option<Vec<Box<RawValue>>> = serde_json::from_str(parsed["\"c\""].get()).unwrap();
+            let parsed = parsed.map(|values| values.iter().map(|value| value.get().parse().ok()).collect::<Vec<Option<f64>>>());
+            let finite = |floats: &Vec<Option<f64>>| floats.iter().map(|f| f.filter(|f| f.is_finite())).collect();
+            prop_assert_eq!(parsed, row.floats.as_ref().map(finite));
+            prop_assert!(text.find("\"b\":") < text.find("\"a\":"), "schema order: {}", text);
+        }
+    }
+
+    /// The calendar agrees with counting day by day.
+    #[test]
+    fn calendar_is_consistent(days in -719_528i64..2_932_896) {
+        let (today, tomorrow) = (civil(days).unwrap(), civil(days + 1).unwrap());
+        let leap = today.0 % 4 == 0 && (today.0 % 100 != 0 || today.0 % 400 == 0);
+        let length = match today.1 { 2 if leap => 29, 2 => 28, 4 | 6 | 9 | 11 => 30, _ => 31 };
+        let expected = match today {
+            (year, 12, 31) => (year + 1, 1, 1),
+            (year, month, day) if day == length => (year, month + 1, 1),
+            (year, month, day) => (year, month, day + 1),
+        };
+        prop_assert_eq!(tomorrow, expected);
+    }
+
+    #[test]
+    fn any_bytes_become_valid_json(bytes in prop::collection::vec(prop::sample::select(b"\\u0d8e{}[]\":,1a\0\xff".to_vec()), 0..24)) {
+        let (text, _) = checked(&bytes);
+        prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+        prop_assert!(!text.contains('\0'));
+    }
+}

@@ -1,0 +1,474 @@
+//! Decoding one row group of an object from bytes in memory into batches of the table's outgoing schema.
+//!
+//! A batch aims at [`BATCH_ROWS`] rows or [`BATCH_BYTES`] decoded, whichever is less. How many rows that is comes from the
+//! footer; where it can't know (dictionaries, whose values count once in the file and many times in a batch) the
+//! dictionary itself is looked at. A batch that comes out far larger all the same makes the following ones smaller.
+
+use super::cast::{self, CastError};
+use super::ids::ObjectId;
+use super::ranges::{RangeBytes, path};
+use super::source::{Node, SourceField, SourceSchema, fixed_width_bytes};
+use super::types::UUID_BYTES;
+use super::{CastCounts, DecodeError};
+use crate::tables::schema::TableSchema;
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::{Encoding, Type as PhysicalType};
+use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::serialized_reader::SerializedPageReader;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Rows of a batch at most: enough that the cost of a batch doesn't count.
+pub const BATCH_ROWS: usize = 8_192;
+
+/// Decoded bytes that a batch aims at: the size that messages aim at, too.
+pub const BATCH_BYTES: u64 = 4 << 20;
+
+/// A batch larger than this many times [`BATCH_BYTES`] makes the following ones smaller. Less would have the pages that
+/// were read skipped once more for little.
+const OVERSIZE_FACTOR: u64 = 4;
+
+/// What one batch may take of one column if all its rows had the dictionary's longest value, in bytes.
+const DICTIONARY_BATCH_BYTES: u64 = 16 << 20;
+
+/// Rows of a batch with values that are stored as differences from one another, without the footer saying how large
+/// they are: their size can't be foreseen.
+const DELTA_BATCH_ROWS: usize = 1_024;
+
+/// By how much fewer rows are tried when a batch would have exceeded 32-bit offsets.
+const OVERFLOW_SHRINK: usize = 64;
+
+/// How much larger nested values are as JSON than decoded, roughly: keys, quotes, commas.
+const JSON_GROWTH: u64 = 3;
+
+/// How to read one object's row groups into a table's batches. Made once an object.
+#[derive(Debug)]
+pub struct ObjectPlan {
+    metadata: Arc<ParquetMetaData>,
+    main: ArrowReaderMetadata,
+    second: Option<(ArrowReaderMetadata, ProjectionMask)>,
+    /// In the order of the table's columns.
+    columns: Vec<ColumnPlan>,
+    output: SchemaRef,
+    id: ObjectId,
+    counts: Arc<CastCounts>,
+}
+
+#[derive(Debug)]
+struct ColumnPlan {
+    field: SourceField,
+    /// Where it stands in the batches of the first reader.
+    index: usize,
+    /// Where it stands in the batches of the second reader.
+    second: Option<usize>,
+}
+
+impl ObjectPlan {
+    /// Plans to read the file with the footer `metadata` as rows of `table`. `output` is the schema that batches carry:
+    /// names, types and nullability of [`TableSchema::arrow`], with whatever metadata the caller gave it. What casts
+    /// change is counted in `counts`.
+    ///
+    /// # Errors
+    /// [`DecodeError::SchemaChanged`] when the file's columns are not the table's; [`DecodeError::Internal`] when `output`
+    /// isn't the table's schema.
+    pub fn new(
+        metadata: Arc<ParquetMetaData>,
+        table: &TableSchema,
+        output: SchemaRef,
+        id: ObjectId,
+        counts: Arc<CastCounts>,
+    ) -> Result<Self, DecodeError> {
+        check_output(table, &output)?;
+        let source = SourceSchema::from_metadata(&metadata)?;
+        let columns = match_columns(table, &source)?;
+        let main = reader_metadata(&metadata, source.supplied)?;
+        let second = match source.second {
+            Some((schema, leaves)) => {
+                let mask = ProjectionMask::leaves(metadata.file_metadata().schema_descr(), leaves);
+                Some((reader_metadata(&metadata, Some(schema))?, mask))
+            }
+            None => None,
+        };
+        Ok(Self { metadata, main, second, columns, output, id, counts })
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &Arc<ParquetMetaData> {
+        &self.metadata
+    }
+
+    /// The number of a row group's first row in the object, from 0: what [`RowGroupDecoder::open`] makes ids from.
+    pub fn first_row(&self, row_group: usize) -> u64 {
+        let before = self.metadata.row_groups().iter().take(row_group);
+        before.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
+    }
+}
+
+fn check_output(table: &TableSchema, output: &SchemaRef) -> Result<(), DecodeError> {
+    let expected = table.arrow().fields();
+    let same = expected.len() == output.fields().len()
+        && expected.iter().zip(output.fields()).all(|(a, b)| {
+            a.name() == b.name() && a.is_nullable() == b.is_nullable() && a.data_type().equals_datatype(b.data_type())
+        });
+    if same { Ok(()) } else { Err(DecodeError::Internal { what: "the output schema is not the table's".into() }) }
+}
+
+fn reader_metadata(
+    metadata: &Arc<ParquetMetaData>,
+    supplied: Option<SchemaRef>,
+) -> Result<ArrowReaderMetadata, DecodeError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let options = match supplied {
+        Some(schema) => options.with_schema(schema),
+        None => options,
+    };
+    ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map_err(DecodeError::Footer)
+}
+
+/// Finds each of the table's columns in the file, and makes sure that the file has no others.
+fn match_columns(table: &TableSchema, source: &SourceSchema) -> Result<Vec<ColumnPlan>, DecodeError> {
+    let mut by_identity = HashMap::new();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut in_second = 0;
+    for (index, field) in source.fields.iter().enumerate() {
+        let occurrence = seen.entry(&field.name).or_default();
+        let second = field.read_twice().then(|| {
+            in_second += 1;
+            in_second - 1
+        });
+        by_identity.insert((field.name.as_str(), *occurrence), ColumnPlan { field: field.clone(), index, second });
+        *occurrence += 1;
+    }
+    let changed = |column: &str, what: String| DecodeError::SchemaChanged { column: column.to_owned(), what };
+    let mut columns = Vec::with_capacity(table.columns().len());
+    for column in table.columns() {
+        let name = &column.source_name;
+        let plan = by_identity
+            .remove(&(name.as_str(), column.occurrence))
+            .ok_or_else(|| changed(name, "it is missing in this file".into()))?;
+        let target = plan.field.target();
+        if target != column.column_type {
+            return Err(changed(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
+        }
+        if plan.field.target_nullable() && !column.nullable {
+            return Err(changed(name, "it can be null in this file, but not in the table".into()));
+        }
+        columns.push(plan);
+    }
+    if let Some(((name, _), _)) = by_identity.into_iter().min_by_key(|(identity, _)| *identity) {
+        return Err(changed(name, "the table does not have it".into()));
+    }
+    Ok(columns)
+}
+
+/// Decodes one row group batch by batch.
+pub struct RowGroupDecoder {
+    plan: Arc<ObjectPlan>,
+    row_group: usize,
+    bytes: RangeBytes,
+    /// Number of the group's first row in the object.
+    first_row: u64,
+    rows_done: u64,
+    rows_total: u64,
+    batch_rows: usize,
+    readers: Option<Readers>,
+}
+
+/// The readers at row `rows_done`, made for `batch_rows`.
+struct Readers {
+    main: ParquetRecordBatchReader,
+    second: Option<ParquetRecordBatchReader>,
+}
+
+/// Why a batch could not be made: `TooLarge` is cured by fewer rows.
+enum BatchError {
+    TooLarge(DecodeError),
+    Other(DecodeError),
+}
+
+impl RowGroupDecoder {
+    /// Starts on `row_group` of the plan's object. `bytes` must hold its [`super::ranges::row_group_ranges`];
+    /// `first_row` is the number of its first row in the object ([`ObjectPlan::first_row`]).
+    ///
+    /// # Errors
+    /// When there is no such row group or its dictionaries are damaged.
+    pub fn open(
+        plan: Arc<ObjectPlan>,
+        row_group: usize,
+        bytes: RangeBytes,
+        first_row: u64,
+    ) -> Result<Self, DecodeError> {
+        let group = plan.metadata.row_groups().get(row_group).ok_or_else(|| DecodeError::Internal {
+            what: format!("row group {row_group} of {}", plan.metadata.num_row_groups()),
+        })?;
+        let rows_total = u64::try_from(group.num_rows())
+            .map_err(|_| DecodeError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
+        let batch_rows = if rows_total == 0 { 1 } else { first_batch_rows(&plan, row_group, &bytes, rows_total)? };
+        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None })
+    }
+
+    /// Rows that the next batch aims at.
+    pub fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    /// The next batch, `None` after the last one. A batch may be larger than aimed at: the caller slices. After an error
+    /// the rest of the row group is lost.
+    ///
+    /// # Errors
+    /// Damaged pages, wrong checksums, text that isn't UTF-8, fewer rows than the footer says.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if self.rows_done >= self.rows_total {
+            return Ok(None);
+        }
+        let batch = loop {
+            match self.try_batch() {
+                Ok(batch) => break batch,
+                Err(BatchError::TooLarge(error)) if self.batch_rows <= 1 => return Err(error),
+                Err(BatchError::TooLarge(_)) => {
+                    self.batch_rows = (self.batch_rows / OVERFLOW_SHRINK).max(1);
+                    self.readers = None;
+                }
+                Err(BatchError::Other(error)) => return Err(error),
+            }
+        };
+        let rows = batch.num_rows() as u64;
+        self.rows_done += rows;
+        let beyond = if self.rows_done == self.rows_total { self.rows_beyond()? } else { 0 };
+        if rows == 0 || self.rows_done > self.rows_total || beyond > 0 {
+            let got = self.rows_done + beyond;
+            // Nothing more can come out of this row group.
+            self.rows_done = self.rows_total;
+            return Err(DecodeError::RowCount { row_group: self.row_group, expected: self.rows_total, got });
+        }
+        self.adapt(&batch);
+        Ok(Some(batch))
+    }
+
+    /// Rows that the pages hold beyond the footer's count, at least: to lose them silently is not an option.
+    fn rows_beyond(&mut self) -> Result<u64, DecodeError> {
+        let Some(mut readers) = self.readers.take() else { return Ok(0) };
+        match self.read(&mut readers.main) {
+            Ok(batch) => Ok(batch.num_rows() as u64),
+            Err(BatchError::TooLarge(error) | BatchError::Other(error)) => Err(error),
+        }
+    }
+
+    fn try_batch(&mut self) -> Result<RecordBatch, BatchError> {
+        let mut readers = match self.readers.take() {
+            Some(readers) => readers,
+            None => self.readers().map_err(BatchError::Other)?,
+        };
+        let main = self.read(&mut readers.main)?;
+        let second = match &mut readers.second {
+            Some(reader) => Some(self.read(reader)?),
+            None => None,
+        };
+        let batch = self.cast(&main, second.as_ref())?;
+        self.readers = Some(readers);
+        Ok(batch)
+    }
+
+    fn readers(&self) -> Result<Readers, DecodeError> {
+        let done =
+            usize::try_from(self.rows_done).map_err(|error| DecodeError::Internal { what: error.to_string() })?;
+        let build = |metadata: &ArrowReaderMetadata, mask: Option<&ProjectionMask>| {
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata.clone())
+                .with_row_groups(vec![self.row_group])
+                .with_batch_size(self.batch_rows);
+            if done > 0 {
+                builder = builder.with_offset(done);
+            }
+            if let Some(mask) = mask {
+                builder = builder.with_projection(mask.clone());
+            }
+            builder.build().map_err(|source| self.row_group_error(source))
+        };
+        let main = build(&self.plan.main, None)?;
+        let second = self.plan.second.as_ref().map(|(metadata, mask)| build(metadata, Some(mask))).transpose()?;
+        Ok(Readers { main, second })
+    }
+
+    /// The reader's next batch; an empty one at its end.
+    fn read(&self, reader: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BatchError> {
+        match reader.next() {
+            None => Ok(RecordBatch::new_empty(reader.schema())),
+            Some(Ok(batch)) => Ok(batch),
+            Some(Err(error)) => {
+                // The only sign that the crate gives of values that exceed 32-bit offsets is this word.
+                let too_large = error.to_string().contains("overflow");
+                let error = self.row_group_error(ParquetError::from(error));
+                Err(if too_large { BatchError::TooLarge(error) } else { BatchError::Other(error) })
+            }
+        }
+    }
+
+    fn row_group_error(&self, source: ParquetError) -> DecodeError {
+        DecodeError::RowGroup { row_group: self.row_group, row: self.rows_done, source }
+    }
+
+    fn cast(&self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, BatchError> {
+        let rows = main.num_rows();
+        if second.is_some_and(|second| second.num_rows() != rows) {
+            let source = ParquetError::General("two readings of a column differ in length".into());
+            return Err(BatchError::Other(self.row_group_error(source)));
+        }
+        let counts = CastCounts::default();
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.columns.len() + 2);
+        let ids = self.plan.id.rows(self.first_row + self.rows_done, rows).map_err(BatchError::Other)?;
+        arrays.push(Arc::new(ids));
+        arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
+        let output = self.plan.output.fields().iter().skip(2);
+        for (column, field) in self.plan.columns.iter().zip(output) {
+            let error = |what: String| DecodeError::Column {
+                row_group: self.row_group,
+                column: column.field.name.clone(),
+                what,
+            };
+            let second = second.zip(column.second).map(|(second, index)| second.column(index));
+            let array = cast::cast(&column.field, main.column(column.index), second, &counts);
+            let array = array.map_err(|e| match e {
+                CastError::TooLarge => BatchError::TooLarge(error(e.to_string())),
+                e => BatchError::Other(error(e.to_string())),
+            })?;
+            let array =
+                cast::with_type(array, field.data_type()).map_err(|e| BatchError::Other(error(e.to_string())))?;
+            arrays.push(array);
+        }
+        // Checks types and that non-nullable columns hold no nulls.
+        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), arrays)
+            .map_err(|error| BatchError::Other(self.row_group_error(error.into())))?;
+        self.plan.counts.add(&counts);
+        Ok(batch)
+    }
+
+    /// Makes the following batches smaller after one that was far too large.
+    fn adapt(&mut self, batch: &RecordBatch) {
+        let bytes = batch.get_array_memory_size() as u64;
+        let rows = batch.num_rows() as u64;
+        if bytes > OVERSIZE_FACTOR * BATCH_BYTES && rows > 1 && self.rows_done < self.rows_total {
+            let fitting = usize::try_from((rows * BATCH_BYTES / bytes).max(1)).unwrap_or(1);
+            if fitting < self.batch_rows {
+                self.batch_rows = fitting;
+                self.readers = None;
+            }
+        }
+    }
+}
+
+/// Rows of the first batch, by what the footer and the dictionaries say.
+fn first_batch_rows(
+    plan: &ObjectPlan,
+    row_group: usize,
+    bytes: &RangeBytes,
+    rows_total: u64,
+) -> Result<usize, DecodeError> {
+    let group = plan.metadata.row_group(row_group);
+    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs());
+    let mut cap = BATCH_ROWS;
+    for column in &plan.columns {
+        let nested = !matches!(column.field.node, Node::Leaf { .. });
+        for leaf in column.field.leaves.clone() {
+            let Some(chunk) = group.columns().get(leaf) else { continue };
+            let values = u64::try_from(chunk.num_values()).unwrap_or(0);
+            let values_a_row = values.div_ceil(rows_total);
+            let leaf_bytes = match fixed_width_bytes(chunk.column_descr()) {
+                Some(width) => width * values_a_row,
+                None => {
+                    let size = variable_size(chunk, row_group, bytes, rows_total)?;
+                    // A row of a list may hold many of the longest values; the average says how many.
+                    cap = cap.min((size.cap_values / usize::try_from(values_a_row.max(1)).unwrap_or(1)).max(1));
+                    size.bytes_a_row + 4 * values_a_row
+                }
+            };
+            row_bytes += if nested { leaf_bytes * JSON_GROWTH } else { leaf_bytes };
+        }
+    }
+    let rows = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(BATCH_ROWS);
+    Ok(rows.clamp(1, cap))
+}
+
+/// How large the values of a chunk of byte arrays come out.
+struct VariableSize {
+    /// On average.
+    bytes_a_row: u64,
+    /// Values that a batch may have at most.
+    cap_values: usize,
+}
+
+fn variable_size(
+    chunk: &ColumnChunkMetaData,
+    row_group: usize,
+    bytes: &RangeBytes,
+    rows_total: u64,
+) -> Result<VariableSize, DecodeError> {
+    let uncompressed = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+    let values = u64::try_from(chunk.num_values()).unwrap_or(0);
+    let unencoded = chunk.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+    let total = unencoded.unwrap_or(uncompressed);
+    let mut size = VariableSize { bytes_a_row: total.div_ceil(rows_total), cap_values: BATCH_ROWS };
+    if unencoded.is_some_and(|total| total <= DICTIONARY_BATCH_BYTES) {
+        return Ok(size);
+    }
+    if unencoded.is_none() && chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
+        size.cap_values = DELTA_BATCH_ROWS;
+    }
+    // No value is longer than the whole chunk.
+    let harmless = uncompressed.saturating_mul(BATCH_ROWS as u64) <= DICTIONARY_BATCH_BYTES;
+    if chunk.dictionary_page_offset().is_some() && chunk.column_type() == PhysicalType::BYTE_ARRAY && !harmless {
+        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|source| DecodeError::RowGroup {
+            row_group,
+            row: 0,
+            source: ParquetError::General(format!("dictionary of column {:?}: {source}", path(chunk))),
+        })?;
+        if let Some(dictionary) = dictionary {
+            if unencoded.is_none() {
+                let by_average = dictionary.average.saturating_mul(values);
+                size.bytes_a_row = size.bytes_a_row.max(by_average.div_ceil(rows_total));
+            }
+            let cap = usize::try_from(DICTIONARY_BATCH_BYTES / dictionary.longest.max(1)).unwrap_or(BATCH_ROWS);
+            size.cap_values = size.cap_values.min(cap.max(1));
+        }
+    }
+    Ok(size)
+}
+
+/// Lengths of a dictionary's values, in bytes.
+struct Dictionary {
+    longest: u64,
+    average: u64,
+}
+
+/// Looks at a chunk's dictionary page; `None` when it doesn't start with one.
+fn dictionary(
+    chunk: &ColumnChunkMetaData,
+    bytes: &RangeBytes,
+    rows_total: u64,
+) -> Result<Option<Dictionary>, ParquetError> {
+    let rows = usize::try_from(rows_total)?;
+    let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None)?;
+    let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page()? else { return Ok(None) };
+    let (mut longest, mut count, mut total) = (0, 0, 0);
+    let mut rest = &buf[..];
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length);
+        let Some(tail) = usize::try_from(length).ok().and_then(|length| tail.get(length..)) else {
+            return Err(ParquetError::General("a value reaches beyond the page".into()));
+        };
+        longest = longest.max(u64::from(length));
+        total += u64::from(length);
+        count += 1;
+        rest = tail;
+    }
+    Ok(Some(Dictionary { longest, average: total / u64::max(count, 1) }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,562 @@
+//! Files written in memory and read back: what tests of this folder share, and tests that need all of it.
+
+use super::file::FileSchema;
+use super::footer::{FooterStep, footer_from_suffix};
+use super::ids::ObjectId;
+use super::ranges::{RangeBytes, row_group_ranges};
+use super::reader::{ObjectPlan, RowGroupDecoder};
+use super::types::ColumnType;
+use super::*;
+use crate::tables::schema::{SchemaMerger, TableSchema};
+use arrow::array::types::*;
+use arrow::array::*;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DataType as PhysicalType, FixedLenByteArray, FixedLenByteArrayType, Int32Type as Int32,
+    Int64Type as Int64, Int96, Int96Type,
+};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, DecodeError> {
+    match footer_from_suffix(file, file.len() as u64)? {
+        FooterStep::Ready(metadata) => Ok(metadata),
+        FooterStep::NeedSuffix { bytes } => panic!("the whole object is there, but {bytes} bytes are asked for"),
+    }
+}
+
+pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, DecodeError> {
+    let mut merger = SchemaMerger::new();
+    merger.add("key", FileSchema::from_metadata(metadata)?);
+    Ok(merger.finish().unwrap().unwrap())
+}
+
+/// Decodes a whole file as the sync does: footer, plan, row group by row group from its own ranges.
+pub(super) fn decode(file: &Bytes) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
+    let metadata = footer(file)?;
+    let table = table(&metadata)?;
+    let counts = Arc::new(CastCounts::default());
+    let output = Arc::clone(table.arrow());
+    let id = ObjectId::new("bucket", "key");
+    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, id, Arc::clone(&counts))?);
+    let mut batches = Vec::new();
+    for group in 0..metadata.num_row_groups() {
+        let ranges = row_group_ranges(&metadata, group)?;
+        let slice = |range: std::ops::Range<u64>| {
+            let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+            (range.start, file.slice(start..end))
+        };
+        let bytes = RangeBytes::new(ranges.into_iter().map(slice))?;
+        let mut decoder = RowGroupDecoder::open(Arc::clone(&plan), group, bytes, plan.first_row(group))?;
+        while let Some(batch) = decoder.next_batch()? {
+            batches.push(batch);
+        }
+    }
+    Ok((batches, counts))
+}
+
+/// Decodes a file whose rows fit into one batch.
+pub(super) fn decode_one(file: &Bytes) -> (RecordBatch, Arc<CastCounts>) {
+    let (mut batches, counts) = decode(file).unwrap();
+    assert_eq!(batches.len(), 1);
+    (batches.remove(0), counts)
+}
+
+pub(super) fn write_with(batch: &RecordBatch, properties: WriterProperties) -> Bytes {
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    file.into()
+}
+
+pub(super) fn write(batch: &RecordBatch) -> Bytes {
+    write_with(batch, WriterProperties::builder().build())
+}
+
+pub(super) fn columns(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+pub(super) fn next_column<T: PhysicalType>(
+    group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
+    values: &[T::T],
+    definition: Option<&[i16]>,
+    repetition: Option<&[i16]>,
+) {
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<T>().write_batch(values, definition, repetition).unwrap();
+    column.close().unwrap();
+}
+
+/// A file of one row group by the low-level writer: for types that Arrow's writer doesn't make.
+pub(super) fn write_raw(message: &str, fill: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut Vec<u8>>)) -> Bytes {
+    let schema = Arc::new(parse_message_type(message).unwrap());
+    let mut file = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    fill(&mut group);
+    group.close().unwrap();
+    writer.close().unwrap();
+    file.into()
+}
+
+pub(super) fn int96(julian_day: u32, nanos: u64) -> Int96 {
+    let mut value = Int96::new();
+    let low = u32::try_from(nanos & 0xffff_ffff).unwrap();
+    value.set_data(low, u32::try_from(nanos >> 32).unwrap(), julian_day);
+    value
+}
+
+fn json(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+    let column = batch.column_by_name(column).unwrap().as_binary::<i32>();
+    column.iter().map(|value| value.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())).collect()
+}
+
+fn target(batch: &RecordBatch, column: &str) -> DataType {
+    batch.schema().field_with_name(column).unwrap().data_type().clone()
+}
+
+#[test]
+fn plain_types_pass_and_ids_are_in_the_batch() {
+    let batch = columns(vec![
+        ("b", Arc::new(BooleanArray::from(vec![Some(true), None])) as ArrayRef),
+        ("i8", Arc::new(Int8Array::from(vec![Some(i8::MIN), None]))),
+        ("u64", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None]))),
+        ("f32", Arc::new(Float32Array::from(vec![Some(f32::NAN), None]))),
+        ("s", Arc::new(StringArray::from(vec![Some("é"), None]))),
+        ("bin", Arc::new(BinaryArray::from(vec![Some(&[0u8, 255][..]), None]))),
+        ("d", Arc::new(Decimal128Array::from(vec![Some(12345), None]).with_precision_and_scale(10, 2).unwrap())),
+    ]);
+    let (output, counts) = decode_one(&write(&batch));
+    assert_eq!(output.num_columns(), 9);
+    for column in batch.schema().fields() {
+        let name = column.name();
+        assert_eq!(output.column_by_name(name).unwrap(), batch.column_by_name(name).unwrap(), "{name}");
+    }
+    let ids = output.column(0).as_fixed_size_binary();
+    assert_eq!(ids.value(1), ObjectId::new("bucket", "key").row(1));
+    assert_eq!(output.schema().field(0).name(), "_cq_id");
+    assert!(!output.schema().field(0).is_nullable());
+    assert_eq!(output.column(1).null_count(), 2);
+    assert_eq!(counts.summary(), None);
+}
+
+/// Checklist 73 and 59: large, view, dictionary and fixed-size types with an embedded Arrow schema.
+#[test]
+fn foreign_types_are_cast() {
+    let list = FixedSizeListArray::from_iter_primitive::<Int32Type, _, _>(
+        [Some([Some(1), None]), None, Some([Some(3), Some(4)])],
+        2,
+    );
+    let decimals = |values: [i128; 3], p, s| {
+        let values = values.map(arrow::datatypes::i256::from_i128);
+        Arc::new(Decimal256Array::from(values.to_vec()).with_precision_and_scale(p, s).unwrap()) as ArrayRef
+    };
+    let dictionary: DictionaryArray<Int32Type> = vec![Some("x"), None, Some("x")].into_iter().collect();
+    let batch = columns(vec![
+        ("dict", Arc::new(dictionary) as ArrayRef),
+        ("large", Arc::new(LargeStringArray::from(vec![Some("a"), None, Some("")]))),
+        ("view", Arc::new(StringViewArray::from(vec![Some("a view longer than twelve"), None, Some("v")]))),
+        ("bview", Arc::new(BinaryViewArray::from(vec![Some(&b"b"[..]), None, Some(b"")]))),
+        ("fixed", Arc::new(FixedSizeBinaryArray::try_from_iter([b"abc", b"def", b"ghi"].into_iter()).unwrap())),
+        ("fsl", Arc::new(list)),
+        ("d256", decimals([1, -2, 3], 40, 3)),
+        ("d256small", decimals([1, -2, 3], 38, 3)),
+        ("f16", Arc::new(Float16Array::from(vec![half::f16::from_f32(1.5); 3]))),
+        ("null", Arc::new(NullArray::new(3))),
+        ("dur", Arc::new(DurationSecondArray::from(vec![1, 2, 3]))),
+        ("t32s", Arc::new(Time32SecondArray::from(vec![Some(1), None, Some(86_401)]))),
+        ("t64n", Arc::new(Time64NanosecondArray::from(vec![Some(1_999), None, Some(0)]))),
+        ("d64", Arc::new(Date64Array::from(vec![Some(-1), None, Some(86_400_000)]))),
+    ]);
+    let (output, counts) = decode_one(&write(&batch));
+    let texts = |name: &str| -> Vec<Option<String>> {
+        output.column_by_name(name).unwrap().as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect()
+    };
+    let some = |texts: &[&str]| -> Vec<Option<String>> { texts.iter().map(|t| Some((*t).to_owned())).collect() };
+    assert_eq!(texts("dict"), [Some("x".into()), None, Some("x".into())]);
+    assert_eq!(texts("large"), [Some("a".into()), None, Some(String::new())]);
+    assert_eq!(texts("view")[0].as_deref(), Some("a view longer than twelve"));
+    assert_eq!(target(&output, "bview"), DataType::Binary);
+    assert_eq!(output.column_by_name("fixed").unwrap().as_binary::<i32>().value(1), b"def");
+    let expected = ListArray::from_iter_primitive::<Int32Type, _, _>([
+        Some(vec![Some(1), None]),
+        None,
+        Some(vec![Some(3), Some(4)]),
+    ]);
+    assert_eq!(output.column_by_name("fsl").unwrap().as_list::<i32>(), &expected);
+    assert_eq!(texts("d256"), some(&["0.001", "-0.002", "0.003"]));
+    assert_eq!(target(&output, "d256small"), DataType::Decimal128(38, 3));
+    assert_eq!(output.column_by_name("d256small").unwrap().as_primitive::<Decimal128Type>().values(), &[1, -2, 3]);
+    assert_eq!(output.column_by_name("f16").unwrap().as_primitive::<Float32Type>().value(2), 1.5);
+    assert_eq!(texts("null"), [None, None, None]);
+    assert_eq!(output.column_by_name("dur").unwrap().as_primitive::<Int64Type>().values(), &[1, 2, 3]);
+    let time = |name: &str| -> Vec<Option<i64>> {
+        output.column_by_name(name).unwrap().as_primitive::<Time64MicrosecondType>().iter().collect()
+    };
+    assert_eq!(time("t32s"), [Some(1_000_000), None, None]);
+    assert_eq!(time("t64n"), [Some(1), None, Some(0)]);
+    let days: Vec<_> = output.column_by_name("d64").unwrap().as_primitive::<Date32Type>().iter().collect();
+    assert_eq!(days, [Some(-1), None, Some(1)]);
+    assert_eq!(counts.summary().unwrap(), "1 times of day out of range became null");
+}
+
+/// Checklist 58 and 69: nothing of the file's metadata survives.
+#[test]
+fn foreign_metadata_does_not_survive() {
+    let key = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    let extension = [key("ARROW:extension:name", "arrow.json"), key("PARQUET:field_id", "7")];
+    let field = Field::new("x", DataType::Utf8, true).with_metadata(HashMap::from(extension.clone()));
+    let item = Field::new("element", DataType::Int32, true).with_metadata(HashMap::from(extension));
+    let list = ListArray::new(
+        Arc::new(item.clone()),
+        OffsetBuffer::from_lengths([1]),
+        Arc::new(Int32Array::from(vec![1])),
+        None,
+    );
+    let schema = Schema::new_with_metadata(
+        vec![field, Field::new("l", DataType::List(Arc::new(item)), true)],
+        HashMap::from([key("cq:table_name", "other")]),
+    );
+    let batch =
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(StringArray::from(vec!["a"])), Arc::new(list)]).unwrap();
+    let (output, _) = decode_one(&write(&batch));
+    assert!(output.schema().metadata().is_empty());
+    for field in output.schema().fields() {
+        assert!(field.metadata().is_empty(), "{field:?}");
+    }
+    let DataType::List(item) = target(&output, "l") else { panic!("not a list") };
+    assert_eq!(*item, Field::new("item", DataType::Int32, true));
+    assert_eq!(output.column_by_name("l").unwrap().data_type(), &DataType::List(item));
+}
+
+#[test]
+fn timestamps_of_any_unit_become_utc_microseconds_or_null() {
+    let zone = || Some("+02:00");
+    let batch = columns(vec![
+        ("s", Arc::new(TimestampSecondArray::from(vec![-1, i64::MAX, 1]).with_timezone_opt(zone())) as ArrayRef),
+        ("ms", Arc::new(TimestampMillisecondArray::from(vec![Some(-1), Some(i64::MIN), None]))),
+        ("us", Arc::new(TimestampMicrosecondArray::from(vec![Some(i64::MAX), Some(i64::MIN), None]))),
+        ("ns", Arc::new(TimestampNanosecondArray::from(vec![-1, 1_999, i64::MIN]))),
+        ("d32", Arc::new(Date32Array::from(vec![i32::MAX, 0, -2_440_588]))),
+    ]);
+    let (output, counts) = decode_one(&write(&batch));
+    let micros = |name: &str| -> Vec<Option<i64>> {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        assert_eq!(target(&output, name), utc);
+        output.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().iter().collect()
+    };
+    assert_eq!(micros("s"), [Some(-1_000_000), None, Some(1_000_000)]);
+    assert_eq!(micros("ms"), [Some(-1_000), None, None]);
+    assert_eq!(micros("us"), [Some(i64::MAX), None, None]);
+    assert_eq!(micros("ns"), [Some(-1), Some(1), Some(i64::MIN.div_euclid(1_000))]);
+    let days: Vec<_> = output.column_by_name("d32").unwrap().as_primitive::<Date32Type>().iter().collect();
+    assert_eq!(days, [None, Some(0), Some(-2_440_588)]);
+    assert_eq!(counts.timestamps_out_of_range.load(Ordering::Relaxed), 3);
+    assert_eq!(counts.dates_out_of_range.load(Ordering::Relaxed), 1);
+}
+
+/// A non-nullable timestamp in the file is announced nullable: its cast may make a null.
+#[test]
+fn columns_whose_cast_may_null_are_nullable() {
+    let schema = Schema::new(vec![
+        Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), false),
+        Field::new("i", DataType::Int64, false),
+    ]);
+    let arrays: Vec<ArrayRef> =
+        vec![Arc::new(TimestampMillisecondArray::from(vec![i64::MAX])), Arc::new(Int64Array::from(vec![1]))];
+    let (output, _) = decode_one(&write(&RecordBatch::try_new(Arc::new(schema), arrays).unwrap()));
+    assert!(output.schema().field_with_name("t").unwrap().is_nullable());
+    assert!(!output.schema().field_with_name("i").unwrap().is_nullable());
+    assert_eq!(output.column_by_name("t").unwrap().null_count(), 1);
+}
+
+#[test]
+fn int96_is_right_far_outside_of_nanoseconds_and_null_outside_of_microseconds() {
+    const EPOCH: u32 = 2_440_588;
+    let values = [
+        int96(EPOCH, 1_500),
+        int96(EPOCH + 1_000_000, 0),
+        int96(u32::MAX, 0),
+        int96(i32::MAX.cast_unsigned(), 0),
+        int96(0, 0),
+    ];
+    let message = "message m { OPTIONAL INT96 t; OPTIONAL GROUP l (LIST) { REPEATED GROUP list { OPTIONAL INT96 element; } } \
+                   OPTIONAL GROUP s { REQUIRED INT96 x; } }";
+    let file = write_raw(message, |group| {
+        next_column::<Int96Type>(group, &values, Some(&[1, 1, 1, 1, 1, 0]), None);
+        next_column::<Int96Type>(
+            group,
+            &values,
+            Some(&[3, 3, 3, 3, 3, 0, 0, 0, 0, 0]),
+            Some(&[0, 1, 1, 1, 1, 0, 0, 0, 0, 0]),
+        );
+        next_column::<Int96Type>(group, &values, Some(&[1, 1, 1, 1, 1, 0]), None);
+    });
+    let (output, counts) = decode_one(&file);
+    let expected =
+        [Some(1), Some(86_400_000_000 * 1_000_000), None, None, Some(crate::decode::cast::MIN_TIMESTAMP_MICROS)];
+    let times: Vec<_> = output.column_by_name("t").unwrap().as_primitive::<TimestampMicrosecondType>().iter().collect();
+    assert_eq!(times[..5], expected);
+    let list = output.column_by_name("l").unwrap().as_list::<i32>().value(0);
+    assert_eq!(list.as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(), expected);
+    let structs = json(&output, "s");
+    assert_eq!(structs[0].as_deref(), Some(r#"{"x":"1970-01-01T00:00:00.000001Z"}"#));
+    assert_eq!(structs[1].as_deref(), Some(r#"{"x":"4707-11-29T00:00:00Z"}"#));
+    assert_eq!(structs[2].as_deref(), Some(r#"{"x":null}"#));
+    assert_eq!(structs[5], None);
+    assert_eq!(counts.timestamps_out_of_range.load(Ordering::Relaxed), 2 + 2 + 3);
+}
+
+#[test]
+fn logical_types_uuid_json_enum_bson_interval() {
+    let message = "message m {
+        REQUIRED FIXED_LEN_BYTE_ARRAY (16) u (UUID);
+        REQUIRED BYTE_ARRAY j (JSON);
+        REQUIRED BYTE_ARRAY e (ENUM);
+        REQUIRED BYTE_ARRAY b (BSON);
+        REQUIRED FIXED_LEN_BYTE_ARRAY (12) i (INTERVAL);
+        OPTIONAL GROUP ul (LIST) { REPEATED GROUP list { OPTIONAL FIXED_LEN_BYTE_ARRAY (16) element (UUID); } }
+        OPTIONAL GROUP jl (LIST) { REPEATED GROUP list { OPTIONAL BYTE_ARRAY element (JSON); } }
+        OPTIONAL GROUP el (LIST) { REPEATED GROUP list { OPTIONAL BYTE_ARRAY element (ENUM); } }
+    }";
+    let bytes = |text: &str| ByteArray::from(text);
+    let uuid = FixedLenByteArray::from((0..16).collect::<Vec<u8>>());
+    let interval: Vec<u8> = [14u32, 3, 4_005].iter().flat_map(|part| part.to_le_bytes()).collect();
+    let empty = FixedLenByteArray::from(vec![0; 12]);
+    let file = write_raw(message, |group| {
+        next_column::<FixedLenByteArrayType>(group, &[uuid.clone(), uuid.clone()], None, None);
+        next_column::<ByteArrayType>(group, &[bytes(" {\"a\" : 1.0}"), bytes("nonsense\0\"")], None, None);
+        next_column::<ByteArrayType>(group, &[bytes("ON"), bytes("OFF")], None, None);
+        next_column::<ByteArrayType>(group, &[bytes("x"), bytes("y")], None, None);
+        next_column::<FixedLenByteArrayType>(group, &[FixedLenByteArray::from(interval), empty], None, None);
+        next_column::<FixedLenByteArrayType>(group, &[uuid], Some(&[3, 0]), Some(&[0, 0]));
+        next_column::<ByteArrayType>(group, &[bytes("[1]"), bytes("x")], Some(&[3, 3, 0]), Some(&[0, 1, 0]));
+        next_column::<ByteArrayType>(group, &[bytes("A")], Some(&[3, 0]), Some(&[0, 0]));
+    });
+    let metadata = footer(&file).unwrap();
+    let types: Vec<ColumnType> = table(&metadata).unwrap().columns().iter().map(|c| c.column_type.clone()).collect();
+    use ColumnType::{Binary, Json, List, Utf8, Uuid};
+    let list = |item| List(Box::new(item));
+    assert_eq!(types, [Uuid, Json, Utf8, Binary, Utf8, list(Uuid), Json, list(Utf8)]);
+    let (output, counts) = decode_one(&file);
+    assert_eq!(output.column_by_name("u").unwrap().as_fixed_size_binary().value(0)[15], 15);
+    assert_eq!(json(&output, "j"), [Some(" {\"a\" : 1.0}".into()), Some(r#""nonsense\"""#.into())]);
+    assert_eq!(output.column_by_name("e").unwrap().as_string::<i32>().value(1), "OFF");
+    let intervals = output.column_by_name("i").unwrap().as_string::<i32>();
+    assert_eq!((intervals.value(0), intervals.value(1)), ("P1Y2M3DT4.005S", "PT0S"));
+    assert_eq!(json(&output, "jl"), [Some(r#"[[1],"x"]"#.into()), None]);
+    let enums = output.column_by_name("el").unwrap().as_list::<i32>().value(0);
+    assert_eq!(enums.as_string::<i32>().value(0), "A");
+    assert_eq!(counts.json_invalid.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn text_that_is_not_utf8_is_an_error_that_names_the_column() {
+    let file = write_raw("message m { REQUIRED BYTE_ARRAY state (ENUM); }", |group| {
+        next_column::<ByteArrayType>(group, &[ByteArray::from(vec![0xff])], None, None);
+    });
+    let error = decode(&file).unwrap_err().to_string();
+    assert!(error.contains("\"state\"") && error.contains("UTF-8"), "{error}");
+    let file = write_raw("message m { REQUIRED BYTE_ARRAY s (UTF8); }", |group| {
+        next_column::<ByteArrayType>(group, &[ByteArray::from(vec![0xff])], None, None);
+    });
+    assert!(matches!(decode(&file).unwrap_err(), DecodeError::RowGroup { row_group: 0, .. }));
+}
+
+#[test]
+fn nested_values_become_json() {
+    let inner = Fields::from(vec![Field::new("z", DataType::Int64, true), Field::new("a", DataType::Utf8, true)]);
+    let structs = StructArray::new(
+        inner.clone(),
+        vec![
+            Arc::new(Int64Array::from(vec![Some(i64::MAX), None, Some(1)])),
+            Arc::new(StringArray::from(vec![Some("q\"\0"), None, Some("")])),
+        ],
+        Some(NullBuffer::from(vec![true, true, false])),
+    );
+    let list = ListArray::new(
+        Arc::new(Field::new("item", DataType::Struct(inner), true)),
+        OffsetBuffer::from_lengths([2, 0, 1]),
+        Arc::new(structs.clone()),
+        None,
+    );
+    let inner_list = ListArray::from_iter_primitive::<Float64Type, _, _>([
+        Some(vec![Some(1.5), Some(f64::NAN)]),
+        None,
+        Some(vec![]),
+    ]);
+    let lists = ListArray::new(
+        Arc::new(Field::new("item", inner_list.data_type().clone(), true)),
+        OffsetBuffer::from_lengths([2, 0, 1]),
+        Arc::new(inner_list),
+        None,
+    );
+    let mut by_text = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    let mut by_int = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+    for row in 0..3 {
+        if row < 2 {
+            by_text.keys().append_value(format!("k{row}"));
+            by_text.values().append_option((row == 0).then_some(7));
+            by_int.keys().append_value(row);
+            by_int.values().append_value("v");
+        }
+        by_text.append(row != 2).unwrap();
+        by_int.append(true).unwrap();
+    }
+    let batch = columns(vec![
+        ("s", Arc::new(structs) as ArrayRef),
+        ("ls", Arc::new(list)),
+        ("ll", Arc::new(lists)),
+        ("mt", Arc::new(by_text.finish())),
+        ("mi", Arc::new(by_int.finish())),
+    ]);
+    let (output, counts) = decode_one(&write(&batch));
+    let expect = |name: &str, values: [Option<&str>; 3]| {
+        assert_eq!(json(&output, name), values.map(|v| v.map(str::to_owned)), "{name}");
+    };
+    let first = r#"{"z":9223372036854775807,"a":"q\""}"#;
+    let second = r#"{"z":null,"a":null}"#;
+    expect("s", [Some(first), Some(second), None]);
+    expect("ls", [Some(&format!("[{first},{second}]")), Some("[]"), Some("[null]")]);
+    expect("ll", [Some("[[1.5,null],null]"), Some("[]"), Some("[[]]")]);
+    expect("mt", [Some(r#"{"k0":7}"#), Some(r#"{"k1":null}"#), None]);
+    expect("mi", [Some(r#"[[0,"v"]]"#), Some(r#"[[1,"v"]]"#), Some("[]")]);
+    assert_eq!(counts.floats_not_finite.load(Ordering::Relaxed), 1);
+}
+
+/// Traps T4 to T7 of files that CloudQuery's S3 destination wrote, and checklist 70.
+#[test]
+fn files_written_by_cloudquery() {
+    let texts = || Arc::new(StringArray::from(vec!["x"])) as ArrayRef;
+    let time = || Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")) as ArrayRef;
+    let batch = columns(vec![
+        ("_cq_sync_time", time()),
+        ("_cq_source_name", texts()),
+        ("_cq_id", texts()),
+        ("_cq_parent_id", texts()),
+        ("name", texts()),
+    ]);
+    let properties =
+        WriterProperties::builder().set_compression(Compression::SNAPPY).set_key_value_metadata(Some(vec![
+            parquet::file::metadata::KeyValue::new("cq:table_name".into(), "other".to_owned()),
+        ]));
+    let file = repeated_root(&write_with(&batch, properties.build()));
+    let (output, _) = decode_one(&file);
+    let schema = output.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let expected =
+        ["_cq_id", "_cq_parent_id", "src_cq_sync_time", "src_cq_source_name", "src_cq_id", "src_cq_parent_id", "name"];
+    assert_eq!(names, expected);
+    assert!(schema.metadata().is_empty());
+    assert_eq!(target(&output, "src_cq_id"), DataType::Utf8);
+}
+
+/// Sets the repetition of the schema's root to REPEATED, as the Go writer does: inserts field 3 (zigzag 2) in front of
+/// the root's name in the footer.
+fn repeated_root(file: &Bytes) -> Bytes {
+    let size = file.len();
+    let length = usize::try_from(u32::from_le_bytes(file[size - 8..size - 4].try_into().unwrap())).unwrap();
+    let start = size - 8 - length;
+    let mut footer = file[start..size - 8].to_vec();
+    // FileMetaData: version (0x15 v), schema (0x19, list header), root element: name (0x48 length "arrow_schema").
+    let name = footer.windows(14).position(|w| &w[..2] == b"\x48\x0c" && &w[2..] == b"arrow_schema").unwrap();
+    footer.splice(name..=name, [0x35, 0x04, 0x18]);
+    let mut output = file[..start].to_vec();
+    output.extend_from_slice(&footer);
+    output.extend_from_slice(&u32::try_from(footer.len()).unwrap().to_le_bytes());
+    output.extend_from_slice(b"PAR1");
+    output.into()
+}
+
+/// Trap T12: a file without rows still gives the table's schema.
+#[test]
+fn a_file_without_rows_has_a_schema_and_no_batches() {
+    let batch = columns(vec![("x", Arc::new(Int32Array::from(Vec::<i32>::new())) as ArrayRef)]);
+    let file = write(&batch);
+    assert_eq!(table(&footer(&file).unwrap()).unwrap().columns()[0].name, "x");
+    assert!(decode(&file).unwrap().0.is_empty());
+}
+
+#[test]
+fn all_codecs() {
+    let values: Vec<i64> = (0..1_000).map(|i| i % 7).collect();
+    let batch = columns(vec![("x", Arc::new(Int64Array::from(values)) as ArrayRef)]);
+    let codecs = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for codec in codecs {
+        let file = write_with(&batch, WriterProperties::builder().set_compression(codec).build());
+        let (output, _) = decode_one(&file);
+        assert_eq!(output.column_by_name("x").unwrap(), batch.column(0), "{codec}");
+    }
+}
+
+#[test]
+fn all_encodings_of_texts() {
+    let texts: Vec<String> = (0..3_000).map(|i| format!("prefix-{}", i % 1_001)).collect();
+    let batch = columns(vec![("x", Arc::new(StringArray::from(texts)) as ArrayRef)]);
+    for encoding in [Encoding::PLAIN, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY] {
+        let properties = WriterProperties::builder().set_dictionary_enabled(false).set_encoding(encoding).build();
+        let (batches, _) = decode(&write_with(&batch, properties)).unwrap();
+        let output = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+        assert_eq!(output.column_by_name("x").unwrap(), batch.column(0), "{encoding}");
+    }
+}
+
+#[test]
+fn fixed_and_legacy_lists() {
+    // A repeated field outside of a list group, and a list in the two-level form.
+    let message =
+        "message m { REPEATED INT32 r; OPTIONAL GROUP two (LIST) { REPEATED INT64 array; } REQUIRED INT32 id; }";
+    let file = write_raw(message, |group| {
+        next_column::<Int32>(group, &[1, 2], Some(&[1, 1, 0]), Some(&[0, 1, 0]));
+        next_column::<Int64>(group, &[5], Some(&[2, 0]), Some(&[0, 0]));
+        next_column::<Int32>(group, &[10, 11], None, None);
+    });
+    let (output, _) = decode_one(&file);
+    let list = output.column_by_name("r").unwrap().as_list::<i32>();
+    assert_eq!(list.value(0).as_primitive::<Int32Type>().values(), &[1, 2]);
+    assert_eq!(list.value(1).len(), 0);
+    assert_eq!(
+        output.column_by_name("two").unwrap().as_list::<i32>().value(0).as_primitive::<Int64Type>().values(),
+        &[5]
+    );
+}
+
+#[test]
+fn statistics_are_not_kept() {
+    let batch = columns(vec![("x", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
+    let properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Chunk).build();
+    let metadata = footer(&write_with(&batch, properties)).unwrap();
+    assert!(metadata.row_group(0).column(0).statistics().is_none());
+    assert!(metadata.row_group(0).column(0).page_encoding_stats().is_some());
+}
+
+#[test]
+fn summary_counts_what_was_changed() {
+    let counts = CastCounts::default();
+    assert_eq!(counts.summary(), None);
+    count(&counts.timestamps_out_of_range, 3);
+    count(&counts.json_invalid, 1);
+    let other = CastCounts::default();
+    other.add(&counts);
+    other.add(&counts);
+    let expected = "6 timestamps out of range became null, 2 invalid JSON texts became JSON strings";
+    assert_eq!(other.summary().unwrap(), expected);
+}
