@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::cloudquery::{Cli, destination, source};
 use crate::data::{self, Table};
 use crate::destination::MemDestination;
-use crate::localstack::LocalStack;
+use crate::localstack::{ACCESS_KEY_ID, LocalStack, REGION, SECRET_ACCESS_KEY};
 use crate::postgres::Postgres;
 use crate::server::{Address, Server};
 
@@ -191,6 +191,38 @@ async fn test_connection_says_which_bucket_is_missing() {
     config[0]["spec"]["spec"]["bucket"] = json!("no-such-bucket");
     let run = setup.cli.run(&["test-connection"], &config);
     run.assert_failure_with(&["BUCKET_NOT_FOUND", "no-such-bucket"]);
+}
+
+/// The source that the README shows, but for the names of what everybody has another one of.
+#[tokio::test]
+async fn the_readmes_configuration_works() {
+    let setup = Setup::new().await;
+    let exported =
+        Table { name: "exports_orders", objects: vec![data::counter_object("exports/orders/1.parquet", 0..9)] };
+    setup.s3.put(BUCKET, &exported.objects[0].key, exported.objects[0].parquet()).await;
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("---").next()).expect("a configuration");
+    let bucket = format!(
+        "{BUCKET}\n    endpoint: {}\n    path_style: true\n    credentials: {{access_key_id: {ACCESS_KEY_ID}, \
+         secret_access_key: {SECRET_ACCESS_KEY}}}",
+        setup.s3.endpoint
+    );
+    let mut source = shown.to_owned();
+    for (from, to) in [
+        ("/usr/local/bin/cq-source-s3", crate::PLUGIN),
+        ("[postgresql]", "[mem]"),
+        ("my-bucket", &bucket),
+        ("eu-central-1", REGION),
+    ] {
+        assert!(source.contains(from), "the README's configuration no longer has {from}");
+        source = source.replace(from, to);
+    }
+
+    let run = setup.cli.run_text(&["sync"], &format!("{source}---\n{}", setup.mem("overwrite-delete-stale")));
+
+    run.assert_success();
+    assert_eq!(data::received_rows(&setup.mem.read(exported.name).await), exported.expected_rows());
+    assert!(setup.mem.read("orders").await.is_empty(), "path_prefix keeps other tables out");
 }
 
 /// CloudQuery's own destination into a real database, compared by the database. It can't be had from a package

@@ -45,7 +45,12 @@ impl Cli {
     pub fn run(&self, arguments: &[&str], config: &[Value]) -> Run {
         // JSON is YAML, so nobody needs to quote anything by hand.
         let config: Vec<String> = config.iter().map(Value::to_string).collect();
-        fs::write(self.dir.join(CONFIG_FILE), config.join("\n---\n")).expect("write the configuration");
+        self.run_text(arguments, &config.join("\n---\n"))
+    }
+
+    /// As [`Self::run`], with the configuration as somebody wrote it.
+    pub fn run_text(&self, arguments: &[&str], config: &str) -> Run {
+        fs::write(self.dir.join(CONFIG_FILE), config).expect("write the configuration");
         let log = self.dir.join("cloudquery.log");
         let _ = fs::remove_file(&log); // each run's log by itself
         let output = Command::new(&self.binary)

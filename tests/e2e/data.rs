@@ -123,6 +123,14 @@ pub fn received_rows(batches: &[RecordBatch]) -> Vec<String> {
     rows
 }
 
+/// The array with types that can be printed: times with a zone's name can't without a time zone database.
+pub fn printable(array: &ArrayRef) -> ArrayRef {
+    match array.as_any().downcast_ref::<TimestampMicrosecondArray>() {
+        Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)),
+        None => Arc::clone(array),
+    }
+}
+
 fn is_json(field: &Field) -> bool {
     field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "json")
 }
@@ -131,9 +139,10 @@ fn is_json(field: &Field) -> bool {
 /// part of the text.
 fn render(columns: &[(&str, &ArrayRef, bool)]) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
-    let formatters: Vec<_> = columns
+    let arrays: Vec<ArrayRef> = columns.iter().map(|(_, array, _)| printable(array)).collect();
+    let formatters: Vec<_> = arrays
         .iter()
-        .map(|(_, array, _)| ArrayFormatter::try_new(array.as_ref(), &options).expect("a type that can be printed"))
+        .map(|array| ArrayFormatter::try_new(array.as_ref(), &options).expect("a type that can be printed"))
         .collect();
     let row_count = columns.first().map_or(0, |(_, array, _)| array.len());
     let cell = |row: usize, index: usize| {

@@ -2,7 +2,7 @@
 //! own. `just test-e2e` runs [`localstack`] and [`sync`], `just test-cli` runs [`cli`].
 //!
 //! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
-//! one day test nothing.
+//! one day test nothing. The one exception is CloudQuery's own PostgreSQL destination, which no package registry has.
 
 mod cli;
 #[path = "../support/client.rs"]

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::data::Table;
+use crate::data::{Table, printable};
 
 /// The variable that names the folder with `initdb` and `pg_ctl` where they are neither on the PATH nor where Debian
 /// keeps them.
@@ -86,7 +86,8 @@ impl Postgres {
 
     /// Runs SQL and gives the rows as text.
     fn psql(&self, sql: &str) -> String {
-        let mut command = Command::new(self.bin.join("psql"));
+        let beside = self.bin.join("psql"); // Debian has the client in another folder than the server
+        let mut command = Command::new(if beside.exists() { beside } else { PathBuf::from("psql") });
         command
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"])
             .args(["--dbname", &self.connection_string(), "--file", "-"])
@@ -127,7 +128,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Where `initdb`, `pg_ctl` and `psql` are: the variable, the PATH, Debian's newest version.
+/// Where `initdb` and `pg_ctl` are: the variable, the PATH, Debian's newest version.
 fn find_bin() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let from_variable = std::env::var_os(BIN_VARIABLE).map(PathBuf::from);
@@ -137,7 +138,7 @@ fn find_bin() -> PathBuf {
         .unwrap_or_default();
     debian.sort();
     let mut candidates = from_variable.into_iter().chain(on_path).chain(debian.into_iter().rev());
-    candidates.find(|bin| bin.join("initdb").is_file()).unwrap_or_else(|| {
+    candidates.find(|bin| bin.join("initdb").is_file() && bin.join("pg_ctl").is_file()).unwrap_or_else(|| {
         panic!("no PostgreSQL server: install one (Debian: apt-get install postgresql) or set {BIN_VARIABLE}")
     })
 }
@@ -168,6 +169,7 @@ fn literal(array: &ArrayRef, row: usize, json: bool) -> String {
             format!("{{{}}}", items.join(","))
         }
         _ => {
+            let array = printable(array);
             let formatter = ArrayFormatter::try_new(array.as_ref(), &FormatOptions::default());
             formatter.expect("a type that can be printed").value(row).to_string()
         }

@@ -1,5 +1,6 @@
 //! The built plugin as a process, driven over gRPC, against S3 in a container.
 
+use arrow::array::Array as _;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
