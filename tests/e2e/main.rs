@@ -4,6 +4,8 @@
 //! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
 //! one day test nothing. The one exception is CloudQuery's own PostgreSQL destination, which no package registry has.
 
+#![expect(clippy::expect_used, reason = "what fails here fails the test, helpers included")]
+
 mod cli;
 #[path = "../support/client.rs"]
 mod client;

@@ -2,6 +2,8 @@
 //!
 //! `just test-docs` also checks the recipes that they name, which needs `just`.
 
+#![allow(clippy::expect_used, reason = "what fails here fails the test, helpers included")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
