@@ -62,7 +62,7 @@ test-cli: _cli _destination
 test-docs:
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
 
-# Measure naming, ids, casts and the send path
+# Run the benchmarks
 [group('test')]
 bench *ARGS:
     cargo bench --locked {{ ARGS }}
