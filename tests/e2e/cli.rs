@@ -1,0 +1,251 @@
+//! The real CloudQuery CLI with the built plugin: all registries that need no image, all write modes, all commands.
+//! What the destination holds in the end is compared value by value with what was written to the bucket.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+use crate::cloudquery::{Cli, destination, source};
+use crate::data::{self, Table};
+use crate::destination::MemDestination;
+use crate::localstack::{ACCESS_KEY_ID, LocalStack, REGION, SECRET_ACCESS_KEY};
+use crate::postgres::Postgres;
+use crate::server::{Address, Server};
+
+const BUCKET: &str = "lake";
+/// The variable that gives the path of CloudQuery's own PostgreSQL destination, which no package registry offers.
+const POSTGRESQL_DESTINATION_VARIABLE: &str = "CQ_DESTINATION_POSTGRESQL";
+
+/// A filled bucket, a CLI and a destination.
+struct Setup {
+    dir: TempDir,
+    s3: LocalStack,
+    tables: Vec<Table>,
+    cli: Cli,
+    mem: MemDestination,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let dir = short_dir();
+        let s3 = LocalStack::start().await;
+        let tables = data::tables();
+        s3.create_filled_bucket(BUCKET, &tables).await;
+        Self { cli: Cli::new(dir.path()), mem: MemDestination::start(dir.path()), dir, s3, tables }
+    }
+
+    fn source(&self, registry: &str, path: &str) -> Value {
+        source(registry, path, "mem", &self.s3.spec(BUCKET))
+    }
+
+    fn mem(&self, write_mode: &str) -> Value {
+        destination("mem", "grpc", &self.mem.target(), write_mode, &json!({}))
+    }
+
+    fn row_count(&self) -> usize {
+        self.tables.iter().map(Table::row_count).sum()
+    }
+
+    /// The destination has every row of the bucket `copies` times, and nothing else in these tables.
+    async fn assert_contents(&self, copies: usize) {
+        for table in &self.tables {
+            let expected: Vec<String> = table.expected_rows().into_iter().flat_map(|row| vec![row; copies]).collect();
+            let batches = self.mem.read(table.name).await;
+            assert_eq!(data::received_rows(&batches), expected, "rows of {}", table.name);
+            for column in ["_cq_id", "_cq_parent_id", "_cq_sync_time", "_cq_source_name"] {
+                let missing = batches.iter().filter(|batch| batch.column_by_name(column).is_none()).count();
+                assert_eq!(missing, 0, "rows of {} without {column}", table.name);
+            }
+        }
+    }
+}
+
+/// A temporary folder with a short path: a unix socket's path has at most 107 bytes.
+fn short_dir() -> TempDir {
+    tempfile::Builder::new().prefix("cq").tempdir_in("/tmp").expect("a folder in /tmp")
+}
+
+fn plugin_over_unix(dir: &Path) -> Server {
+    Server::plugin(Address::Unix(dir.join("plugin.sock")), dir, &[])
+}
+
+#[tokio::test]
+async fn registry_local_overwrites_and_deletes_what_is_stale() {
+    let mut setup = Setup::new().await;
+    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite-delete-stale")];
+
+    assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+    setup.assert_contents(1).await;
+    // One table was once written by CloudQuery and carries old _cq_ columns: nothing of it may look stale.
+    assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+    setup.assert_contents(1).await;
+
+    let orders = setup.tables.iter_mut().find(|table| table.name == "orders").expect("a table of the data set");
+    let removed = orders.objects.remove(1);
+    setup.s3.delete(BUCKET, &removed.key).await;
+    assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+    setup.assert_contents(1).await;
+}
+
+#[tokio::test]
+async fn registry_grpc_over_tcp_appends() {
+    let setup = Setup::new().await;
+    let plugin = Server::plugin(Address::free_tcp(), setup.dir.path(), &[]);
+    let config = [setup.source("grpc", &plugin.address.target()), setup.mem("append")];
+
+    for copies in 1..=2 {
+        assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+        setup.assert_contents(copies).await;
+    }
+}
+
+#[tokio::test]
+async fn registry_grpc_over_a_unix_socket_overwrites() {
+    let setup = Setup::new().await;
+    let plugin = plugin_over_unix(setup.dir.path());
+    let config = [setup.source("grpc", &plugin.address.target()), setup.mem("overwrite")];
+
+    for _ in 0..2 {
+        assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+        setup.assert_contents(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
+    let setup = Setup::new().await;
+    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite-delete-stale")];
+    let good = setup.cli.run(&["sync"], &config);
+    good.assert_success();
+    for level in ["WRN", "ERR"] {
+        let lines: Vec<&str> =
+            good.log_lines(level).into_iter().filter(|line| line.contains("module=s3-source")).collect();
+        assert!(lines.is_empty(), "the plugin logged: {lines:#?}");
+    }
+
+    // Without the object's rows delete-stale would remove the good ones of the sync before: the sync must fail.
+    setup.s3.put(BUCKET, "orders/2024-03.parquet", "no longer Parquet").await;
+    setup.cli.run(&["sync"], &config).assert_failure_with(&["orders/2024-03.parquet", BUCKET]);
+    setup.assert_contents(1).await;
+}
+
+#[tokio::test]
+async fn tables_lists_every_table_with_its_columns() {
+    let setup = Setup::new().await;
+    let config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
+
+    setup.cli.run(&["tables"], &config).assert_success();
+
+    let text = std::fs::read(setup.cli.dir().join("cq-docs/s3/__tables.json")).expect("the list of tables");
+    let listed: Vec<Value> = serde_json::from_slice(&text).expect("a list of tables");
+    let mut names: Vec<&str> = listed.iter().filter_map(|table| table["name"].as_str()).collect();
+    names.sort_unstable();
+    let mut expected: Vec<&str> = setup.tables.iter().map(|table| table.name).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    for table in &setup.tables {
+        let entry = listed.iter().find(|entry| entry["name"] == table.name).expect("compared above");
+        let columns = entry["columns"].as_array().expect("columns");
+        let names: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+        let own = names.iter().copied().filter(|name| !name.starts_with("_cq_")).collect::<Vec<_>>();
+        assert_eq!(own, table.column_names(), "columns of {}", table.name);
+        let key: Vec<&Value> = columns.iter().filter(|column| column["is_primary_key"] == true).collect();
+        assert_eq!(key.len(), 1, "{} has one primary key column", table.name);
+        assert_eq!(key[0]["name"], "_cq_id");
+    }
+}
+
+#[tokio::test]
+async fn migrate_makes_the_tables_that_a_sync_without_migration_fills() {
+    let setup = Setup::new().await;
+    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+
+    let early = setup.cli.run(&["sync", "--no-migrate"], &config);
+    assert!(!early.success, "the destination must refuse rows of a table that it doesn't know:\n{early}");
+
+    setup.cli.run(&["migrate"], &config).assert_success();
+    assert_eq!(setup.cli.sync(&["--no-migrate"], &config), setup.row_count());
+    setup.assert_contents(1).await;
+}
+
+#[tokio::test]
+async fn validate_config_finds_what_is_wrong_with_a_spec() {
+    let setup = Setup::new().await;
+    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
+    setup.cli.run(&["validate-config"], &config).assert_success();
+
+    config[0]["spec"]["spec"] = json!({"buckt": "lake", "rows_per_record": 0});
+    let run = setup.cli.run(&["validate-config"], &config);
+    run.assert_failure_with(&["buckt", "bucket", "rows_per_record"]);
+    // `sync` asks nobody to validate: Init must say the same.
+    let run = setup.cli.run(&["sync"], &config);
+    run.assert_failure_with(&["buckt", "bucket", "rows_per_record"]);
+}
+
+#[tokio::test]
+async fn test_connection_says_which_bucket_is_missing() {
+    let setup = Setup::new().await;
+    let mut config = [setup.source("local", crate::PLUGIN)];
+    setup.cli.run(&["test-connection"], &config).assert_success();
+
+    config[0]["spec"]["spec"]["bucket"] = json!("no-such-bucket");
+    let run = setup.cli.run(&["test-connection"], &config);
+    run.assert_failure_with(&["BUCKET_NOT_FOUND", "no-such-bucket"]);
+}
+
+/// The source that the README shows, but for the names of what everybody has another one of.
+#[tokio::test]
+async fn the_readmes_configuration_works() {
+    let setup = Setup::new().await;
+    let exported =
+        Table { name: "exports_orders", objects: vec![data::counter_object("exports/orders/1.parquet", 0..9)] };
+    setup.s3.put(BUCKET, &exported.objects[0].key, exported.objects[0].parquet()).await;
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("---").next()).expect("a configuration");
+    let bucket = format!(
+        "{BUCKET}\n    endpoint: {}\n    path_style: true\n    credentials: {{access_key_id: {ACCESS_KEY_ID}, \
+         secret_access_key: {SECRET_ACCESS_KEY}}}",
+        setup.s3.endpoint
+    );
+    let mut source = shown.to_owned();
+    for (from, to) in [
+        ("/usr/local/bin/cq-source-s3", crate::PLUGIN),
+        ("[postgresql]", "[mem]"),
+        ("my-bucket", &bucket),
+        ("eu-central-1", REGION),
+    ] {
+        assert!(source.contains(from), "the README's configuration no longer has {from}");
+        source = source.replace(from, to);
+    }
+
+    let run = setup.cli.run_text(&["sync"], &format!("{source}---\n{}", setup.mem("overwrite-delete-stale")));
+
+    run.assert_success();
+    assert_eq!(data::received_rows(&setup.mem.read(exported.name).await), exported.expected_rows());
+    assert!(setup.mem.read("orders").await.is_empty(), "path_prefix keeps other tables out");
+}
+
+/// CloudQuery's own destination into a real database, compared by the database. It can't be had from a package
+/// registry, so this test needs its path and says so when it has none.
+#[tokio::test]
+async fn postgresql_holds_what_the_files_hold() {
+    let Some(plugin) = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE) else {
+        eprintln!("{POSTGRESQL_DESTINATION_VARIABLE} is not set: PostgreSQL was not tested");
+        return;
+    };
+    let setup = Setup::new().await;
+    let postgres = Postgres::start(setup.dir.path());
+    let path = plugin.to_str().expect("a path in UTF-8");
+    let spec = json!({"connection_string": postgres.connection_string()});
+    let config = [
+        source("local", crate::PLUGIN, "pg", &setup.s3.spec(BUCKET)),
+        destination("pg", "local", path, "overwrite-delete-stale", &spec),
+    ];
+
+    for _ in 0..2 {
+        assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+        for table in &setup.tables {
+            postgres.assert_contents(table);
+        }
+    }
+}

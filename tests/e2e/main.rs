@@ -1,0 +1,21 @@
+//! The built plugin with real parts: S3 in a container, the CloudQuery CLI, destinations that run as processes of their
+//! own. `just test-e2e` runs [`localstack`] and [`sync`], `just test-cli` runs [`cli`].
+//!
+//! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
+//! one day test nothing. The one exception is CloudQuery's own PostgreSQL destination, which no package registry has.
+
+#![expect(clippy::expect_used, reason = "what fails here fails the test, helpers included")]
+
+mod cli;
+#[path = "../support/client.rs"]
+mod client;
+mod cloudquery;
+mod data;
+mod destination;
+mod localstack;
+mod postgres;
+mod server;
+mod sync;
+
+/// The plugin that was built with these tests.
+const PLUGIN: &str = env!("CARGO_BIN_EXE_cq-source-s3");
