@@ -1,8 +1,6 @@
 //! This plugin as the protocol sees it: specs become stores, tables become schemas, a sync runs [`crate::sync`].
 
-use crate::cloudquery::source::{
-    ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure,
-};
+use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
 use crate::spec::{CredentialBase, Spec, SpecErrors};

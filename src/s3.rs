@@ -12,9 +12,9 @@ pub mod probe;
 pub mod read;
 pub mod retry;
 
+pub use error::chain as error_chain;
 pub use error::{Error, ErrorKind, Operation};
 pub use list::Pages;
-pub use error::chain as error_chain;
 pub use read::{ByteRange, Fetched};
 pub use retry::RetryBudget;
 

@@ -136,12 +136,7 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
     let started = Instant::now();
-    tracing::info!(
-        endpoint = store.endpoint(),
-        bucket = store.bucket(),
-        prefix = spec.path_prefix,
-        "sync started"
-    );
+    tracing::info!(endpoint = store.endpoint(), bucket = store.bucket(), prefix = spec.path_prefix, "sync started");
     if request.backend.is_some() {
         tracing::warn!("backend_options are set, but incremental syncs are not supported yet: everything is read");
     }
@@ -202,7 +197,9 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
             None => return Ok(()),
             Some(Ok(Ok(()))) => {}
             Some(Ok(Err(fatal))) => return Err(fatal),
-            Some(Err(error)) if error.is_cancelled() => return Err(SourceError::new(ErrorKind::Cancelled, "cancelled")),
+            Some(Err(error)) if error.is_cancelled() => {
+                return Err(SourceError::new(ErrorKind::Cancelled, "cancelled"));
+            }
             // A bug of ours outside the decoder: the log has the panic.
             Some(Err(_)) => return Err(SourceError::new(ErrorKind::Internal, "a task of the sync panicked")),
         }
@@ -280,13 +277,8 @@ mod tests {
     fn tables_take_turns() {
         // Turns only needs the order; tables are told apart by their position here.
         let order: Vec<String> = {
-            let task = |key: &str| Task {
-                key: key.to_owned(),
-                object_bytes: 1,
-                etag: None,
-                working_bytes: 0,
-                kept: None,
-            };
+            let task =
+                |key: &str| Task { key: key.to_owned(), object_bytes: 1, etag: None, working_bytes: 0, kept: None };
             let queues = vec![
                 (survey::tests::run("a"), vec![task("a1"), task("a2"), task("a3")].into_iter()),
                 (survey::tests::run("b"), vec![task("b1")].into_iter()),

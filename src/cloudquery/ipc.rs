@@ -127,7 +127,7 @@ impl BatchEncoder {
 /// An upper bound, in bytes, of a record batch message (without the schema that precedes it). For a slice only the rows
 /// of the slice count. Exceeds the true size by a few hundred bytes at most.
 pub fn encoded_size_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column_size_bytes(column)).sum::<usize>() + MESSAGE_OVERHEAD_BYTES
+    batch.columns().iter().map(column_size_bytes).sum::<usize>() + MESSAGE_OVERHEAD_BYTES
 }
 
 /// One column's buffers, padded, and its entries in the metadata.

@@ -129,7 +129,11 @@ impl Store {
             Some(region) => region,
             None => {
                 let asked = Self::build(options, &config, ASK_REGION).bucket_region().await?;
-                tracing::info!(bucket = options.bucket, region = asked, "no region is set, the bucket says where it is");
+                tracing::info!(
+                    bucket = options.bucket,
+                    region = asked,
+                    "no region is set, the bucket says where it is"
+                );
                 asked
             }
         };

@@ -198,10 +198,9 @@ where
 {
     match error {
         SdkError::TimeoutError(_) => Failure::transport("Timeout", "no answer in time"),
-        SdkError::ResponseError(context) => Failure {
-            status: Some(context.raw().status().as_u16()),
-            ..Failure::transport("BadResponse", chain(error))
-        },
+        SdkError::ResponseError(context) => {
+            Failure { status: Some(context.raw().status().as_u16()), ..Failure::transport("BadResponse", chain(error)) }
+        }
         SdkError::DispatchFailure(failure) if credentials(error) => Failure {
             kind: ErrorKind::Unauthorized,
             retryable: false,
@@ -249,10 +248,17 @@ pub(super) fn answer(
         (_, "NoSuchBucket") => (ErrorKind::NoSuchBucket, false),
         (
             _,
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"
-            | "RequestTimeTooSkewed" | "InvalidSecurity" | "NotSignedUp",
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "TokenRefreshRequired"
+            | "RequestTimeTooSkewed"
+            | "InvalidSecurity"
+            | "NotSignedUp",
         ) => (ErrorKind::Unauthorized, false),
-        (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+        (301 | 307, _)
+        | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             (ErrorKind::WrongRegion(region), false)
         }
         (429 | 500..=599, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable") => {
@@ -320,10 +326,24 @@ mod tests {
             (Operation::Get, 404, "", "", Gone, false),
             (Operation::List, 404, "NoSuchBucket", "", NoSuchBucket, false),
             (Operation::List, 301, "PermanentRedirect", "", WrongRegion(Some("eu-west-1".to_owned())), false),
-            (Operation::List, 400, "AuthorizationHeaderMalformed", "", WrongRegion(Some("eu-west-1".to_owned())), false),
+            (
+                Operation::List,
+                400,
+                "AuthorizationHeaderMalformed",
+                "",
+                WrongRegion(Some("eu-west-1".to_owned())),
+                false,
+            ),
             (Operation::List, 403, "AccessDenied", "", AccessDenied("s3:ListBucket"), false),
             (Operation::Get, 403, "AccessDenied", "", AccessDenied("s3:GetObject"), false),
-            (Operation::Get, 403, "AccessDenied", "not authorized to perform: kms:Decrypt on", AccessDenied("kms:Decrypt"), false),
+            (
+                Operation::Get,
+                403,
+                "AccessDenied",
+                "not authorized to perform: kms:Decrypt on",
+                AccessDenied("kms:Decrypt"),
+                false,
+            ),
             (Operation::Get, 403, "InvalidObjectState", "", Archived, false),
             (Operation::Get, 403, "SignatureDoesNotMatch", "", Unauthorized, false),
             (Operation::Get, 400, "ExpiredToken", "", Unauthorized, false),

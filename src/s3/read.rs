@@ -218,8 +218,9 @@ impl Progress {
     fn check(&mut self, answer: &GetObjectOutput, ranged: bool, resumed: u64) -> Result<(), Failure> {
         let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
         let (start, len, object_bytes) = match (ranged, answer.content_range()) {
-            (true, Some(text)) => parse_content_range(text)
-                .ok_or_else(|| Failure::nonsense(format!("Content-Range is {text:?}")))?,
+            (true, Some(text)) => {
+                parse_content_range(text).ok_or_else(|| Failure::nonsense(format!("Content-Range is {text:?}")))?
+            }
             // A server may answer a range that spans the object with all of it.
             (true, None) => {
                 let len = body_bytes.ok_or_else(|| Failure::nonsense("neither Content-Range nor Content-Length"))?;

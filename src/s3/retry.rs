@@ -45,11 +45,8 @@ impl Patience {
     /// For listings.
     pub const LIST: Self = Self { max_lost: MAX_LOST_WITHOUT_ANSWER, ..Self::OBJECT };
     /// For somebody who waits at a terminal: TestConnection, and asking a bucket for its region.
-    pub const PROBE: Self = Self {
-        max_attempts: 3,
-        max_lost: Duration::from_secs(15),
-        max_lost_without_answer: Duration::from_secs(15),
-    };
+    pub const PROBE: Self =
+        Self { max_attempts: 3, max_lost: Duration::from_secs(15), max_lost_without_answer: Duration::from_secs(15) };
 }
 
 /// The time that requests for one object have lost so far, shared by its concurrent range reads.
@@ -100,7 +97,13 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(store: &'a Store, operation: Operation, key: &'a str, patience: Patience, budget: &'a RetryBudget) -> Self {
+    pub fn new(
+        store: &'a Store,
+        operation: Operation,
+        key: &'a str,
+        patience: Patience,
+        budget: &'a RetryBudget,
+    ) -> Self {
         let started_ms = store.inner.liveness.now_ms();
         let now = Instant::now();
         Self { store, operation, key, patience, budget, started: now, started_ms, attempt_started: now, attempts: 0 }
@@ -110,7 +113,10 @@ impl<'a> Attempts<'a> {
     pub fn start(&mut self) -> Duration {
         self.attempts += 1;
         self.attempt_started = Instant::now();
-        self.patience.max_lost_without_answer.saturating_sub(self.started.elapsed()).clamp(CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT)
+        self.patience
+            .max_lost_without_answer
+            .saturating_sub(self.started.elapsed())
+            .clamp(CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT)
     }
 
     /// Waits if another attempt makes sense.

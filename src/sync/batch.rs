@@ -72,9 +72,15 @@ mod tests {
 
     #[test]
     fn a_row_above_the_limit_is_named() {
-        let error = cut(10, 1_000, most(500), |offset, len| {
-            if (offset..offset + len).contains(&7) { MAX_MESSAGE_BYTES + 1 } else { 10 }
-        });
+        let error =
+            cut(
+                10,
+                1_000,
+                most(500),
+                |offset, len| {
+                    if (offset..offset + len).contains(&7) { MAX_MESSAGE_BYTES + 1 } else { 10 }
+                },
+            );
         assert_eq!(error.unwrap_err().row, 1_007);
     }
 

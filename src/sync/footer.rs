@@ -101,7 +101,9 @@ pub async fn fetch(
             match parse(fetched.bytes.clone(), object_bytes).await? {
                 FooterStep::Ready(metadata) => metadata,
                 FooterStep::NeedSuffix { .. } => {
-                    return Err(crate::decode::DecodeError::damaged("the footer's length changed while it was read").into());
+                    return Err(
+                        crate::decode::DecodeError::damaged("the footer's length changed while it was read").into()
+                    );
                 }
             }
         }

@@ -81,7 +81,10 @@ impl Memory {
     async fn take_at_most(&self, bytes: u64, most: u32) -> Share {
         let wanted = units(bytes).clamp(1, most);
         let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
-        #[expect(clippy::expect_used, reason = "acquiring fails only for a closed semaphore, and nothing closes this one")]
+        #[expect(
+            clippy::expect_used,
+            reason = "acquiring fails only for a closed semaphore, and nothing closes this one"
+        )]
         let permit = permit.expect("the budget is never closed");
         Share { permit, oversized: bytes > self.limit_bytes() }
     }

@@ -179,7 +179,8 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &AtomicU6
     // One row group ahead: the fetcher takes a place before it asks for memory.
     let (places, mut fetched) = tokio::sync::mpsc::channel::<FetchedGroup>(1);
     let fetcher = {
-        let (cx, key, metadata, etag) = (cx.clone(), task.key.clone(), Arc::clone(&footer.metadata), footer.etag.clone());
+        let (cx, key, metadata, etag) =
+            (cx.clone(), task.key.clone(), Arc::clone(&footer.metadata), footer.etag.clone());
         async move {
             for row_group in 0..metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
@@ -205,12 +206,8 @@ async fn plan(
     metadata: &Arc<ParquetMetaData>,
 ) -> Result<Arc<ObjectPlan>, Error> {
     let id = ObjectId::new(cx.store.bucket(), &task.key);
-    let (metadata, schema, output, counts) = (
-        Arc::clone(metadata),
-        Arc::clone(&table.schema),
-        Arc::clone(table.encoder.schema()),
-        Arc::clone(&table.casts),
-    );
+    let (metadata, schema, output, counts) =
+        (Arc::clone(metadata), Arc::clone(&table.schema), Arc::clone(table.encoder.schema()), Arc::clone(&table.casts));
     let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, id, counts)).await??;
     Ok(Arc::new(plan))
 }

@@ -59,9 +59,8 @@ pub async fn survey(cx: &Context, tables: Vec<Table>, report: &Arc<Report>) -> R
     }
     let surveys: Vec<Arc<Survey>> = tables.into_iter().map(|table| Arc::new(Survey::new(table))).collect();
     let kept_bytes = Arc::new(AtomicU64::new(0));
-    let mut objects = surveys
-        .iter()
-        .flat_map(|survey| (0..survey.table.objects.len()).map(|index| (Arc::clone(survey), index)));
+    let mut objects =
+        surveys.iter().flat_map(|survey| (0..survey.table.objects.len()).map(|index| (Arc::clone(survey), index)));
     let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
     loop {
         while tasks.len() < cx.concurrency {
@@ -73,7 +72,9 @@ pub async fn survey(cx: &Context, tables: Vec<Table>, report: &Arc<Report>) -> R
             None => break,
             Some(Ok(Ok(()))) => {}
             Some(Ok(Err(fatal))) => return Err(fatal),
-            Some(Err(error)) if error.is_cancelled() => return Err(SourceError::new(ErrorKind::Cancelled, "cancelled")),
+            Some(Err(error)) if error.is_cancelled() => {
+                return Err(SourceError::new(ErrorKind::Cancelled, "cancelled"));
+            }
             Some(Err(_)) => return Err(SourceError::new(ErrorKind::Internal, "a task of the footer pass panicked")),
         }
     }
@@ -116,9 +117,10 @@ fn run(name: String, schema: TableSchema, footers: Arc<FooterGuess>) -> Result<T
 #[must_use]
 pub fn announced(name: &str, table: &TableSchema) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
-    let columns = table.columns().iter().map(|column| {
-        schema::field(&column.name, &outgoing(&column.column_type), column.nullable)
-    });
+    let columns = table
+        .columns()
+        .iter()
+        .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
     schema::table_schema(name, ids.into_iter().chain(columns))
 }
 
@@ -168,7 +170,11 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<(Option<SchemaRef>, b
     match merger.finish() {
         Ok(schema) => Ok((schema.map(|schema| announced(&table.name, &schema)), whole)),
         Err(conflict) => {
-            tracing::warn!(table = table.name, error = conflict.to_string(), "table is left out: a sync would refuse it");
+            tracing::warn!(
+                table = table.name,
+                error = conflict.to_string(),
+                "table is left out: a sync would refuse it"
+            );
             Ok((None, whole))
         }
     }

@@ -135,13 +135,7 @@ impl<'a> Grouper<'a> {
     /// A grouper without objects, that leaves out what `keys` does not admit.
     #[must_use]
     pub fn new(keys: &'a KeyFilter) -> Self {
-        Self {
-            keys,
-            index: HashMap::new(),
-            tables: Vec::new(),
-            skipped: Skipped::default(),
-            lakes: BTreeSet::new(),
-        }
+        Self { keys, index: HashMap::new(), tables: Vec::new(), skipped: Skipped::default(), lakes: BTreeSet::new() }
     }
 
     /// Adds one object.
@@ -315,13 +309,17 @@ mod tests {
     fn too_many_tables_are_counted_with_their_partitions() {
         let listing = list(&["e/dt=1/x.parquet", "e/dt=2/x.parquet", "f/x.parquet"]);
         let error = check(&listing.tables, NonZeroUsize::MIN).unwrap_err().to_string();
-        assert!(error.contains("3 tables are selected, more than max_tables (1): 2 of them are `key=value`"), "{error}");
+        assert!(
+            error.contains("3 tables are selected, more than max_tables (1): 2 of them are `key=value`"),
+            "{error}"
+        );
         assert!(check(&listing.tables, NonZeroUsize::new(3).unwrap()).is_ok());
     }
 
     #[test]
     fn lake_tables_are_warned_about_once() {
-        let listing = list(&["t/_delta_log/0.json", "t/_delta_log/1.json", "t/a.parquet", "i/metadata/v1.metadata.json"]);
+        let listing =
+            list(&["t/_delta_log/0.json", "t/_delta_log/1.json", "t/a.parquet", "i/metadata/v1.metadata.json"]);
         let warnings = listing.warnings("lake");
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].starts_with("s3://lake/t/ is a table in Delta format"), "{}", warnings[0]);

@@ -76,7 +76,8 @@ mod unix {
     #[tokio::test]
     async fn a_rust_client_works_over_unix_too() {
         let (_folder, plugin) = start();
-        let name = plugin.client().await.get_name(cq_source_s3::cloudquery::proto::plugin_v3::get_name::Request {});
+        let mut client = plugin.client().await;
+        let name = client.get_name(cq_source_s3::cloudquery::proto::plugin_v3::get_name::Request {});
         assert_eq!(name.await.unwrap().into_inner().name, "s3");
     }
 

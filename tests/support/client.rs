@@ -226,7 +226,7 @@ impl Collected {
     /// # Panics
     /// When none was.
     pub fn schema(&self, table: &str) -> &SchemaRef {
-        let last = self.migrates().into_iter().filter(|(name, _)| *name == table).map(|(_, schema)| schema).last();
+        let last = self.migrates().into_iter().filter(|(name, _)| *name == table).map(|(_, schema)| schema).next_back();
         last.unwrap_or_else(|| panic!("no migrate for {table}; there are {:?}", self.tables()))
     }
 
