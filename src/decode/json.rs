@@ -527,7 +527,7 @@ fn write_clock(micros_of_day: i64, out: &mut Vec<u8>) {
     write_padded(seconds / 60 % 60, 2, out);
     out.push(b':');
     write_padded(seconds % 60, 2, out);
-    if micros % MICROS_PER_SECOND.unsigned_abs() > 0 {
+    if !micros.is_multiple_of(MICROS_PER_SECOND.unsigned_abs()) {
         out.push(b'.');
         write_padded(micros % 1_000_000, 6, out);
     }
