@@ -2,6 +2,8 @@
 //!
 //! First the ratios are printed (best of several rounds of the same work), then divan's own table.
 
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench prints, and stops when its own files are bad")]
+
 use arrow::array::types::Int64Type;
 use arrow::array::{Array, AsArray};
 use arrow::array::{

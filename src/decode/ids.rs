@@ -53,11 +53,9 @@ impl ObjectId {
         let end = first_row.checked_add(rows as u64).filter(|end| *end <= MAX_ROWS);
         let end =
             end.ok_or_else(|| DecodeError::Damaged { what: format!("more than {MAX_ROWS} rows in one object") })?;
-        let mut bytes = Vec::with_capacity(rows * 16);
-        for row in first_row..end {
-            bytes.extend_from_slice(&self.row(row));
-        }
-        FixedSizeBinaryArray::try_new(super::types::UUID_BYTES, Buffer::from_vec(bytes), None)
+        // As integers of 16 bytes in the memory order of the bytes: one swap and one store a row.
+        let ids: Vec<i128> = (first_row..end).map(|row| i128::from_ne_bytes(self.row(row))).collect();
+        FixedSizeBinaryArray::try_new(super::types::UUID_BYTES, Buffer::from_vec(ids), None)
             .map_err(|error| DecodeError::Internal { what: error.to_string() })
     }
 }

@@ -60,7 +60,8 @@ fn footer_lengths_that_cannot_be() {
 fn impossible_chunks_are_refused() {
     let file = file();
     let same_group = |group: RowGroupMetaDataBuilder| group;
-    let cases: [(&str, fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder); 5] = [
+    type Change = fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder;
+    let cases: [(&str, Change); 5] = [
         ("outside", |c| c.set_total_compressed_size(1 << 40)),
         ("outside", |c| c.set_data_page_offset(1).set_dictionary_page_offset(None)),
         ("negative", |c| c.set_total_compressed_size(-1)),
