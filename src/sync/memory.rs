@@ -141,7 +141,7 @@ mod tests {
     const KIB: u64 = 1024;
     const SOON: Duration = Duration::from_millis(50);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_larger_than_the_budget_waits_for_everything_and_is_admitted_alone() {
         let memory = Memory::new(100 * KIB);
         let small = memory.take(10 * KIB).await;
@@ -154,7 +154,7 @@ mod tests {
         assert!(!memory.take(1).await.oversized);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn messages_hold_their_part_after_the_step_has_ended() {
         let memory = Memory::new(100 * KIB);
         let mut step = memory.take(80 * KIB).await;
@@ -166,7 +166,7 @@ mod tests {
         drop(memory.take(100 * KIB).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_message_larger_than_what_is_left_takes_what_is_left() {
         let memory = Memory::new(100 * KIB);
         let mut step = memory.take(10 * KIB).await;
@@ -178,7 +178,7 @@ mod tests {
         drop(memory.take(100 * KIB).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_reserve_is_a_quarter_and_its_steps_never_wait_for_it() {
         let memory = Memory::new(100 * KIB);
         let kept = memory.try_reserve(25 * KIB, 0).expect("a quarter is there");
