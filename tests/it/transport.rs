@@ -76,9 +76,9 @@ mod unix {
     #[tokio::test]
     async fn a_rust_client_works_over_unix_too() {
         let (_folder, plugin) = start();
-        let mut client = plugin.client().await;
-        let name = client.get_name(cq_source_s3::cloudquery::proto::plugin_v3::get_name::Request {});
-        assert_eq!(name.await.unwrap().into_inner().name, "s3");
+        let request = cq_source_s3::cloudquery::proto::plugin_v3::get_name::Request {};
+        let name = plugin.client().await.get_name(request).await.unwrap().into_inner().name;
+        assert_eq!(name, "s3");
     }
 
     #[test]
