@@ -72,9 +72,10 @@ async fn stdout_closed() {
     use std::os::fd::AsFd as _;
     use tokio::io::{Interest, unix::AsyncFd};
     // A file or /dev/null cannot be registered: then there is nothing to wait for.
-    let watched = (io::stdout().as_fd().try_clone_to_owned().ok())
-        .and_then(|stdout| AsyncFd::register_with_interest(stdout, Interest::ERROR).ok());
-    if let Some(stdout) = watched
+    #[expect(deprecated, reason = "unsound only for types that do not own their descriptor; its successor is unsafe")]
+    let watched = (io::stdout().as_fd().try_clone_to_owned())
+        .and_then(|stdout| AsyncFd::with_interest(stdout, Interest::ERROR));
+    if let Ok(stdout) = watched
         && stdout.ready(Interest::ERROR).await.is_ok()
     {
         return;
