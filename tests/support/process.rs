@@ -14,12 +14,15 @@ use std::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+/// The plugin, as cargo built it for this test. Not set for an example, which shares this file but not this function.
+const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_cq-source-s3");
+
 /// How long anything that should be quick may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A command that runs the plugin's binary with these arguments, without the caller's environment and input.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cq-source-s3"));
+    let mut command = Command::new(BINARY.expect("only integration tests and benches know where the plugin's binary is"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
