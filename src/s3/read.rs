@@ -265,7 +265,7 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, size) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, size.parse::<u64>().ok()?);
-    (first <= last && last < size).then_some((first, last - first + 1, size))
+    (first <= last && last < size).then(|| (first, last - first + 1, size))
 }
 
 #[cfg(test)]

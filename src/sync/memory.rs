@@ -104,7 +104,7 @@ impl Share {
     /// Cuts off a part of the share, for a message of `bytes`: as much as there is left.
     pub fn split(&mut self, bytes: u64) -> Grant {
         let most = u32::try_from(self.permit.num_permits()).unwrap_or(u32::MAX);
-        let part = self.permit.split(units(bytes).min(most) as usize);
+        let part = self.permit.split(units(bytes).min(most) as usize).filter(|part| part.num_permits() > 0);
         Grant(part.map(|part| Box::new(part) as Box<dyn Send>))
     }
 
