@@ -55,7 +55,7 @@ test-e2e: (_e2e "localstack:: sync::")
 [group('test')]
 test-cli: _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
-        just --justfile {{ quote(justfile()) }} _e2e cli::
+        just --justfile {{ quote(justfile()) }} _e2e cli:: {{ if env("CQ_DESTINATION_POSTGRESQL", "") == "" { "--skip postgresql::" } else { "" } }}
 
 # Check that the README names only recipes, flags and files that exist, and run its commands
 [group('test')]
@@ -111,8 +111,8 @@ layers:
     exit $failed
 
 # Runs modules of tests/e2e.
-_e2e MODULES:
-    {{ if NEXTEST == "" { "cargo test" } else { "cargo nextest run --profile ci" } }} --locked --features e2e --test e2e -- {{ MODULES }}
+_e2e MODULES *ARGS:
+    {{ if NEXTEST == "" { "cargo test" } else { "cargo nextest run --profile ci" } }} --locked --features e2e --test e2e -- {{ MODULES }} {{ ARGS }}
 
 # Prints the CloudQuery CLI to use: $CLOUDQUERY_CLI, else the one on the PATH, else the pinned one.
 _cli-path:

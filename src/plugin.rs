@@ -51,7 +51,11 @@ impl Source for S3Source {
     }
 
     fn init(&self, spec: &[u8], no_connection: bool) -> Result<Client, SourceError> {
-        match Spec::parse(spec) {
+        let spec = Spec::parse(spec);
+        if let Ok(spec) = &spec {
+            crate::telemetry::set_secrets(secrets(spec));
+        }
+        match spec {
             Err(errors) if !no_connection => Err(invalid_spec(&errors)),
             spec => Ok(Client { spec }),
         }
@@ -144,6 +148,18 @@ fn code(kind: &s3::ErrorKind) -> &'static str {
 
 fn invalid_spec(errors: &SpecErrors) -> SourceError {
     SourceError::new(ErrorKind::InvalidSpec, errors.to_string())
+}
+
+/// What the log must never show, whatever a library puts into an error text.
+fn secrets(spec: &Spec) -> Vec<String> {
+    let mut secrets = Vec::new();
+    if let CredentialBase::Static { access_key_id, secret_access_key, session_token } = &spec.credentials.base {
+        secrets.extend([access_key_id.expose().to_owned(), secret_access_key.expose().to_owned()]);
+        secrets.extend(session_token.as_ref().map(|token| token.expose().to_owned()));
+    }
+    let role = spec.credentials.role.as_ref();
+    secrets.extend(role.and_then(|role| role.external_id.as_ref()).map(|id| id.expose().to_owned()));
+    secrets
 }
 
 /// The part of the spec that `s3` needs, in its own terms.

@@ -2,7 +2,8 @@
 //! own. `just test-e2e` runs [`localstack`] and [`sync`], `just test-cli` runs [`cli`].
 //!
 //! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
-//! one day test nothing. The one exception is CloudQuery's own PostgreSQL destination, which no package registry has.
+//! one day test nothing. CloudQuery's own PostgreSQL destination is in no package registry: its test is selected where a
+//! variable gives its path.
 
 #![expect(clippy::expect_used, reason = "what fails here fails the test, helpers included")]
 
