@@ -11,10 +11,15 @@ mod raw_http2;
 
 mod client;
 mod command_line;
+mod data;
 mod discovery;
+mod docs;
+mod init_tables;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
 mod parquet_files;
 mod s3_server;
+mod setup;
+mod sync_shape;
 mod transport;
