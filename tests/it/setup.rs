@@ -4,6 +4,7 @@ use crate::support::client::{Client, Collected};
 use crate::support::process::Plugin;
 use crate::support::s3_server::{DEFAULT_BUCKET, S3Server};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The three that a sync needs. The plugin is killed when this is dropped.
 pub struct Setup {
@@ -42,9 +43,21 @@ impl Setup {
         self.client.init(&self.spec(more)).await.unwrap();
     }
 
-    /// The lines of the log so far that have this level.
+    /// The lines of the log that have this level, of everything that the plugin did until now. (It has written them,
+    /// but who reads them is a thread of the harness: it may be behind.)
     pub fn lines(&self, level: &str) -> Vec<Value> {
-        self.plugin.lines().into_iter().filter(|line| line["level"] == level).collect()
+        const QUIET: Duration = Duration::from_millis(250);
+        let mut lines = self.plugin.lines();
+        loop {
+            std::thread::sleep(QUIET);
+            let now = self.plugin.lines();
+            if now.len() == lines.len() {
+                break;
+            }
+            lines = now;
+        }
+        lines.retain(|line| line["level"] == level);
+        lines
     }
 }
 

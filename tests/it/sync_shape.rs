@@ -233,6 +233,8 @@ async fn item_68_a_slow_consumer_holds_up_the_gets_and_loses_nothing() {
     assert_eq!(sync.rows("noise"), OBJECTS * (OBJECT_MIB * MIB).div_ceil(1_000));
     // The budget, the footers, what the connection's windows hold: far from the 120 MiB that are there.
     assert!(asked_bytes < 64 << 20, "{asked_bytes} bytes were asked for while nobody took rows");
+    // The budget and what comes on top of it, plus what the allocator has not given back yet, which is much on a busy
+    // machine. Without back-pressure it would be three times the data: fetched, decoded, encoded.
     let grown_kib = peak_kib.saturating_sub(before_kib);
-    assert!(grown_kib < (32 + 64) << 10, "memory grew by {grown_kib} KiB");
+    assert!(grown_kib < (32 + 64 + 64) << 10, "memory grew by {grown_kib} KiB");
 }
