@@ -73,8 +73,8 @@ async fn stdout_closed() {
     use tokio::io::{Interest, unix::AsyncFd};
     // A file or /dev/null cannot be registered: then there is nothing to wait for.
     #[expect(deprecated, reason = "unsound only for types that do not own their descriptor; its successor is unsafe")]
-    let watched = (io::stdout().as_fd().try_clone_to_owned())
-        .and_then(|stdout| AsyncFd::with_interest(stdout, Interest::ERROR));
+    let watched =
+        (io::stdout().as_fd().try_clone_to_owned()).and_then(|stdout| AsyncFd::with_interest(stdout, Interest::ERROR));
     if let Ok(stdout) = watched
         && stdout.ready(Interest::ERROR).await.is_ok()
     {

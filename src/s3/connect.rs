@@ -155,7 +155,7 @@ impl Store {
         let endpoint = match (&options.endpoint, config.endpoint_url()) {
             (Some(url), _) => without_user_info(url),
             (None, Some(url)) => without_user_info(url),
-            (None, None) => format!("https://s3.{region}.amazonaws.com"),
+            (None, None) => aws_endpoint(region),
         };
         Self {
             inner: Arc::new(Inner {
@@ -172,18 +172,29 @@ impl Store {
     /// The same bucket through another region, as S3 itself advised.
     #[must_use]
     pub fn moved_to(&self, region: &str) -> Self {
-        let config = self.inner.client.config().to_builder().region(Region::new(region.to_owned())).build();
+        let config = self.inner.client.config();
+        let endpoint = match config.region() {
+            Some(old) if self.inner.endpoint == aws_endpoint(old.as_ref()) => aws_endpoint(region),
+            // Another server than AWS stays where it is.
+            _ => self.inner.endpoint.clone(),
+        };
+        let config = config.to_builder().region(Region::new(region.to_owned())).build();
         Self {
             inner: Arc::new(Inner {
                 client: aws_sdk_s3::Client::from_conf(config),
                 bucket: self.inner.bucket.clone(),
-                endpoint: format!("https://s3.{region}.amazonaws.com"),
+                endpoint,
                 request_payer: self.inner.request_payer,
                 usage: Usage::default(),
                 liveness: Liveness::new(),
             }),
         }
     }
+}
+
+/// For messages: the SDK has the real rules.
+fn aws_endpoint(region: &str) -> String {
+    format!("https://s3.{region}.amazonaws.com")
 }
 
 async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {

@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Time from sending a request to the first byte of the answer.
 pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time without a further byte of a body. The reader takes bytes as they come, so a stall is never our own doing.
-pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(20);
+const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time to connect, TLS included.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,6 +33,10 @@ pub(super) struct Patience {
     pub max_attempts: u32,
     pub max_lost: Duration,
     pub max_lost_without_answer: Duration,
+    /// Longest wait for the first byte of an answer.
+    pub first_byte: Duration,
+    /// Longest wait for a further byte of a body.
+    pub stall: Duration,
 }
 
 impl Patience {
@@ -41,12 +45,18 @@ impl Patience {
         max_attempts: MAX_ATTEMPTS,
         max_lost: MAX_LOST_AN_OBJECT,
         max_lost_without_answer: MAX_LOST_WITHOUT_ANSWER,
+        first_byte: FIRST_BYTE_TIMEOUT,
+        stall: STALL_TIMEOUT,
     };
     /// For listings.
     pub const LIST: Self = Self { max_lost: MAX_LOST_WITHOUT_ANSWER, ..Self::OBJECT };
     /// For somebody who waits at a terminal: TestConnection, and asking a bucket for its region.
-    pub const PROBE: Self =
-        Self { max_attempts: 3, max_lost: Duration::from_secs(15), max_lost_without_answer: Duration::from_secs(15) };
+    pub const PROBE: Self = Self {
+        max_attempts: 3,
+        max_lost: Duration::from_secs(15),
+        max_lost_without_answer: Duration::from_secs(15),
+        ..Self::OBJECT
+    };
 }
 
 /// The time that requests for one object have lost so far, shared by its concurrent range reads.
@@ -116,7 +126,13 @@ impl<'a> Attempts<'a> {
         self.patience
             .max_lost_without_answer
             .saturating_sub(self.started.elapsed())
-            .clamp(CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT)
+            .max(CONNECT_TIMEOUT)
+            .min(self.patience.first_byte)
+    }
+
+    /// How long to wait for a further byte of a body.
+    pub fn stall(&self) -> Duration {
+        self.patience.stall
     }
 
     /// Waits if another attempt makes sense.

@@ -18,3 +18,11 @@ mod logs;
 mod parquet_files;
 mod s3_server;
 mod transport;
+
+// From tables to messages: what is read, at what cost, and what happens when it goes wrong.
+mod cost;
+mod faults;
+#[cfg(target_os = "linux")]
+mod memory;
+mod policies;
+mod rig;

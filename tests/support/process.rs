@@ -22,7 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A command that runs the plugin's binary with these arguments, without the caller's environment and input.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Command {
-    let mut command = Command::new(BINARY.expect("only integration tests and benches know where the plugin's binary is"));
+    let mut command =
+        Command::new(BINARY.expect("only integration tests and benches know where the plugin's binary is"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
