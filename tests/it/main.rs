@@ -23,3 +23,11 @@ mod s3_server;
 mod setup;
 mod sync_shape;
 mod transport;
+
+// From tables to messages: what is read, at what cost, and what happens when it goes wrong.
+mod cost;
+mod faults;
+#[cfg(target_os = "linux")]
+mod memory;
+mod policies;
+mod rig;
