@@ -337,7 +337,7 @@ mod tests {
         })
         .await;
         let budget = RetryBudget::default();
-        let fetched = store.get_with("k", ByteRange::Whole, None, &budget, HASTY).await.unwrap();
+        let fetched = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap();
         assert_eq!(fetched.bytes, "0123456789");
         let requests = requests.lock().unwrap();
         assert_eq!(requests.len(), 2);
@@ -350,14 +350,14 @@ mod tests {
         let (store, requests) = store(|_| format!("{HEAD}0123").into_bytes()).await;
         let budget = RetryBudget::default();
         // The second answer begins anew, which is not what was asked for: also a failed try.
-        let error = store.get_with("k", ByteRange::Whole, None, &budget, HASTY).await.unwrap_err();
+        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
         assert_eq!((error.attempts, requests.lock().unwrap().len()), (3, 3));
         assert!(
             error.to_string().contains("GetObject of s3://b/k failed") && error.to_string().contains("tried 3 times")
         );
 
         let (store, _) = self::store(|_| Vec::new()).await;
-        let error = store.get_with("k", ByteRange::Whole, None, &budget, HASTY).await.unwrap_err();
+        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
         assert_eq!((error.kind.clone(), error.attempts), (super::super::ErrorKind::EndpointDown, 3));
         assert!(error.to_string().contains("no answer in time"), "{error}");
     }

@@ -110,7 +110,13 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(store: &'a Store, operation: Operation, key: &'a str, patience: Patience, budget: &'a RetryBudget) -> Self {
+    pub fn new(
+        store: &'a Store,
+        operation: Operation,
+        key: &'a str,
+        patience: Patience,
+        budget: &'a RetryBudget,
+    ) -> Self {
         let started_ms = store.inner.liveness.now_ms();
         let now = Instant::now();
         Self {
