@@ -157,6 +157,8 @@ impl Store {
         progress: &mut Progress,
         attempts: &mut Attempts<'_>,
     ) -> Result<(), Failure> {
+        // The permit lives as long as the body; the clock starts when it is there.
+        let _open = self.inner.open_gets.acquire().await;
         let first_byte = attempts.start();
         let header = progress.header(range);
         let resumed = progress.received.len() as u64;
@@ -175,8 +177,8 @@ impl Store {
             .await
             .map_err(|_| Failure::transport("Timeout", "no answer in time"))?
             .map_err(|error| classify(Operation::Get, &error))?;
-        self.inner.liveness.answered();
-        progress.check(&answer, header.is_some(), resumed)?;
+        attempts.progressed();
+        progress.check(&answer, range, resumed)?;
         let total = progress.len.unwrap_or(0);
         if matches!(range, ByteRange::Whole { most } if total > most) {
             return Err(Failure::changed(format!("the object has {total} bytes now")));
@@ -189,8 +191,15 @@ impl Store {
                 .map_err(|_| Failure::transport("Stalled", "the body stopped coming"))?;
             match chunk {
                 None => break,
-                Some(Err(error)) => return Err(Failure::transport("BodyBroken", super::error::chain(&error))),
+                Some(Err(error)) => {
+                    // All bytes came and then an error: a checksum does not match, so none of them is worth anything.
+                    if progress.received.len() as u64 == total {
+                        progress.received = Received::Nothing;
+                    }
+                    return Err(Failure::transport("BodyBroken", super::error::chain(&error)));
+                }
                 Some(Ok(bytes)) => {
+                    attempts.progressed();
                     Usage::add(&self.inner.usage.bytes, bytes.len() as u64);
                     if (progress.received.len() + bytes.len()) as u64 > total {
                         return Err(Failure::nonsense("the body is longer than announced"));
@@ -221,7 +230,8 @@ impl Progress {
     }
 
     /// Holds the answer against the question, and learns position, size and version from the first one.
-    fn check(&mut self, answer: &GetObjectOutput, ranged: bool, resumed: u64) -> Result<(), Failure> {
+    fn check(&mut self, answer: &GetObjectOutput, range: ByteRange, resumed: u64) -> Result<(), Failure> {
+        let ranged = resumed > 0 || !matches!(range, ByteRange::Whole { .. });
         let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
         let (start, len, object_bytes) = match (ranged, answer.content_range()) {
             (true, Some(text)) => {
@@ -243,6 +253,11 @@ impl Progress {
             return Err(Failure::nonsense(format!(
                 "asked for {wanted_len} bytes at {wanted_start}, was given {len} bytes at {start}"
             )));
+        }
+        if matches!(range, ByteRange::Suffix { len: most } if len > most) {
+            // There is memory for no more; and a server that does this once does it again.
+            let text = format!("asked for the last bytes of the object, was given all {len}");
+            return Err(Failure { retryable: false, ..Failure::nonsense(text) });
         }
         let version = answer.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new);
         match (&self.etag, version) {
