@@ -13,6 +13,8 @@
 //! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`spec`]'s types,
 //! [`telemetry`] and [`shutdown`].
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod cloudquery;
 pub mod decode;
