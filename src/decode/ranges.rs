@@ -161,7 +161,8 @@ pub fn working_set_bytes(metadata: &ParquetMetaData, row_group: usize) -> u64 {
     let pages = group.columns().iter().map(chunk_working_set_bytes).fold(0, u64::saturating_add);
     // Decoded, cast, and the one before, which the caller may still hold.
     let rows = u64::try_from(group.num_rows()).unwrap_or(0).min(super::reader::BATCH_ROWS as u64);
-    let fixed: u64 = group.columns().iter().filter_map(|c| fixed_width_bytes(c.column_descr())).fold(0, u64::saturating_add);
+    let fixed: u64 =
+        group.columns().iter().filter_map(|c| fixed_width_bytes(c.column_descr())).fold(0, u64::saturating_add);
     let variable: u64 = group
         .columns()
         .iter()

@@ -74,10 +74,11 @@ pub enum Outcome {
     Gone,
 }
 
-/// What a step's messages need, given what decoding takes.
+/// What a step's messages need, given what decoding takes; with a small budget no more than an eighth of it.
 #[must_use]
-pub fn message_pool_bytes(working_bytes: u64) -> u64 {
-    working_bytes.clamp(MIN_MESSAGE_POOL_BYTES, MESSAGE_POOL_BYTES)
+pub fn message_pool_bytes(working_bytes: u64, limit_bytes: u64) -> u64 {
+    let most = MESSAGE_POOL_BYTES.min(limit_bytes / 8).max(MIN_MESSAGE_POOL_BYTES);
+    working_bytes.clamp(MIN_MESSAGE_POOL_BYTES, most)
 }
 
 /// Sends all rows of an object. `begun` is called once its share of memory is there.
@@ -162,7 +163,7 @@ async fn send_small(
     begun: &mut Option<impl FnOnce()>,
     sent: &mut u64,
 ) -> Result<(), Error> {
-    let pool_bytes = message_pool_bytes(task.working_bytes);
+    let pool_bytes = message_pool_bytes(task.working_bytes, cx.memory.limit_bytes());
     let needed = task.working_bytes.saturating_add(pool_bytes);
     let (kept, share) = match kept {
         Some(kept) => (Some(kept), cx.memory.take_beside_reserve(needed).await),
@@ -203,14 +204,14 @@ struct Step {
     working_bytes: u64,
 }
 
-/// The next step from `row_group` on: as many row groups as one GET can bring, at least one.
-fn step(metadata: &ParquetMetaData, row_group: usize) -> Result<Step, Error> {
+/// The next step from `row_group` on: as many row groups as have `most_bytes`, at least one.
+fn step(metadata: &ParquetMetaData, row_group: usize, most_bytes: u64) -> Result<Step, Error> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let (mut end, mut bytes, mut working_bytes) = (row_group, 0, 0);
     while end < metadata.num_row_groups() {
         let group = row_group_ranges(metadata, end)?;
         let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
-        if end > row_group && bytes + group_bytes > MAX_GET_BYTES {
+        if end > row_group && bytes + group_bytes > most_bytes {
             break;
         }
         bytes += group_bytes;
@@ -244,10 +245,12 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
         let (cx, key) = (cx.clone(), task.key.clone());
         let (metadata, etag) = (Arc::clone(&footer.metadata), footer.etag.clone());
         async move {
+            // What one GET can bring, with a small budget no more than an eighth of it.
+            let most_bytes = MAX_GET_BYTES.min(cx.memory.limit_bytes() / 8);
             let (mut next, mut warned) = (0, false);
             while next < metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
-                let step = step(&metadata, next)?;
+                let step = step(&metadata, next, most_bytes)?;
                 next = step.row_groups.end;
                 place.send(fetch_step(&cx, &key, etag.as_ref(), step, &budget, &mut warned).await?);
             }
@@ -288,7 +291,7 @@ async fn fetch_step(
     warned: &mut bool,
 ) -> Result<FetchedStep, Error> {
     let bytes: u64 = step.pieces.iter().map(|piece| piece.end - piece.start).sum();
-    let pool_bytes = message_pool_bytes(step.working_bytes);
+    let pool_bytes = message_pool_bytes(step.working_bytes, cx.memory.limit_bytes());
     let needed = bytes.saturating_add(step.working_bytes).saturating_add(pool_bytes);
     let share = cx.memory.take(needed).await;
     if share.oversized && !std::mem::replace(warned, true) {

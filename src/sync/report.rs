@@ -3,6 +3,7 @@
 use super::table::{Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
+use crate::decode::DecodeError;
 use crate::s3::{self, Store};
 use crate::spec::{OnError, Spec};
 use crate::tables::group::Skipped;
@@ -229,7 +230,12 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         // S3's errors name the object themselves, and mostly what to do.
         Error::S3(error) if error.hint().is_some() => error.to_string(),
         Error::S3(error) => format!("{error}; sync again, or put it into `exclude`"),
-        Error::NeverRests { .. } | Error::ReplacedByFewerRows { .. } | Error::DeletedWhileRead { .. } => {
+        // These say what to do themselves.
+        Error::NeverRests { .. }
+        | Error::ReplacedByFewerRows { .. }
+        | Error::DeletedWhileRead { .. }
+        | Error::Decode(DecodeError::Encrypted | DecodeError::Unsupported { .. } | DecodeError::SchemaChanged { .. }) =>
+        {
             format!("s3://{bucket}/{key}: {error}")
         }
         error => {

@@ -280,7 +280,8 @@ impl Survey {
             let (schema, working_bytes) = schema_and_memory(metadata).await?;
             self.objects.ready(index, etag, bytes.len() as u64, working_bytes);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
-            if working_bytes + message_pool_bytes(working_bytes) <= cx.memory.beside_reserve_bytes() {
+            let needed = working_bytes + message_pool_bytes(working_bytes, cx.memory.limit_bytes());
+            if needed <= cx.memory.beside_reserve_bytes() {
                 self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, share });
             }
             return Ok(schema);
