@@ -1,8 +1,8 @@
 //! The one memory budget of a sync: fetched bytes, decoded batches and queued messages all live on grants from it.
 //!
-//! A step (one row group, or one small object) asks for everything it will need at once, before its first GET, and gives
-//! parts of it to the messages it makes. So a slow client holds messages, messages hold grants, and without grants
-//! nothing is fetched: back-pressure reaches S3.
+//! A step (one row group, or one small object) asks for everything it will need at once, before its first GET: fetched
+//! bytes, decoding, messages. Its grant is shared by the messages it makes and is given back with the last of them. So a
+//! slow client holds messages, messages hold grants, and without grants nothing is fetched: back-pressure reaches S3.
 //!
 //! Nothing can wait for ever: a step that holds a grant never asks for more, so every holder finishes; requests are
 //! served in the order they came; and a step larger than the budget asks for all of it, which means that it is admitted
@@ -13,7 +13,6 @@
 //! are the program itself, the runtime, TLS buffers, what tonic and h2 hold of messages in flight, and errors of the
 //! estimates; the 120 bytes are a record of [`crate::tables::group`].
 
-use crate::cloudquery::source::Grant;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -106,27 +105,13 @@ async fn acquire(semaphore: &Arc<Semaphore>, bytes: u64, most_units: u32) -> Own
 }
 
 impl Share {
-    /// Cuts off a part of the share, for a message of `bytes`: as much as there is left.
-    pub fn split(&mut self, bytes: u64) -> Grant {
-        let most = u32::try_from(self.permit.num_permits()).unwrap_or(u32::MAX);
-        let part = self.permit.split(units(bytes).min(most) as usize).filter(|part| part.num_permits() > 0);
-        Grant(part.map(|part| Box::new(part) as Box<dyn Send>))
-    }
-
     /// Joins another share of the same budget to this one.
     pub fn merge(&mut self, other: Share) {
         self.oversized |= other.oversized;
         self.permit.merge(other.permit);
     }
 
-    /// Gives back all but `bytes`.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        let keep = units(bytes) as usize;
-        let spare = self.permit.num_permits().saturating_sub(keep);
-        drop(self.permit.split(spare));
-    }
-
-    /// What is left of it, in bytes.
+    /// Its size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.permit.num_permits() as u64 * UNIT_BYTES
@@ -157,30 +142,6 @@ mod tests {
         assert!(timeout(SOON, memory.take(1)).await.is_err(), "alone means alone");
         drop(alone);
         assert!(!memory.take(1).await.oversized);
-    }
-
-    #[tokio::test]
-    async fn messages_hold_their_part_after_the_step_has_ended() {
-        let memory = Memory::new(100 * KIB);
-        let mut step = memory.take(80 * KIB).await;
-        let message = step.split(30 * KIB);
-        drop(step);
-        assert!(timeout(SOON, memory.take(71 * KIB)).await.is_err());
-        drop(memory.take(70 * KIB).await);
-        drop(message);
-        drop(memory.take(100 * KIB).await);
-    }
-
-    #[tokio::test]
-    async fn a_message_larger_than_what_is_left_takes_what_is_left() {
-        let memory = Memory::new(100 * KIB);
-        let mut step = memory.take(10 * KIB).await;
-        let message = step.split(50 * KIB);
-        assert_eq!(step.bytes(), 0);
-        let none = step.split(KIB);
-        assert!(none.0.is_none());
-        drop((message, none, step));
-        drop(memory.take(100 * KIB).await);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::memory::Share;
 use super::ranges::coalesce;
 use super::table::TableRun;
 use super::{Context, Error, batch, cpu};
-use crate::cloudquery::source::Message;
+use crate::cloudquery::source::{Grant, Message};
 use crate::decode::ids::ObjectId;
 use crate::decode::ranges::{RangeBytes, row_group_ranges, working_set_bytes};
 use crate::decode::reader::{ObjectPlan, RowGroupDecoder};
@@ -137,7 +137,7 @@ async fn send_small(
     begun: &mut Option<impl FnOnce()>,
     sent: &AtomicU64,
 ) -> Result<u64, Error> {
-    let (bytes, mut share) = match kept {
+    let (bytes, share) = match kept {
         Some(kept) => {
             let mut share = cx.memory.take_beside_reserve(task.working_bytes).await;
             share.merge(kept.share);
@@ -158,12 +158,13 @@ async fn send_small(
     if let Some(begun) = begun.take() {
         begun();
     }
+    let share = Arc::new(share);
     let metadata = footer::of_bytes(&bytes).await?;
     let plan = plan(cx, table, task, &metadata).await?;
     let input = RangeBytes::whole(bytes);
     let mut first_row = 0;
     for row_group in 0..metadata.num_row_groups() {
-        first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &mut share, sent).await?;
+        first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &share, sent).await?;
     }
     Ok(first_row)
 }
@@ -201,9 +202,10 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &AtomicU6
     };
     let fetcher = super::AbortOnDrop(tokio::spawn(fetcher));
     let mut first_row = 0;
-    while let Some(mut group) = fetched.recv().await {
+    while let Some(group) = fetched.recv().await {
         let (row_group, bytes) = (group.row_group, group.bytes);
-        first_row += send_row_group(cx, table, &plan, row_group, bytes, first_row, &mut group.share, sent).await?;
+        first_row +=
+            send_row_group(cx, table, &plan, row_group, bytes, first_row, &Arc::new(group.share), sent).await?;
     }
     fetcher.join().await??;
     Ok(first_row)
@@ -259,7 +261,7 @@ async fn send_row_group(
     row_group: usize,
     bytes: RangeBytes,
     first_row: u64,
-    share: &mut Share,
+    share: &Arc<Share>,
     sent: &AtomicU64,
 ) -> Result<u64, Error> {
     let open = Arc::clone(plan);
@@ -277,7 +279,8 @@ async fn send_row_group(
         let Some((messages, batch_rows)) = step? else { return Ok(rows) };
         for (record, message_rows) in messages {
             let message_bytes = record.len() as u64;
-            let grant = share.split(message_bytes);
+            // All of the step's, not a part: its bytes stay in memory whatever was sent of them.
+            let grant = Grant(Some(Box::new(Arc::clone(share))));
             cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
             let position = sent.load(Ordering::Relaxed).max(batch_row + message_rows.end);
             sent.store(position, Ordering::Relaxed);
