@@ -8,10 +8,8 @@ use crate::sync::memory::Memory;
 use crate::sync::{self, Context, listing, survey};
 use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
+use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-
-/// Tables whose footers GetTables samples at a time: each takes up to ten GETs.
-const SAMPLED_TABLES_AT_A_TIME: usize = 8;
 
 /// The source plugin.
 #[derive(Debug, Default)]
@@ -75,13 +73,24 @@ impl Source for S3Source {
             concurrency: sync::concurrency(spec),
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
-        let mut sampled = 0_usize;
-        for tables in selected.tables.chunks(SAMPLED_TABLES_AT_A_TIME) {
-            for read in futures::future::join_all(tables.iter().map(|table| survey::sample(&cx, table))).await {
-                let (schema, whole) = read?;
-                sampled += usize::from(!whole);
-                schemas.extend(schema);
-            }
+        let (mut sampled, mut first_error) = (0_usize, None);
+        let tables_at_a_time = (cx.concurrency / survey::SAMPLED_OBJECTS).max(1);
+        let mut samples = futures::stream::iter(selected.tables)
+            .map(|table| {
+                let cx = &cx;
+                async move { survey::sample(cx, &table).await }
+            })
+            .buffered(tables_at_a_time);
+        while let Some(sample) = samples.next().await {
+            let sample = sample?;
+            sampled += usize::from(!sample.whole);
+            schemas.extend(sample.schema);
+            first_error = first_error.or(sample.error);
+        }
+        if let Some(error) = first_error
+            && schemas.is_empty()
+        {
+            return Err(SourceError::new(ErrorKind::Incomplete, format!("no table could be read: {error}")));
         }
         if sampled > 0 {
             tracing::info!(
@@ -101,6 +110,15 @@ impl Source for S3Source {
         cancel: CancellationToken,
     ) -> Result<(), SourceError> {
         let run = async {
+            if let Ok(spec) = &client.spec {
+                let options = options(spec);
+                tracing::info!(
+                    endpoint = options.endpoint_text(),
+                    bucket = spec.bucket,
+                    prefix = spec.path_prefix,
+                    "sync started"
+                );
+            }
             let (spec, store) = client.connect().await?;
             sync::run(spec, &store, request, sink).await
         };

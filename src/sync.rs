@@ -26,6 +26,7 @@ use crate::spec::{Concurrency, Spec};
 use memory::Memory;
 use object::{Outcome, Task};
 use report::Report;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,6 +73,12 @@ pub enum Error {
         /// How often.
         times: u32,
     },
+    /// The object was deleted while it was read, and rows of it were sent.
+    #[error("it was deleted while it was read, after {sent} of its rows were sent; sync again")]
+    DeletedWhileRead {
+        /// Rows that were sent.
+        sent: u64,
+    },
     /// The peer has gone: stop.
     #[error("the peer closed the sync stream")]
     Disconnected,
@@ -113,7 +120,10 @@ pub(crate) struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {
     async fn join(mut self) -> Result<T, Error> {
-        (&mut self.0).await.map_err(|_| Error::Cancelled)
+        (&mut self.0).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Error::Panic(cpu::panic_text(panic.as_ref())),
+            Err(_) => Error::Cancelled,
+        })
     }
 }
 
@@ -127,7 +137,7 @@ impl<T> Drop for AbortOnDrop<T> {
 #[must_use]
 pub fn concurrency(spec: &Spec) -> usize {
     match spec.concurrency {
-        Concurrency::Limited(objects) => objects.get(),
+        Concurrency::Limited(objects) => objects.get().min(MAX_CONCURRENCY),
         Concurrency::Unlimited => MAX_CONCURRENCY,
     }
 }
@@ -139,7 +149,6 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
     let started = Instant::now();
-    tracing::info!(endpoint = store.endpoint(), bucket = store.bucket(), prefix = spec.path_prefix, "sync started");
     if request.backend.is_some() {
         tracing::warn!("backend_options are set, but incremental syncs are not supported yet: everything is read");
     }
@@ -162,7 +171,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
     let sent = insert(&cx, surveyed, &report).await;
-    report.summary(&cx.store, &runs, &skipped, started.elapsed());
+    report.summary(&cx.store, &runs, &skipped, started.elapsed(), sent.is_ok());
     sent?;
     report.verdict(spec)
 }
@@ -170,20 +179,24 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
 /// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
 /// before anything that might wait for all of the budget.
 async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) -> Result<(), SourceError> {
-    let mut queues: Vec<(Arc<TableRun>, std::vec::IntoIter<Task>)> = Vec::with_capacity(tables.len());
-    let mut kept = Vec::new();
-    for table in tables {
-        let run = table.run;
-        let (now, later): (Vec<Task>, Vec<Task>) = table.tasks.into_iter().partition(|task| task.kept.is_some());
-        kept.extend(now.into_iter().map(|task| (Arc::clone(&run), task)));
-        queues.push((run, later.into_iter()));
-    }
-    // Who holds a token is a kept object without its grant; everything else waits for them.
+    // Who holds a token is a kept object without its share; everything else waits for them.
     let gate = TaskTracker::new();
-    let kept: Vec<_> = kept.into_iter().map(|(run, task)| (run, task, Some(gate.token()))).collect();
+    let mut kept = Vec::new();
+    let mut queues = Vec::with_capacity(tables.len());
+    for table in tables {
+        let indexes: Vec<usize> = table.kept.keys().copied().collect();
+        for (index, object) in table.kept {
+            let task = task(&table.run, index).map(|task| Task { kept: Some(object), ..task });
+            kept.extend(task.map(|task| (Arc::clone(&table.run), task, Some(gate.token()))));
+        }
+        let run = Arc::clone(&table.run);
+        let later = (0..run.objects.len())
+            .filter(move |index| indexes.binary_search(index).is_err())
+            .filter_map(move |index| Some((Arc::clone(&run), task(&run, index)?)));
+        queues.push(later);
+    }
     gate.close();
-    let turns = Turns { queues, next: 0 };
-    let mut objects = kept.into_iter().chain(turns.map(|(run, task)| (run, task, None)));
+    let mut objects = kept.into_iter().chain(Turns::new(queues).map(|(run, task)| (run, task, None)));
     let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
     loop {
         while tasks.len() < cx.concurrency {
@@ -198,38 +211,50 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
         }
         match tasks.join_next().await {
             None => return Ok(()),
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(fatal))) => return Err(fatal),
-            Some(Err(error)) if error.is_cancelled() => {
-                return Err(SourceError::new(ErrorKind::Cancelled, "cancelled"));
-            }
-            // A bug of ours outside the decoder: the log has the panic.
-            Some(Err(_)) => return Err(SourceError::new(ErrorKind::Internal, "a task of the sync panicked")),
+            Some(result) => joined(result)?,
         }
     }
 }
 
-/// Tables take turns, an object at a time.
-struct Turns {
-    queues: Vec<(Arc<TableRun>, std::vec::IntoIter<Task>)>,
-    next: usize,
+/// What is to be done about an object of a table; `None` for one that is not to be sent.
+fn task(table: &TableRun, index: usize) -> Option<Task> {
+    let (key, object) = table.objects.get(index)?;
+    let working_bytes = object.working_bytes()?;
+    Some(Task { index, key, object_bytes: object.size_bytes, etag: object.etag, working_bytes, kept: None })
 }
 
-impl Iterator for Turns {
-    type Item = (Arc<TableRun>, Task);
+/// The result of a task of the sync.
+fn joined(result: Result<Result<(), SourceError>, tokio::task::JoinError>) -> Result<(), SourceError> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(SourceError::new(ErrorKind::Cancelled, "the plugin is stopping")),
+        // A bug of ours outside the decoder: the log has the panic.
+        Err(_) => Err(SourceError::new(ErrorKind::Internal, "a task of the sync panicked; the log says where")),
+    }
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.queues.is_empty() {
-            self.next %= self.queues.len();
-            let (run, tasks) = &mut self.queues[self.next];
-            if let Some(task) = tasks.next() {
-                let item = (Arc::clone(run), task);
-                self.next += 1;
+/// Tables take turns, an object at a time.
+struct Turns<I> {
+    queues: VecDeque<I>,
+}
+
+impl<I> Turns<I> {
+    fn new(queues: Vec<I>) -> Self {
+        Self { queues: queues.into() }
+    }
+}
+
+impl<I: Iterator> Iterator for Turns<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        loop {
+            let mut queue = self.queues.pop_front()?;
+            if let Some(item) = queue.next() {
+                self.queues.push_back(queue);
                 return Some(item);
             }
-            self.queues.remove(self.next);
         }
-        None
     }
 }
 
@@ -278,17 +303,8 @@ mod tests {
 
     #[test]
     fn tables_take_turns() {
-        // Turns only needs the order; tables are told apart by their position here.
-        let order: Vec<String> = {
-            let task =
-                |key: &str| Task { key: key.to_owned(), object_bytes: 1, etag: None, working_bytes: 0, kept: None };
-            let queues = vec![
-                (survey::tests::run("a"), vec![task("a1"), task("a2"), task("a3")].into_iter()),
-                (survey::tests::run("b"), vec![task("b1")].into_iter()),
-                (survey::tests::run("c"), vec![task("c1"), task("c2")].into_iter()),
-            ];
-            Turns { queues, next: 0 }.map(|(_, task)| task.key).collect()
-        };
+        let queues = vec![vec!["a1", "a2", "a3"].into_iter(), vec!["b1"].into_iter(), vec!["c1", "c2"].into_iter()];
+        let order: Vec<&str> = Turns::new(queues).collect();
         assert_eq!(order, ["a1", "b1", "c1", "a2", "c2", "a3"]);
     }
 }

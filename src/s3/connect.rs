@@ -51,6 +51,18 @@ pub struct Options {
     pub role: Option<Role>,
 }
 
+impl Options {
+    /// Where requests will go, as far as that is known before connecting; without user info.
+    #[must_use]
+    pub fn endpoint_text(&self) -> String {
+        match (self.endpoint.clone().or_else(environment_endpoint), &self.region) {
+            (Some(url), _) => without_user_info(&url),
+            (None, Some(region)) => regional_endpoint(region),
+            (None, None) => "Amazon S3".to_owned(),
+        }
+    }
+}
+
 /// Where credentials come from.
 #[derive(Clone)]
 pub enum CredentialSource {

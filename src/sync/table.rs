@@ -1,11 +1,13 @@
-//! One table during a sync: what all its objects share, and what is counted.
+//! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
 use super::footer::FooterGuess;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::decode::CastCounts;
+use crate::s3::ETag;
+use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::TableSchema;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A table whose migrate was sent.
 #[derive(Debug)]
@@ -18,10 +20,63 @@ pub struct TableRun {
     pub encoder: Arc<BatchEncoder>,
     /// What casting had to change.
     pub casts: Arc<CastCounts>,
-    /// Experience with its footers.
-    pub footers: Arc<FooterGuess>,
+    /// Its objects.
+    pub objects: Objects,
     /// What was sent.
     pub stats: Stats,
+}
+
+/// The objects of a table, in the order of their keys, with what the footer pass learned of them. There may be millions,
+/// so each exists once and is updated in place.
+#[derive(Debug)]
+pub struct Objects {
+    /// What all their keys begin with.
+    folder: String,
+    /// Held for reading or writing one record only.
+    list: Mutex<Vec<ListedObject>>,
+    /// Experience with their footers.
+    pub footers: FooterGuess,
+}
+
+impl Objects {
+    /// The objects of a table.
+    #[must_use]
+    pub fn new(table: Table) -> Self {
+        Self {
+            folder: table.key.directory_str().to_owned(),
+            list: Mutex::new(table.objects),
+            footers: FooterGuess::default(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One object, with its whole key.
+    pub fn get(&self, index: usize) -> Option<(String, ListedObject)> {
+        let object = self.lock().get(index)?.clone();
+        Some((object.key(&self.folder), object))
+    }
+
+    /// The object is ready to be sent: its version, size and the memory that decoding it takes are known.
+    pub fn ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, working_bytes: u64) {
+        if let Some(object) = self.lock().get_mut(index) {
+            object.etag = etag;
+            object.size_bytes = size_bytes;
+            object.set_working_bytes(working_bytes);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ListedObject>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counters of one table.

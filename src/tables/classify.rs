@@ -238,21 +238,6 @@ mod tests {
     }
 
     #[test]
-    fn archive_classes() {
-        for (class, restored, expected) in [
-            ("GLACIER", false, true),
-            ("GLACIER", true, false),
-            ("DEEP_ARCHIVE", false, true),
-            ("GLACIER_IR", false, false),
-            ("INTELLIGENT_TIERING", false, false),
-            ("STANDARD", false, false),
-            ("", false, false),
-        ] {
-            assert_eq!(is_archived(class, restored), expected, "{class}");
-        }
-    }
-
-    #[test]
     fn lake_tables() {
         for (key, expected) in [
             ("t/_delta_log/000.json", Some((LakeFormat::Delta, "t/"))),

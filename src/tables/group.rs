@@ -28,11 +28,7 @@ impl Table {
     /// The whole key of one of its objects.
     #[must_use]
     pub fn object_key(&self, object: &ListedObject) -> String {
-        let folder = self.key.directory_str();
-        let mut key = String::with_capacity(folder.len() + object.suffix.len());
-        key.push_str(folder);
-        key.push_str(&object.suffix);
-        key
+        object.key(self.key.directory_str())
     }
 }
 
@@ -47,6 +43,30 @@ pub struct ListedObject {
     pub size_bytes: u64,
     /// Last modification, seconds since 1970.
     pub last_modified_s: i64,
+    /// What the footer pass found out: the memory that decoding it takes, in KiB, plus one. 0: not to be sent.
+    working_kib: u32,
+}
+
+impl ListedObject {
+    /// The whole key, given what the keys of its table begin with.
+    #[must_use]
+    pub fn key(&self, folder: &str) -> String {
+        let mut key = String::with_capacity(folder.len() + self.suffix.len());
+        key.push_str(folder);
+        key.push_str(&self.suffix);
+        key
+    }
+
+    /// The object can be sent, and decoding it takes so much memory.
+    pub fn set_working_bytes(&mut self, bytes: u64) {
+        self.working_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
+    }
+
+    /// The memory that decoding it takes, in bytes; `None` for an object that is not to be sent.
+    #[must_use]
+    pub fn working_bytes(&self) -> Option<u64> {
+        self.working_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
+    }
 }
 
 /// Archived objects of a table.
@@ -140,9 +160,7 @@ impl<'a> Grouper<'a> {
 
     /// Adds one object.
     pub fn add(&mut self, object: ObjectMeta) {
-        if let Some((format, prefix)) = lake_table(&object.key)
-            && self.keys.admits(&object.key)
-        {
+        if let Some((format, prefix)) = lake_table(&object.key) {
             self.lakes.insert((format, prefix.to_owned()));
         }
         let key = match classify(&object.key, object.size_bytes, self.keys) {
@@ -177,12 +195,19 @@ impl<'a> Grouper<'a> {
             etag: object.etag,
             size_bytes: object.size_bytes,
             last_modified_s: object.last_modified_s,
+            working_kib: 0,
         });
     }
 
     /// The listing is complete.
     #[must_use]
     pub fn finish(mut self) -> Listing {
+        // Whether `include` admits the log files says nothing; what counts is whether anything below is read.
+        self.lakes
+            .retain(|(_, prefix)| self.tables.iter().any(|table| table.key.prefix().starts_with(prefix.as_str())));
+        for table in &mut self.tables {
+            table.objects.shrink_to_fit();
+        }
         self.tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));
         Listing { tables: self.tables, skipped: self.skipped, lakes: self.lakes }
     }
@@ -318,8 +343,14 @@ mod tests {
 
     #[test]
     fn lake_tables_are_warned_about_once() {
-        let listing =
-            list(&["t/_delta_log/0.json", "t/_delta_log/1.json", "t/a.parquet", "i/metadata/v1.metadata.json"]);
+        let listing = list(&[
+            "t/_delta_log/0.json",
+            "t/_delta_log/1.json",
+            "t/a.parquet",
+            "i/metadata/v1.metadata.json",
+            "i/data/x.parquet",
+            "nothing/_delta_log/0.json",
+        ]);
         let warnings = listing.warnings("lake");
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].starts_with("s3://lake/t/ is a table in Delta format"), "{}", warnings[0]);
@@ -339,6 +370,6 @@ mod tests {
 
     #[test]
     fn a_listed_object_is_small() {
-        assert!(size_of::<ListedObject>() <= 56);
+        assert!(size_of::<ListedObject>() <= 64);
     }
 }

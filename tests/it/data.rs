@@ -1,6 +1,6 @@
 //! Checklist items 69–77: what becomes of the rows, names and types of real files.
 
-use crate::setup::Setup;
+use crate::rig::Rig;
 use crate::support::client::{Collected, Nested, assert_protocol, protocol_violations};
 use crate::support::parquet_files as files;
 use crate::support::s3_server::{Action, DEFAULT_BUCKET};
@@ -19,9 +19,9 @@ fn columns(sync: &Collected, table: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn item_69_the_key_names_the_table_not_the_file() {
-    let mut setup = Setup::start().await;
-    setup.server.put("mine/x.parquet", files::cloudquery_written("other", 20, 1));
-    let sync = setup.sync(json!({})).await;
+    let mut rig = Rig::start().await;
+    rig.s3.put("mine/x.parquet", files::cloudquery_written("other", 20, 1));
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!(sync.tables(), ["mine"]);
     assert_eq!(sync.rows("mine"), 20);
@@ -29,14 +29,14 @@ async fn item_69_the_key_names_the_table_not_the_file() {
 
 #[tokio::test]
 async fn item_70_and_71_files_that_cloudquery_wrote_keep_their_lineage_and_their_rows() {
-    let mut setup = Setup::start().await;
-    setup.server.put("aws/x.parquet", files::cloudquery_written("aws_ec2_instances", 30, 1));
-    setup.server.put("aws/y.parquet", files::cloudquery_written("aws_ec2_instances", 12, 2));
+    let mut rig = Rig::start().await;
+    rig.s3.put("aws/x.parquet", files::cloudquery_written("aws_ec2_instances", 30, 1));
+    rig.s3.put("aws/y.parquet", files::cloudquery_written("aws_ec2_instances", 12, 2));
     // What a destination in overwrite-delete-stale mode does: rows replace those of their id, and what the last sync
     // did not bring goes.
     let mut kept: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for run in 0..2 {
-        let sync = setup.sync(json!({})).await;
+        let sync = rig.sync(json!({})).await;
         assert_protocol(&sync);
         let rows = sync.concatenated("aws");
         let ids = rows.column_by_name("_cq_id").unwrap().as_fixed_size_binary();
@@ -61,23 +61,23 @@ async fn item_70_and_71_files_that_cloudquery_wrote_keep_their_lineage_and_their
 
 #[tokio::test]
 async fn item_72_empty_objects_are_skipped_without_a_word_of_warning() {
-    let mut setup = Setup::start().await;
-    setup.server.put("orders/a.parquet", files::flat(10, 1));
-    setup.server.put("orders/empty.parquet", "");
-    setup.server.put("orders/no_rows.parquet", files::zero_rows());
-    setup.server.put("nothing/empty.parquet", "");
-    let sync = setup.sync(json!({})).await;
+    let mut rig = Rig::start().await;
+    rig.s3.put("orders/a.parquet", files::flat(10, 1));
+    rig.s3.put("orders/empty.parquet", "");
+    rig.s3.put("orders/no_rows.parquet", files::zero_rows());
+    rig.s3.put("nothing/empty.parquet", "");
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!((sync.tables(), sync.rows("orders")), (vec!["orders".to_owned()], 10));
-    assert!(setup.lines("warn").is_empty() && setup.lines("error").is_empty());
-    assert!(setup.server.gets_of("orders/empty.parquet").is_empty());
-    let finished = setup.plugin.wait_for_line("that it finished", |line| line["message"] == "sync finished");
+    assert!(rig.lines("warn").is_empty() && rig.lines("error").is_empty());
+    assert!(rig.s3.gets_of("orders/empty.parquet").is_empty());
+    let finished = rig.plugin.wait_for_line("that it finished", |line| line["message"] == "sync finished");
     assert!(finished["skipped"].to_string().contains("zero"), "{finished}");
 }
 
 #[tokio::test]
 async fn item_73_types_arrive_cast_with_their_values() {
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     let dictionary: DictionaryArray<Int8Type> = [Some("x"), None, Some("x")].into_iter().collect();
     let fixed_list = {
         let item = Arc::new(Field::new("item", DataType::Int32, true));
@@ -105,8 +105,8 @@ async fn item_73_types_arrive_cast_with_their_values() {
         ("nanos", true, Arc::new(nanos)),
         ("zoned", true, Arc::new(seconds.with_timezone("+02:00"))),
     ]);
-    setup.server.put("types/a.parquet", files::write_batch(&batch, &files::Layout::default()));
-    let sync = setup.sync(json!({})).await;
+    rig.s3.put("types/a.parquet", files::write_batch(&batch, &files::Layout::default()));
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     let rows = sync.concatenated("types");
     let column = |name: &str| rows.column_by_name(name).unwrap().clone();
@@ -145,7 +145,7 @@ async fn item_73_types_arrive_cast_with_their_values() {
 #[tokio::test]
 async fn item_74_odd_keys_give_legal_and_stable_names() {
     const LONG: &str = "warehouse/production/analytics/customer_lifetime_value/by_segment/x.parquet";
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     for (key, _) in [
         ("Sales/EU-West/x y.parquet", ""),
         ("data.v2/my files/x.parquet", ""),
@@ -155,7 +155,7 @@ async fn item_74_odd_keys_give_legal_and_stable_names() {
         ("a+b&c%20d/x.parquet", ""),
         (LONG, ""),
     ] {
-        setup.server.put(key, files::flat(3, 1));
+        rig.s3.put(key, files::flat(3, 1));
     }
     let expected = [
         "_2024_01",
@@ -167,42 +167,42 @@ async fn item_74_odd_keys_give_legal_and_stable_names() {
         "warehouse_production_analytics_customer_lifetime_value_203f7814",
     ];
     for _ in 0..2 {
-        let sync = setup.sync(json!({})).await;
+        let sync = rig.sync(json!({})).await;
         assert_protocol(&sync);
         assert_eq!(sync.tables(), expected);
         assert!(expected.iter().all(|table| sync.rows(table) == 3));
     }
 
-    setup.server.put("sales/eu west/x.parquet", files::flat(3, 1));
-    setup.server.reset_counts();
-    let sync = setup.sync(json!({})).await;
+    rig.s3.put("sales/eu west/x.parquet", files::flat(3, 1));
+    rig.s3.reset_counts();
+    let sync = rig.sync(json!({})).await;
     let status = sync.status.unwrap();
     assert_eq!(status.code(), Code::InvalidArgument);
     for text in ["Sales/EU-West/", "sales/eu west/", "sales_eu_west", "exclude"] {
         assert!(status.message().contains(text), "{}", status.message());
     }
-    assert!(sync.messages.is_empty() && setup.server.counts().gets == 0, "before anything is read or sent");
-    let sync = setup.sync(json!({"exclude": ["sales/**"]})).await;
+    assert!(sync.messages.is_empty() && rig.s3.counts().gets == 0, "before anything is read or sent");
+    let sync = rig.sync(json!({"exclude": ["sales/**"]})).await;
     assert_eq!(sync.tables(), expected);
 }
 
 #[tokio::test]
 async fn item_75_a_table_whose_files_do_not_agree_is_left_out_with_an_error_that_says_why() {
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     let with = |values: ArrayRef| {
         files::write_batch(&files::batch_of(vec![("amount", true, values)]), &files::Layout::default())
     };
-    setup.server.put("mixed/a.parquet", with(Arc::new(Int64Array::from(vec![1]))));
-    setup.server.put("mixed/b.parquet", with(Arc::new(StringArray::from(vec!["1"]))));
-    setup.server.put("orders/a.parquet", files::flat(10, 1));
+    rig.s3.put("mixed/a.parquet", with(Arc::new(Int64Array::from(vec![1]))));
+    rig.s3.put("mixed/b.parquet", with(Arc::new(StringArray::from(vec!["1"]))));
+    rig.s3.put("orders/a.parquet", files::flat(10, 1));
     // The same columns in another order, and one of them optional here: that is no conflict.
     let batch = files::flat_batch(5, 2);
     let reversed: Vec<usize> = (0..batch.num_columns()).rev().collect();
     let reversed = batch.project(&reversed).unwrap();
-    setup.server.put("orders/b.parquet", files::write_batch(&reversed, &files::Layout::default()));
+    rig.s3.put("orders/b.parquet", files::write_batch(&reversed, &files::Layout::default()));
     for (policy, code) in [("fail", Some(Code::DataLoss)), ("skip", None)] {
-        let before = setup.lines("error").len();
-        let sync = setup.sync(json!({"on_object_error": policy})).await;
+        let before = rig.lines("error").len();
+        let sync = rig.sync(json!({"on_object_error": policy})).await;
         assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
         assert_eq!(sync.tables(), ["orders"], "no migrate: the old rows of `mixed` stay");
         assert_eq!(sync.rows("orders"), 15);
@@ -212,17 +212,17 @@ async fn item_75_a_table_whose_files_do_not_agree_is_left_out_with_an_error_that
             assert!(text.to_lowercase().contains(part), "{part}: {text}");
         }
         assert_eq!(sync.status.as_ref().map(tonic::Status::code), code);
-        assert_eq!(setup.lines("error").len(), before + 1);
+        assert_eq!(rig.lines("error").len(), before + 1);
     }
 }
 
 #[tokio::test]
 async fn item_76_columns_that_differ_in_case_are_made_unique() {
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     let numbers = |n: i64| Arc::new(Int64Array::from(vec![n])) as ArrayRef;
     let batch = files::batch_of(vec![("id", true, numbers(1)), ("ID", true, numbers(2)), ("Id", true, numbers(3))]);
-    setup.server.put("t/a.parquet", files::write_batch(&batch, &files::Layout::default()));
-    let sync = setup.sync(json!({})).await;
+    rig.s3.put("t/a.parquet", files::write_batch(&batch, &files::Layout::default()));
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!(columns(&sync, "t")[2..], ["id", "ID_2", "Id_3"]);
     let rows = sync.concatenated("t");
@@ -234,23 +234,23 @@ async fn item_76_columns_that_differ_in_case_are_made_unique() {
 
 #[tokio::test]
 async fn item_77_objects_deleted_after_they_were_listed_are_left_out_with_a_warning() {
-    let mut setup = Setup::start().await;
-    setup.server.put("orders/a.parquet", files::flat(10, 1));
-    setup.server.put("orders/gone.parquet", files::flat(10, 2));
+    let mut rig = Rig::start().await;
+    rig.s3.put("orders/a.parquet", files::flat(10, 1));
+    rig.s3.put("orders/gone.parquet", files::flat(10, 2));
     // Larger than what the footer pass keeps: this one is deleted between its footer and its rows.
-    setup.server.put("noise/gone.parquet", files::incompressible(10, Some(2_000), 1));
-    setup.server.put("noise/z.parquet", files::incompressible(1, None, 2));
-    setup.server.on_get(|key, nth| match (key, nth) {
+    rig.s3.put("noise/gone.parquet", files::incompressible(10, Some(2_000), 1));
+    rig.s3.put("noise/z.parquet", files::incompressible(1, None, 2));
+    rig.s3.on_get(|key, nth| match (key, nth) {
         ("orders/gone.parquet", 1) | ("noise/gone.parquet", 2) => Some(Action::DeleteFirst),
         _ => None,
     });
-    let sync = setup.sync(json!({})).await;
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("orders"), 10);
     assert_eq!(sync.rows("noise"), (1_usize << 20).div_ceil(1_000));
-    let warnings = setup.lines("warn");
+    let warnings = rig.lines("warn");
     let keys: Vec<_> = warnings.iter().map(|line| line["key"].as_str().unwrap_or_default()).collect();
     assert_eq!(keys, ["orders/gone.parquet", "noise/gone.parquet"], "{warnings:#?}");
     assert!(warnings.iter().all(|line| line["bucket"] == DEFAULT_BUCKET));
-    assert!(setup.lines("error").is_empty());
+    assert!(rig.lines("error").is_empty());
 }

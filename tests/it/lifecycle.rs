@@ -1,6 +1,6 @@
 //! Checklist items 29–34: how the process ends, and what a peer that goes away leaves.
 
-use crate::setup::{Setup, spec};
+use crate::rig::{Rig, spec};
 use crate::support::client::{Client, assert_protocol, sync_request};
 use crate::support::parquet_files as files;
 use crate::support::process::{PATIENCE, Plugin, command, wait};
@@ -107,40 +107,40 @@ async fn first_get(server: &S3Server) {
 }
 
 /// A sync that S3 keeps waiting: in the listing, before the first byte of an object, or in the middle of its body.
-async fn blocked(stage: &str) -> Setup {
+async fn blocked(stage: &str) -> Rig {
     use crate::support::s3_server::Action;
-    let mut setup = Setup::start().await;
-    setup.server.put("orders/a.parquet", files::flat(100, 1));
+    let mut rig = Rig::start().await;
+    rig.s3.put("orders/a.parquet", files::flat(100, 1));
     let long = Duration::from_secs(60);
     let asked = std::sync::Arc::new(tokio::sync::Notify::new());
     let tell = std::sync::Arc::clone(&asked);
     if stage == "list" {
-        setup.server.on_list(move |_| {
+        rig.s3.on_list(move |_| {
             tell.notify_one();
             Some(Action::Delay(long))
         });
     } else {
         let action = if stage == "get" { Action::Delay(long) } else { Action::StallBodyAfter(100, long) };
-        setup.server.on_get(move |_, _| {
+        rig.s3.on_get(move |_, _| {
             tell.notify_one();
             Some(action.clone())
         });
     }
-    setup.init(json!({})).await;
-    let mut client = setup.client.clone();
+    rig.init(json!({})).await;
+    let mut client = rig.client.clone();
     tokio::spawn(async move { client.sync(&["*"], &[]).await });
     tokio::time::timeout(PATIENCE, asked.notified()).await.expect("S3 is asked");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    setup
+    rig
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn item_30_and_31_signals_end_a_sync_that_is_blocked_on_s3_within_a_second() {
     for signal in ["INT", "TERM"] {
         for stage in ["list", "get", "body"] {
-            let mut setup = blocked(stage).await;
-            setup.plugin.signal(signal);
-            let (status, took) = setup.plugin.wait();
+            let mut rig = blocked(stage).await;
+            rig.plugin.signal(signal);
+            let (status, took) = rig.plugin.wait();
             assert_eq!(status.code(), Some(0), "{signal} in {stage}");
             assert!(took < SOON, "{signal} in {stage}: {took:?}");
         }
@@ -150,28 +150,28 @@ async fn item_30_and_31_signals_end_a_sync_that_is_blocked_on_s3_within_a_second
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn item_32_a_client_that_goes_away_stops_the_reading_and_the_next_one_is_served() {
     const OBJECTS: usize = 200;
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     for n in 0..OBJECTS {
-        setup.server.put(&format!("orders/{n:03}.parquet"), files::flat(200, n as u64));
+        rig.s3.put(&format!("orders/{n:03}.parquet"), files::flat(200, n as u64));
     }
-    setup.server.set_get_latency(Duration::from_millis(100));
-    let spec = setup.spec(json!({"concurrency": 2}));
+    rig.s3.set_get_latency(Duration::from_millis(100));
+    let spec = rig.spec(json!({"concurrency": 2}));
     {
-        let mut leaving = Client::connect(&format!("http://{}", setup.plugin.address())).await;
+        let mut leaving = Client::connect(&format!("http://{}", rig.plugin.address())).await;
         leaving.init(&spec).await.unwrap();
         let stream = leaving.grpc.sync(sync_request(&["*"], &[])).await.unwrap();
-        first_get(&setup.server).await;
+        first_get(&rig.s3).await;
         drop(stream);
     }
     // What was under way may still be answered.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let gets = setup.server.counts().gets;
+    let gets = rig.s3.counts().gets;
     assert!(gets < OBJECTS as u64 / 2, "{gets} GETs");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(setup.server.counts().gets, gets, "reading went on");
+    assert_eq!(rig.s3.counts().gets, gets, "reading went on");
 
-    setup.server.set_get_latency(Duration::ZERO);
-    let sync = setup.sync(json!({})).await;
+    rig.s3.set_get_latency(Duration::ZERO);
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("orders"), 200 * OBJECTS);
 }
@@ -191,7 +191,7 @@ async fn item_33_a_closed_stdout_ends_a_sync_without_a_panic() {
     stdout.read_line(&mut line).unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let mut client = Client::connect(&format!("http://{}", line["address"].as_str().unwrap())).await;
-    client.init(&spec(&server, json!({}))).await.unwrap();
+    client.init(&spec(&server.endpoint(), json!({}))).await.unwrap();
     let sync = tokio::spawn(async move { client.sync(&["*"], &[]).await });
     first_get(&server).await;
     drop(stdout);
@@ -212,7 +212,7 @@ async fn item_34_sigkill_in_a_sync_leaves_nothing_that_breaks_the_next_one() {
     {
         let mut plugin = Plugin::start_unix(&path);
         let mut client = Client::connect(&target).await;
-        client.init(&spec(&server, json!({}))).await.unwrap();
+        client.init(&spec(&server.endpoint(), json!({}))).await.unwrap();
         tokio::spawn(async move { client.sync(&["*"], &[]).await });
         first_get(&server).await;
         plugin.signal("KILL");
@@ -221,7 +221,7 @@ async fn item_34_sigkill_in_a_sync_leaves_nothing_that_breaks_the_next_one() {
     server.set_get_latency(Duration::ZERO);
     let plugin = Plugin::start_unix(&path);
     let mut client = Client::connect(&target).await;
-    client.init(&spec(&server, json!({}))).await.unwrap();
+    client.init(&spec(&server.endpoint(), json!({}))).await.unwrap();
     let sync = client.sync(&["*"], &[]).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("orders"), 100);

@@ -20,7 +20,6 @@ mod lifecycle;
 mod logs;
 mod parquet_files;
 mod s3_server;
-mod setup;
 mod sync_shape;
 mod transport;
 

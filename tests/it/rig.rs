@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An S3 server, the plugin and a client.
 pub struct Rig {
@@ -24,7 +25,13 @@ pub struct Rig {
 impl Rig {
     /// Starts all three.
     pub async fn start() -> Self {
-        let (s3, (plugin, client)) = (S3Server::start().await, plugin().await);
+        Self::with_arguments(&[]).await
+    }
+
+    /// The same, with more arguments for `serve`.
+    pub async fn with_arguments(arguments: &[&str]) -> Self {
+        let s3 = S3Server::start().await;
+        let (plugin, client) = connected(Plugin::start_with(arguments, &[])).await;
         Self { s3, plugin, client }
     }
 
@@ -35,9 +42,31 @@ impl Rig {
 
     /// Init and a sync of all tables.
     pub async fn sync(&mut self, more: Value) -> Collected {
+        self.init(more).await;
+        self.client.sync(&["*"], &[]).await
+    }
+
+    /// Init alone.
+    pub async fn init(&mut self, more: Value) {
         let spec = self.spec(more);
         self.client.init(&spec).await.expect("a good spec");
-        self.client.sync(&["*"], &[]).await
+    }
+
+    /// The lines of the log that have this level, of everything that the plugin did until now, while it runs on. (It has
+    /// written them, but who reads them is a thread of the harness: it may be behind.)
+    pub fn lines(&self, level: &str) -> Vec<Value> {
+        const QUIET: Duration = Duration::from_millis(250);
+        let mut lines = self.plugin.lines();
+        loop {
+            std::thread::sleep(QUIET);
+            let now = self.plugin.lines();
+            if now.len() == lines.len() {
+                break;
+            }
+            lines = now;
+        }
+        lines.retain(|line| line["level"] == level);
+        lines
     }
 
     /// TestConnection's code and text; `None`: success.
@@ -54,7 +83,10 @@ impl Rig {
 
 /// The plugin and a client, for another server.
 pub async fn plugin() -> (Plugin, Client) {
-    let plugin = Plugin::start();
+    connected(Plugin::start()).await
+}
+
+async fn connected(plugin: Plugin) -> (Plugin, Client) {
     let client = Client::connect(&format!("http://{}", plugin.address())).await;
     (plugin, client)
 }

@@ -1,6 +1,6 @@
 //! Checklist items 54–68: the messages of a sync, their order, sizes and schemas, and how the stream ends.
 
-use crate::setup::Setup;
+use crate::rig::Rig;
 use crate::support::client::{Message, Nested, assert_protocol, protocol_violations, sync_request};
 use crate::support::parquet_files as files;
 use arrow::array::{ArrayRef, AsArray as _, BinaryArray, Int64Array};
@@ -13,13 +13,13 @@ use tonic::Code;
 const MIB: usize = 1 << 20;
 
 /// Three tables: many small files, nested columns in row groups, what CloudQuery wrote.
-fn fill(setup: &Setup) {
+fn fill(rig: &Rig) {
     for n in 0..10 {
-        setup.server.put(&format!("orders/{n}.parquet"), files::flat(50 + n, n as u64));
+        rig.s3.put(&format!("orders/{n}.parquet"), files::flat(50 + n, n as u64));
     }
     let layout = files::Layout { row_group_rows: Some(100), ..files::Layout::default() };
-    setup.server.put("raw/events/a.parquet", files::write_batch(&files::nested_batch(450, 1), &layout));
-    setup.server.put("export/x.parquet", files::cloudquery_written("aws_ec2_instances", 40, 2));
+    rig.s3.put("raw/events/a.parquet", files::write_batch(&files::nested_batch(450, 1), &layout));
+    rig.s3.put("export/x.parquet", files::cloudquery_written("aws_ec2_instances", 40, 2));
 }
 
 /// All `_cq_id`s of a table, in order of arrival.
@@ -31,9 +31,9 @@ fn ids(sync: &crate::support::client::Collected, table: &str) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn item_54_to_59_and_61_a_sync_keeps_the_rules() {
-    let mut setup = Setup::start().await;
-    fill(&setup);
-    let sync = setup.sync(json!({"rows_per_record": 100})).await;
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    let sync = rig.sync(json!({"rows_per_record": 100})).await;
     assert_protocol(&sync);
     assert_eq!(sync.tables(), ["export", "orders", "raw_events"]);
     assert_eq!(sync.migrates().len(), 3, "one migrate a table");
@@ -50,9 +50,9 @@ async fn item_54_to_59_and_61_a_sync_keeps_the_rules() {
 async fn item_60_messages_keep_the_byte_target() {
     const TARGET_BYTES: usize = 4 * MIB;
     const ROW_BYTES: usize = 1_100;
-    let mut setup = Setup::start().await;
-    setup.server.put("noise/a.parquet", files::incompressible(14, Some(6_000), 1));
-    let sync = setup.sync(json!({"rows_per_record": 1_000_000})).await;
+    let mut rig = Rig::start().await;
+    rig.s3.put("noise/a.parquet", files::incompressible(14, Some(6_000), 1));
+    let sync = rig.sync(json!({"rows_per_record": 1_000_000})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("noise"), (14 * MIB).div_ceil(1_000));
     let sizes: Vec<usize> = sync
@@ -69,7 +69,7 @@ async fn item_60_messages_keep_the_byte_target() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn item_60_a_row_above_100_mib_is_an_error_that_names_it() {
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     let small = vec![1_u8; 10];
     let huge = vec![0_u8; 101 * MIB];
     let values: BinaryArray = [small.as_slice(), &huge, &small].into_iter().map(Some).collect();
@@ -78,9 +78,9 @@ async fn item_60_a_row_above_100_mib_is_an_error_that_names_it() {
         ("value", true, Arc::new(values)),
     ]);
     let layout = files::Layout { dictionary: false, ..files::Layout::default() };
-    setup.server.put("blobs/huge.parquet", files::write_batch(&batch, &layout));
-    setup.server.put("orders/a.parquet", files::flat(10, 1));
-    let sync = setup.sync(json!({"memory_limit": "1 GiB"})).await;
+    rig.s3.put("blobs/huge.parquet", files::write_batch(&batch, &layout));
+    rig.s3.put("orders/a.parquet", files::flat(10, 1));
+    let sync = rig.sync(json!({"memory_limit": "1 GiB"})).await;
     assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
     let [(table, text)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert_eq!(table, "blobs");
@@ -93,10 +93,10 @@ async fn item_60_a_row_above_100_mib_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn item_62_ids_are_unique_and_the_same_in_every_sync() {
-    let mut setup = Setup::start().await;
-    fill(&setup);
-    let first = setup.sync(json!({})).await;
-    let second = setup.sync(json!({"rows_per_record": 7, "concurrency": 1})).await;
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    let first = rig.sync(json!({})).await;
+    let second = rig.sync(json!({"rows_per_record": 7, "concurrency": 1})).await;
     assert_protocol(&first);
     assert_protocol(&second);
     for table in ["orders", "raw_events", "export"] {
@@ -109,16 +109,16 @@ async fn item_62_ids_are_unique_and_the_same_in_every_sync() {
 
 #[tokio::test]
 async fn item_63_and_64_an_unreadable_object_and_the_two_kinds_of_peers() {
-    let mut setup = Setup::start().await;
-    fill(&setup);
-    setup.server.put("orders/broken.parquet", vec![b'x'; 5_000]);
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    rig.s3.put("orders/broken.parquet", vec![b'x'; 5_000]);
     for with_error_messages in [false, true] {
         for (policy, code) in [(None, Some(Code::DataLoss)), (Some("skip"), None)] {
-            setup.init(policy.map_or(json!({}), |policy| json!({"on_object_error": policy}))).await;
-            let before = setup.lines("error").len();
+            rig.init(policy.map_or(json!({}), |policy| json!({"on_object_error": policy}))).await;
+            let before = rig.lines("error").len();
             let mut request = sync_request(&["*"], &[]);
             request.with_error_messages = with_error_messages;
-            let sync = setup.client.sync_with(request, |_| {}).await;
+            let sync = rig.client.sync_with(request, |_| {}).await;
 
             assert_eq!(sync.status.as_ref().map(tonic::Status::code), code, "{policy:?}: {:?}", sync.status);
             if let Some(status) = &sync.status {
@@ -131,7 +131,7 @@ async fn item_63_and_64_an_unreadable_object_and_the_two_kinds_of_peers() {
             assert_eq!(sync.rows("orders"), 545, "the other objects of the table arrive");
             assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
 
-            let errors = setup.lines("error").split_off(before);
+            let errors = rig.lines("error").split_off(before);
             assert_eq!(errors.len(), 1, "{errors:#?}");
             assert_eq!((&errors[0]["table"], &errors[0]["key"]), (&json!("orders"), &json!("orders/broken.parquet")));
         }
@@ -140,16 +140,16 @@ async fn item_63_and_64_an_unreadable_object_and_the_two_kinds_of_peers() {
 
 #[tokio::test]
 async fn item_65_fatal_errors_name_bucket_and_cause() {
-    let mut setup = Setup::start().await;
-    let sync = setup.sync(json!({"bucket": "no-such-bucket"})).await;
+    let mut rig = Rig::start().await;
+    let sync = rig.sync(json!({"bucket": "no-such-bucket"})).await;
     let status = sync.status.unwrap();
     assert_eq!(status.code(), Code::NotFound);
     assert!(status.message().contains("s3://no-such-bucket"), "{}", status.message());
     assert!(status.message().contains("NoSuchBucket"), "{}", status.message());
     assert!(sync.messages.is_empty());
 
-    setup.server.require_credentials("AKIAEXAMPLE", "right");
-    let sync = setup.sync(json!({})).await;
+    rig.s3.require_credentials("AKIAEXAMPLE", "right");
+    let sync = rig.sync(json!({})).await;
     let status = sync.status.unwrap();
     assert!(matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated), "{status:?}");
     assert!(status.message().contains("s3://test-bucket") && status.message().len() <= 8_000, "{}", status.message());
@@ -157,12 +157,12 @@ async fn item_65_fatal_errors_name_bucket_and_cause() {
 
 #[tokio::test]
 async fn item_66_nothing_to_sync() {
-    let mut setup = Setup::start().await;
-    let empty = setup.sync(json!({})).await;
+    let mut rig = Rig::start().await;
+    let empty = rig.sync(json!({})).await;
     assert!(empty.status.is_none() && empty.messages.is_empty(), "an empty bucket is no error: {:?}", empty.status);
-    assert!(setup.lines("warn").iter().any(|line| line.to_string().contains("there is no table")));
+    assert!(rig.lines("warn").iter().any(|line| line.to_string().contains("there is no table")));
 
-    fill(&setup);
+    fill(&rig);
     let nothing = "no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at \
                    least one table to sync";
     for (tables, skip_tables, expected) in [
@@ -170,28 +170,28 @@ async fn item_66_nothing_to_sync() {
         (&[], &[], nothing),
         (&["orders", "no_such*"], &[], "tables include a pattern no_such* with no matches"),
     ] {
-        let sync = setup.client.sync(tables, skip_tables).await;
+        let sync = rig.client.sync(tables, skip_tables).await;
         let status = sync.status.unwrap();
         let expected = format!("failed to sync records: failed to sync unmanaged client: {expected}");
         assert_eq!(status.message(), expected);
         assert!(sync.messages.is_empty());
     }
-    let counts = setup.server.counts();
+    let counts = rig.s3.counts();
     assert_eq!(counts.gets, 0, "only listed");
 }
 
 #[tokio::test]
 async fn item_67_syncs_follow_each_other_on_one_process() {
-    let mut setup = Setup::start().await;
-    fill(&setup);
-    setup.init(json!({})).await;
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    rig.init(json!({})).await;
     for _ in 0..3 {
-        let sync = setup.client.sync(&["orders"], &[]).await;
+        let sync = rig.client.sync(&["orders"], &[]).await;
         assert_protocol(&sync);
         assert_eq!((sync.tables(), sync.rows("orders")), (vec!["orders".to_owned()], 545));
     }
-    setup.client.close().await.unwrap();
-    assert_protocol(&setup.sync(json!({})).await);
+    rig.client.close().await.unwrap();
+    assert_protocol(&rig.sync(json!({})).await);
 }
 
 /// Kibibytes of a line of `/proc/<pid>/status`.
@@ -207,16 +207,16 @@ fn status_kib(pid: u32, name: &str) -> u64 {
 async fn item_68_a_slow_consumer_holds_up_the_gets_and_loses_nothing() {
     const OBJECTS: usize = 12;
     const OBJECT_MIB: usize = 10;
-    let mut setup = Setup::start().await;
+    let mut rig = Rig::start().await;
     for n in 0..OBJECTS {
-        setup.server.put(&format!("noise/{n}.parquet"), files::incompressible(OBJECT_MIB, Some(2_000), n as u64));
+        rig.s3.put(&format!("noise/{n}.parquet"), files::incompressible(OBJECT_MIB, Some(2_000), n as u64));
     }
-    setup.init(json!({"memory_limit": "32 MiB", "rows_per_record": 2_000})).await;
-    let pid = setup.plugin.id();
+    rig.init(json!({"memory_limit": "32 MiB", "rows_per_record": 2_000})).await;
+    let pid = rig.plugin.id();
     let before_kib = status_kib(pid, "RssAnon:");
     let (mut inserts, mut asked_bytes, mut peak_kib) = (0, 0, 0);
-    let server = &setup.server;
-    let sync = setup
+    let server = &rig.s3;
+    let sync = rig
         .client
         .sync_with(sync_request(&["*"], &[]), |message| {
             if matches!(message, Message::Insert { .. }) {

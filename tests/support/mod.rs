@@ -2,6 +2,7 @@
 //! purpose, builders of Parquet files, a gRPC client that behaves like the CloudQuery CLI, and the plugin as a process.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test; clippy knows that only of tests")]
 
 pub mod client;
 pub mod faults;
