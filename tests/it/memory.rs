@@ -113,6 +113,22 @@ async fn a_row_group_larger_than_the_limit_is_read_alone_with_one_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_row_groups_count_until_their_last_row_was_taken() {
+    let mut rig = Rig::start().await;
+    let file = noise(35, 1);
+    for n in 0..14 {
+        rig.s3.put(&format!("t/{n:02}.parquet"), file.clone());
+    }
+    let limit = 160 * MIB;
+    let rows = sync(&mut rig, json!({"memory_limit": limit}), Duration::from_millis(1)).await;
+    assert_eq!(rows, 14 * noise_rows(35));
+    // What is held too long shows in the budget's part, so the other part gets no chance to hide it.
+    let peak = kernel_figure(&rig, "VmHWM");
+    assert!(peak <= limit + FIXED_BYTES / 2, "{peak} bytes at the peak");
+    rig.stop().assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_that_a_dictionary_made_small_are_not_unfolded_at_once() {
     let mut rig = Rig::start().await;
     const ROWS: usize = 30_000;
@@ -140,27 +156,27 @@ async fn many_keys_cost_120_bytes_each() {
     for n in 0..OBJECTS {
         rig.s3.put(&format!("t/part-{n:05}-c000.snappy.parquet"), tiny.clone());
     }
-    for n in 0..50_000 {
+    for n in 0..90_000 {
         rig.s3.put(&format!("logs/{n:06}.log"), "x");
     }
     let rows = sync(&mut rig, json!({}), Duration::ZERO).await;
     assert_eq!(rows, OBJECTS);
-    assert_bounded(&rig, 0, OBJECTS + 50_000);
+    assert_bounded(&rig, 0, OBJECTS + 90_000);
     let log = rig.stop();
     log.assert_clean();
-    assert_eq!((&log.summary()["objects"], &log.summary()["lists"]), (&OBJECTS.into(), &60.into()));
+    assert_eq!((&log.summary()["objects"], &log.summary()["lists"]), (&OBJECTS.into(), &100.into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unlimited_concurrency_is_limited_by_memory() {
     let mut rig = Rig::start().await;
-    for n in 0..300 {
-        rig.s3.put(&format!("t/{n:03}.parquet"), versioned(&format!("{n:03}"), 400, 1_000, None));
+    for n in 0..1_000 {
+        rig.s3.put(&format!("t/{n:04}.parquet"), versioned(&format!("{n:04}"), 100, 1_000, None));
     }
     rig.s3.set_get_latency(Duration::from_millis(20));
     let rows = sync(&mut rig, json!({"concurrency": -1}), Duration::ZERO).await;
-    assert_eq!(rows, 300 * 400);
-    assert_bounded(&rig, 0, 300);
+    assert_eq!(rows, 1_000 * 100);
+    assert_bounded(&rig, 0, 1_000);
     rig.stop().assert_clean();
 }
 
@@ -185,7 +201,7 @@ async fn kept_objects_and_oversized_row_groups_do_not_wait_for_one_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_holds_up_the_gets() {
     let mut rig = Rig::start().await;
-    for n in 0..20 {
+    for n in 0..12 {
         rig.s3.put(&format!("t/{n:02}.parquet"), noise(10, n));
     }
     let spec = rig.spec(json!({"memory_limit": LIMIT_BYTES}));
@@ -210,7 +226,7 @@ async fn a_client_that_does_not_read_holds_up_the_gets() {
             rows += rows_of(&insert.record);
         }
     }
-    assert_eq!(rows, 20 * noise_rows(10));
-    assert!(rig.s3.requests().iter().filter(|request| request.op == Op::Get).count() >= 60);
-    assert_bounded(&rig, 0, 20);
+    assert_eq!(rows, 12 * noise_rows(10));
+    assert!(rig.s3.requests().iter().filter(|request| request.op == Op::Get).count() >= 36);
+    assert_bounded(&rig, 0, 12);
 }

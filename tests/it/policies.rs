@@ -7,6 +7,7 @@ use crate::support::s3_server::{ObjectAttributes, Op, Restore};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use bytes::{Bytes, BytesMut};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,6 +81,27 @@ async fn objects_that_are_no_sound_parquet_are_named_one_by_one_and_the_rest_is_
     let warnings = log.of_level("warn");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("overwrite-delete-stale") && warnings[0].contains("removes the rows"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_decoder_stays_in_its_object() {
+    let mut rig = Rig::start().await;
+    // The first page says that it is no dictionary, which the decoder then misses when values refer to it.
+    let layout = files::Layout { compression: Compression::UNCOMPRESSED, ..files::Layout::default() };
+    let mut bytes = BytesMut::from(&files::write_batch(&files::flat_batch(60, 1), &layout)[..]);
+    bytes[5] = 2;
+    rig.s3.put("t/1.parquet", files::flat(10, 1));
+    rig.s3.put("t/2.parquet", bytes.freeze());
+    rig.s3.put("t/3.parquet", files::flat(20, 1));
+    let sync = rig.sync(json!({})).await;
+    let (code, text) = status(&sync);
+    assert_eq!(code, Code::DataLoss, "{text}");
+    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("s3://test-bucket/t/2.parquet: the decoder panicked"), "{error}");
+    assert_eq!(sync.rows("t"), 30);
+    assert_eq!(rig.sync(json!({"exclude": ["t/2.parquet"]})).await.rows("t"), 30, "the process goes on");
+    let errors = rig.stop().of_level("error");
+    assert_eq!(errors.len(), 1, "{errors:#?}");
 }
 
 #[tokio::test]
@@ -347,11 +369,7 @@ async fn a_row_above_100_mib_is_an_error_that_names_it() {
     let long = "x".repeat(101 << 20);
     let texts = StringArray::from(vec!["short", long.as_str(), "short"]);
     let batch = files::batch_of(vec![("text", false, Arc::new(texts) as ArrayRef)]);
-    let layout = files::Layout {
-        dictionary: false,
-        compression: parquet::basic::Compression::SNAPPY,
-        ..files::Layout::default()
-    };
+    let layout = files::Layout { dictionary: false, compression: Compression::SNAPPY, ..files::Layout::default() };
     rig.s3.put("t/long.parquet", files::write_batch(&batch, &layout));
     rig.s3.put("u/a.parquet", versioned("a", 10, 16, None));
     let sync = rig.sync(json!({})).await;
