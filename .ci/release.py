@@ -326,6 +326,12 @@ def main():
         if problems:
             fail("\n  ".join([f"{options.version} can't be tagged:", *problems]))
 
+    def check_ref(options):
+        # dist also takes 1.2.3, or a version in other places of the tag.
+        if options.version != cargo_version() or not changelog_section(options.version):
+            fail(f"the tag {options.version} must be {cargo_version()}, as in Cargo.toml, and have a section in CHANGELOG.md")
+
+    command("check-ref", check_ref, "version")
     command("tags", print_tags, "version", "sha")
     command("check-tag", check, "version")
     command("section", lambda options: print(changelog_section(options.version)), "version")

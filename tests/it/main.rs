@@ -12,9 +12,11 @@ mod raw_http2;
 mod client;
 mod command_line;
 mod discovery;
+mod docs;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
 mod parquet_files;
+mod release;
 mod s3_server;
 mod transport;
