@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod cloudquery;
 pub mod decode;
+pub mod plan;
 pub mod plugin;
 pub mod run;
 pub mod s3;

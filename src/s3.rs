@@ -33,6 +33,8 @@ struct Inner {
     bucket: String,
     /// Shown in the first log line of a sync; without user info.
     endpoint: String,
+    /// The endpoint was given by the user, so it stays in another region.
+    custom_endpoint: bool,
     request_payer: bool,
     usage: Usage,
     /// When the endpoint last answered anything, so that "it never answers" can be told from "this object fails".

@@ -20,9 +20,10 @@ pub mod table;
 
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::decode::DecodeError;
+use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
 use crate::spec::{Concurrency, Spec};
-use memory::{Memory, Share};
+use memory::Memory;
 use object::{Outcome, Task};
 use report::Report;
 use std::num::NonZeroUsize;
@@ -89,19 +90,15 @@ pub struct Context {
 }
 
 impl Context {
-    /// A grant of `bytes`, with one warning if it had to be admitted alone.
-    async fn grant(&self, key: &str, bytes: u64) -> Share {
-        let share = self.memory.take(bytes).await;
-        if share.oversized {
-            tracing::warn!(
-                bucket = self.store.bucket(),
-                key,
-                bytes,
-                memory_limit_bytes = self.memory.limit_bytes(),
-                "one row group needs more memory than memory_limit; it is read alone, with nothing else in memory"
-            );
-        }
-        share
+    /// An object needs more than the whole budget and was admitted alone.
+    fn warn_oversized(&self, key: &str, bytes: u64) {
+        tracing::warn!(
+            bucket = self.store.bucket(),
+            key,
+            bytes,
+            memory_limit_bytes = self.memory.limit_bytes(),
+            "a row group needs more memory than memory_limit; it is read alone, with nothing else in memory"
+        );
     }
 }
 
@@ -151,7 +148,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         concurrency: concurrency(spec),
     };
     let skipped = tables.skipped.clone();
-    let surveyed = survey::survey(&cx, tables.tables, &report).await?;
+    let surveyed = survey::survey(&cx, tables.tables, Shard::of(&request), &report).await?;
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;

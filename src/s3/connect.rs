@@ -129,7 +129,7 @@ impl Store {
             Some(region) => region,
             None => {
                 let asked = Self::build(options, &config, ASK_REGION).bucket_region().await?;
-                tracing::info!(
+                tracing::debug!(
                     bucket = options.bucket,
                     region = asked,
                     "no region is set, the bucket says where it is"
@@ -152,16 +152,13 @@ impl Store {
         if let Some(endpoint) = &options.endpoint {
             s3 = s3.endpoint_url(endpoint);
         }
-        let endpoint = match (&options.endpoint, config.endpoint_url()) {
-            (Some(url), _) => without_user_info(url),
-            (None, Some(url)) => without_user_info(url),
-            (None, None) => format!("https://s3.{region}.amazonaws.com"),
-        };
+        let custom = options.endpoint.as_deref().or_else(|| config.endpoint_url());
         Self {
             inner: Arc::new(Inner {
                 client: aws_sdk_s3::Client::from_conf(s3.build()),
                 bucket: options.bucket.clone(),
-                endpoint,
+                endpoint: custom.map_or_else(|| regional_endpoint(region), without_user_info),
+                custom_endpoint: custom.is_some(),
                 request_payer: options.request_payer,
                 usage: Usage::default(),
                 liveness: Liveness::new(),
@@ -177,7 +174,12 @@ impl Store {
             inner: Arc::new(Inner {
                 client: aws_sdk_s3::Client::from_conf(config),
                 bucket: self.inner.bucket.clone(),
-                endpoint: format!("https://s3.{region}.amazonaws.com"),
+                endpoint: if self.inner.custom_endpoint {
+                    self.inner.endpoint.clone()
+                } else {
+                    regional_endpoint(region)
+                },
+                custom_endpoint: self.inner.custom_endpoint,
                 request_payer: self.inner.request_payer,
                 usage: Usage::default(),
                 liveness: Liveness::new(),
@@ -270,6 +272,11 @@ fn http_client() -> Result<SharedHttpClient, ConnectError> {
 fn arn_region(bucket: &str) -> Option<&str> {
     let mut parts = bucket.split(':');
     (parts.next()? == "arn").then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
+}
+
+/// What AWS calls the region's endpoint, for people to read; the SDK finds the real one by its own rules.
+fn regional_endpoint(region: &str) -> String {
+    format!("https://s3.{region}.amazonaws.com")
 }
 
 /// `https://user:secret@host/` → `https://host/`.

@@ -184,6 +184,11 @@ impl Failure {
         }
     }
 
+    /// An answer about another version of the object than the one asked for.
+    pub fn changed(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Changed, retryable: false, ..Self::transport("Changed", message) }
+    }
+
     /// An answer that contradicts the request.
     pub fn nonsense(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Refused, retryable: true, ..Self::transport("BadAnswer", message) }

@@ -13,8 +13,11 @@ use bytes::{Bytes, BytesMut};
 /// Which bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
-    /// All of it.
-    Whole,
+    /// All of it, if it is not larger than expected: there is memory for no more.
+    Whole {
+        /// Most bytes; a larger object counts as changed.
+        most: u64,
+    },
     /// The last bytes, at most so many.
     Suffix {
         /// How many.
@@ -119,13 +122,13 @@ impl Store {
     ) -> Result<Fetched, Error> {
         let mut progress = Progress {
             start: match range {
-                ByteRange::Whole => Some(0),
+                ByteRange::Whole { .. } => Some(0),
                 ByteRange::Suffix { .. } => None,
                 ByteRange::Part { start, .. } => Some(start),
             },
             len: match range {
                 ByteRange::Part { len, .. } => Some(len),
-                ByteRange::Whole | ByteRange::Suffix { .. } => None,
+                ByteRange::Whole { .. } | ByteRange::Suffix { .. } => None,
             },
             object_bytes: 0,
             etag: etag.cloned(),
@@ -175,6 +178,9 @@ impl Store {
         self.inner.liveness.answered();
         progress.check(&answer, header.is_some(), resumed)?;
         let total = progress.len.unwrap_or(0);
+        if matches!(range, ByteRange::Whole { most } if total > most) {
+            return Err(Failure::changed(format!("the object has {total} bytes now")));
+        }
         let capacity = usize::try_from(total).map_err(|_| Failure::nonsense("more bytes than memory can address"))?;
         let mut body = answer.body;
         loop {
@@ -206,7 +212,7 @@ impl Progress {
     fn header(&self, range: ByteRange) -> Option<String> {
         let resumed = self.received.len() as u64;
         match (self.start, self.len, range) {
-            (Some(start), Some(len), _) if resumed > 0 || range != ByteRange::Whole => {
+            (Some(start), Some(len), _) if resumed > 0 || !matches!(range, ByteRange::Whole { .. }) => {
                 Some(format!("bytes={}-{}", start + resumed, start + len - 1))
             }
             (_, _, ByteRange::Suffix { len }) => Some(format!("bytes=-{len}")),
@@ -242,11 +248,7 @@ impl Progress {
         match (&self.etag, version) {
             (Some(wanted), Some(version)) if *wanted != version => {
                 // If-Match should have made this a 412; some servers ignore it.
-                return Err(Failure {
-                    kind: super::ErrorKind::Changed,
-                    retryable: false,
-                    ..Failure::nonsense(format!("the object is now {version}"))
-                });
+                return Err(Failure::changed(format!("the object is now {version}")));
             }
             (None, version) => self.etag = version,
             _ => {}

@@ -1,7 +1,7 @@
 //! Reading an object's footer: the whole object when it is small and may be kept, else its last bytes.
 
 use super::Error;
-use super::memory::Memory;
+use super::memory::{FooterRoom, Memory};
 use crate::decode::footer::{FIRST_SUFFIX_BYTES, FooterStep, footer_from_suffix};
 use crate::s3::{ByteRange, ETag, RetryBudget, Store};
 use bytes::{Bytes, BytesMut};
@@ -39,9 +39,14 @@ impl FooterGuess {
     }
 }
 
+/// How much larger a parsed footer is than its bytes, roughly.
+const PARSED_FACTOR: u64 = 4;
+
 /// A footer, and which version of the object it belongs to.
 #[derive(Debug)]
 pub struct Footer {
+    /// Its room in the pool of parsed footers, see [`Memory::take_footer`].
+    _room: FooterRoom,
     /// The parsed footer.
     pub metadata: Arc<ParquetMetaData>,
     /// The version that was read.
@@ -64,8 +69,8 @@ pub async fn of_bytes(bytes: &Bytes) -> Result<Arc<ParquetMetaData>, Error> {
     }
 }
 
-/// Fetches the last bytes of an object, once more if the footer is larger than guessed, and parses it. What the footer
-/// takes in memory is taken from the footers' own share of `memory` by the caller.
+/// Fetches the last bytes of an object, once more if the footer is larger than guessed, and parses it. The footer has
+/// room in the footers' pool of `memory` as long as it lives; the caller must hold no other footer.
 ///
 /// # Errors
 /// When S3 refuses, or it is no sound Parquet file.
@@ -78,7 +83,9 @@ pub async fn fetch(
     budget: &RetryBudget,
     memory: &Memory,
 ) -> Result<Footer, Error> {
-    let suffix = ByteRange::Suffix { len: guess.suffix_bytes(object_bytes) };
+    let suffix_bytes = guess.suffix_bytes(object_bytes);
+    let mut room = memory.take_footer(suffix_bytes * PARSED_FACTOR).await;
+    let suffix = ByteRange::Suffix { len: suffix_bytes };
     let mut fetched = store.get(key, suffix, etag, budget).await?;
     let object_bytes = fetched.object_bytes;
     let step = parse(fetched.bytes.clone(), object_bytes).await?;
@@ -87,7 +94,9 @@ pub async fn fetch(
         FooterStep::NeedSuffix { bytes: needed } => {
             let held = fetched.bytes.len() as u64;
             guess.learn(needed);
-            let _room = memory.take_footer(needed).await;
+            // Given back before more is asked for: who holds room never waits for room.
+            drop(room);
+            room = memory.take_footer(needed * PARSED_FACTOR).await;
             // Only what is missing, of the same version.
             let part = ByteRange::Part {
                 start: object_bytes.saturating_sub(needed),
@@ -109,7 +118,7 @@ pub async fn fetch(
         }
     };
     guess.learn(footer_bytes(&fetched.bytes));
-    Ok(Footer { metadata, etag: fetched.etag, object_bytes })
+    Ok(Footer { _room: room, metadata, etag: fetched.etag, object_bytes })
 }
 
 /// Length of the footer with its tail, from the object's last 8 bytes.

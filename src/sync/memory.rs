@@ -66,10 +66,9 @@ impl Memory {
         self.take_at_most(bytes, self.total_units).await
     }
 
-    /// Waits for room for a parsed footer of `bytes`. Never to be asked for twice by one holder.
-    pub async fn take_footer(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let wanted = units(bytes).clamp(1, units(FOOTER_POOL_BYTES));
-        Arc::clone(&self.footers).acquire_many_owned(wanted).await.ok()
+    /// Waits for room for a parsed footer of `bytes`. Never to be asked for by somebody who holds some.
+    pub async fn take_footer(&self, bytes: u64) -> FooterRoom {
+        FooterRoom { _permit: acquire(&self.footers, bytes, units(FOOTER_POOL_BYTES)).await }
     }
 
     /// As [`Memory::take`], for a step whose input is already held in the reserve: it is served from the rest.
@@ -79,13 +78,7 @@ impl Memory {
     }
 
     async fn take_at_most(&self, bytes: u64, most: u32) -> Share {
-        let wanted = units(bytes).clamp(1, most);
-        let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
-        #[expect(
-            clippy::expect_used,
-            reason = "acquiring fails only for a closed semaphore, and nothing closes this one"
-        )]
-        let permit = permit.expect("the budget is never closed");
+        let permit = acquire(&self.units, bytes, most).await;
         Share { permit, oversized: bytes > self.limit_bytes() }
     }
 
@@ -98,6 +91,18 @@ impl Memory {
         let permit = Arc::clone(&self.units).try_acquire_many_owned(units(bytes).max(1)).ok()?;
         Some(Share { permit, oversized: false })
     }
+}
+
+/// Room for one parsed footer, given back on drop.
+#[derive(Debug)]
+pub struct FooterRoom {
+    _permit: OwnedSemaphorePermit,
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, bytes: u64, most_units: u32) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(semaphore).acquire_many_owned(units(bytes).clamp(1, most_units)).await;
+    #[expect(clippy::expect_used, reason = "acquiring fails only for a closed semaphore, and nothing closes these")]
+    permit.expect("a memory budget is never closed")
 }
 
 impl Share {

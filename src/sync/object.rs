@@ -141,9 +141,14 @@ async fn send_small(
             (kept.bytes, share)
         }
         None => {
-            let share = cx.grant(&task.key, task.object_bytes + task.working_bytes).await;
+            let needed = task.object_bytes + task.working_bytes;
+            let share = cx.memory.take(needed).await;
+            if share.oversized {
+                cx.warn_oversized(&task.key, needed);
+            }
             let budget = RetryBudget::default();
-            let whole = cx.store.get(&task.key, ByteRange::Whole, task.etag.as_ref(), &budget).await?;
+            let range = ByteRange::Whole { most: task.object_bytes };
+            let whole = cx.store.get(&task.key, range, task.etag.as_ref(), &budget).await?;
             (whole.bytes, share)
         }
     };
@@ -172,8 +177,7 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &AtomicU6
     let footer =
         footer::fetch(&cx.store, &task.key, task.object_bytes, task.etag.as_ref(), &table.footers, &budget, &cx.memory)
             .await?;
-    // Held until the object is done: parsed footers of many wide files at a time would be a heap of their own.
-    let _room = cx.memory.take_footer(footer.metadata.memory_size() as u64).await;
+
     let plan = plan(cx, table, task, &footer.metadata).await?;
 
     // One row group ahead: the fetcher takes a place before it asks for memory.
@@ -182,9 +186,12 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &AtomicU6
         let (cx, key, metadata, etag) =
             (cx.clone(), task.key.clone(), Arc::clone(&footer.metadata), footer.etag.clone());
         async move {
+            let mut warned = false;
             for row_group in 0..metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
-                place.send(fetch_row_group(&cx, &key, etag.as_ref(), &metadata, row_group, &budget).await?);
+                let group =
+                    fetch_row_group(&cx, &key, etag.as_ref(), &metadata, row_group, &budget, &mut warned).await?;
+                place.send(group);
             }
             Ok::<_, Error>(())
         }
@@ -219,10 +226,15 @@ async fn fetch_row_group(
     metadata: &ParquetMetaData,
     row_group: usize,
     budget: &RetryBudget,
+    warned: &mut bool,
 ) -> Result<FetchedGroup, Error> {
     let ranges = coalesce(&row_group_ranges(metadata, row_group)?);
     let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-    let share = cx.grant(key, bytes + working_set_bytes(metadata, row_group)).await;
+    let needed = bytes + working_set_bytes(metadata, row_group);
+    let share = cx.memory.take(needed).await;
+    if share.oversized && !std::mem::replace(warned, true) {
+        cx.warn_oversized(key, needed);
+    }
     let pieces: Vec<(u64, Bytes)> = futures::stream::iter(ranges)
         .map(|range| async move {
             let part = ByteRange::Part { start: range.start, len: range.end - range.start };

@@ -15,6 +15,7 @@ use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::decode::file::FileSchema;
 use crate::decode::types::ColumnType;
+use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
@@ -46,12 +47,18 @@ struct Survey {
     tasks: Mutex<Vec<Task>>,
 }
 
-/// Reads the footers of all objects of all tables. Tables without a readable object are left out, as are those whose
+/// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
+/// tables. Tables without a readable object are left out, as are those whose
 /// files do not agree; both were reported.
 ///
 /// # Errors
 /// When nothing will work, or the peer has gone.
-pub async fn survey(cx: &Context, tables: Vec<Table>, report: &Arc<Report>) -> Result<Vec<SurveyedTable>, SourceError> {
+pub async fn survey(
+    cx: &Context,
+    tables: Vec<Table>,
+    shard: Shard,
+    report: &Arc<Report>,
+) -> Result<Vec<SurveyedTable>, SourceError> {
     for table in &tables {
         if let Some(first) = &table.archived.first_key {
             report.archived_objects(&table.name, first, table.archived.count);
@@ -66,7 +73,7 @@ pub async fn survey(cx: &Context, tables: Vec<Table>, report: &Arc<Report>) -> R
         while tasks.len() < cx.concurrency {
             let Some((survey, index)) = objects.next() else { break };
             let (cx, report, kept_bytes) = (cx.clone(), Arc::clone(report), Arc::clone(&kept_bytes));
-            tasks.spawn(async move { survey.object(&cx, index, &kept_bytes, &report).await });
+            tasks.spawn(async move { survey.object(&cx, index, shard, &kept_bytes, &report).await });
         }
         match tasks.join_next().await {
             None => break,
@@ -221,15 +228,19 @@ impl Survey {
         &self,
         cx: &Context,
         index: usize,
+        shard: Shard,
         kept_bytes: &AtomicU64,
         report: &Report,
     ) -> Result<(), SourceError> {
         let object = &self.table.objects[index];
         let key = self.table.object_key(object);
-        match self.look(cx, object, &key, kept_bytes).await {
+        let ours = shard.has(&key);
+        match self.look(cx, object, &key, ours, kept_bytes).await {
             Ok((task, schema)) => {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
-                self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+                if ours {
+                    self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+                }
                 Ok(())
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
@@ -245,10 +256,13 @@ impl Survey {
         cx: &Context,
         object: &ListedObject,
         key: &str,
+        keep: bool,
         kept_bytes: &AtomicU64,
     ) -> Result<(Task, FileSchema), Error> {
-        if let Some(share) = reserve(cx, object.size_bytes, kept_bytes) {
-            let (bytes, etag) = whole(cx, key, object.etag.as_ref()).await?;
+        let share = if keep { reserve(cx, object.size_bytes, kept_bytes) } else { None };
+        if let Some(share) = share
+            && let Some((bytes, etag)) = whole(cx, key, object).await?
+        {
             let metadata = footer::of_bytes(&bytes).await?;
             let working_bytes = largest_working_set(&metadata);
             let schema = cpu::run(move || FileSchema::from_metadata(&metadata)).await??;
@@ -279,14 +293,14 @@ fn reserve(cx: &Context, object_bytes: u64, kept_bytes: &AtomicU64) -> Option<Sh
     cx.memory.try_reserve(object_bytes, held)
 }
 
-/// The whole object, in one GET. Replaced since the listing: its present version.
-async fn whole(cx: &Context, key: &str, etag: Option<&ETag>) -> Result<(Bytes, Option<ETag>), Error> {
-    let budget = RetryBudget::default();
-    let fetched = match cx.store.get(key, ByteRange::Whole, etag, &budget).await {
-        Err(error) if error.kind == s3::ErrorKind::Changed => cx.store.get(key, ByteRange::Whole, None, &budget).await,
-        other => other,
-    }?;
-    Ok((fetched.bytes, fetched.etag))
+/// The whole object as listed, in one GET. `None` when it was replaced since.
+async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<(Bytes, Option<ETag>)>, Error> {
+    let range = ByteRange::Whole { most: object.size_bytes };
+    match cx.store.get(key, range, object.etag.as_ref(), &RetryBudget::default()).await {
+        Ok(fetched) => Ok(Some((fetched.bytes, fetched.etag))),
+        Err(error) if error.kind == s3::ErrorKind::Changed => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! What a sync reads, decided before anything is read. Pure.
+
+pub mod shard;
