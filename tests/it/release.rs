@@ -49,11 +49,7 @@ fn ancestors(jobs: &serde_json::Map<String, Value>, name: &str) -> BTreeSet<Stri
 }
 
 /// The jobs' results, if those that run end as `fates` says: a job whose condition doesn't hold is skipped.
-fn run(
-    workflow: &Value,
-    fates: &BTreeMap<&str, &'static str>,
-    plan_outputs: &Value,
-) -> BTreeMap<String, &'static str> {
+fn run(workflow: &Value, fates: &BTreeMap<&str, &'static str>, plan_outputs: &Value) -> BTreeMap<String, &'static str> {
     let jobs = jobs(workflow);
     let mut results: BTreeMap<String, &'static str> = BTreeMap::new();
     while results.len() < jobs.len() {

@@ -147,7 +147,8 @@ fn member(value: &Value, path: &str) -> Value {
 
 #[test]
 fn conditions_mean_what_github_says() {
-    let context = serde_json::json!({"needs": {"a-b": {"result": "skipped", "outputs": {"val": "{\"x\": {\"y\": true}}"}}}});
+    let context =
+        serde_json::json!({"needs": {"a-b": {"result": "skipped", "outputs": {"val": "{\"x\": {\"y\": true}}"}}}});
     for (condition, success, expected) in [
         ("${{ always() }}", false, true),
         ("needs.a-b.result == 'skipped'", true, true),
