@@ -136,12 +136,13 @@ test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _desti
 # Test the scripts that make archives, tags and release notes
 [group('test')]
 test-release:
-    python3 -m unittest discover --start-directory .ci --pattern 'test_*.py'
+    PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover --start-directory .ci --pattern 'test_*.py'
 
-# Check that the README names only recipes, flags and files that exist, and run its commands
+# Check that the README names only recipes, flags and files that exist, and run its commands, those of the container too
 [group('test')]
-test-docs:
+test-docs: docker
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
+    just --justfile {{ quote(justfile()) }} _e2e readme::
 
 # Run the benchmarks
 [group('test')]

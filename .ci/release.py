@@ -264,9 +264,9 @@ def notes(options):
         fail(f"{digest!r} is not an image digest")
     if not options.image:
         fail("no image name")
-    section = changelog_section(version)
+    section = changelog_section(options.section or version)
     if not section:
-        fail(f"CHANGELOG.md has no section for {version}")
+        fail(f"CHANGELOG.md has no section for {options.section or version}")
     repository = options.repository
     lines = [section, "", NOTES_START, "## Container image", "", f"Digest `{digest}` for {options.platforms}.", "", "```sh"]
     for name in options.image:
@@ -338,7 +338,7 @@ def main():
     command("archive", archive, "target", "binary", "plan", "out", "epoch")
     command("unpack", unpack, "archives")
     command("hub", hub, "zips", "out", "version", "team", "epoch")
-    command("notes", notes, "version", "sha", "digest", "platforms", "repository", "image*", "generated?")
+    command("notes", notes, "version", "sha", "digest", "platforms", "repository", "image*", "generated?", "section?")
     command("table", table, "files", "image*", "tags", "digest")
     options = parser.parse_args()
     if hasattr(options, "epoch"):

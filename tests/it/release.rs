@@ -154,8 +154,12 @@ fn lint_and_tests_stand_before_the_build_and_nothing_goes_round_them() {
     let build = workflow("build-binaries");
     let build = jobs(&build);
     assert_eq!(needs(&build["test"]), ["lint"]);
-    for (name, job) in build.iter().filter(|(name, _)| !["lint", "test"].contains(&name.as_str())) {
-        assert!(ancestors(build, name).contains("test"), "{name} is built without a test: {job}");
+    assert_eq!(needs(&build["test-image"]), ["lint"]);
+    let gates = ["lint", "test", "test-image"];
+    for (name, job) in build.iter().filter(|(name, _)| !gates.contains(&name.as_str())) {
+        for gate in gates {
+            assert!(ancestors(build, name).contains(gate), "{name} is built without {gate}: {job}");
+        }
     }
 }
 
