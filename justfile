@@ -13,6 +13,8 @@ CARGO_VERSION := `sed -n 's/^version = "\(.*\)"/v\1/p' Cargo.toml`
 # How static binaries are made. The variables are for machines where cross can't pull or the toolchain is a linked one.
 CROSS := env("CQ_CROSS", "cross")
 PROFILE := env("CQ_PROFILE", "dist")
+# A static cargo-auditable: the binary then lists its dependencies itself. `.ci/run tools cross-tools` makes one.
+AUDITABLE := env("CQ_CARGO_AUDITABLE", `find "${CQ_TOOLS_DIR:-target/tools}" -path '*/cargo-auditable-*/bin/cargo-auditable' 2>/dev/null | head -1 | xargs -r realpath`)
 LINUX_TARGETS := "x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
 
 # Where the image goes. An empty name is left out.
@@ -58,7 +60,7 @@ quickstart:
 [group('build')]
 cross TARGET:
     CQ_CROSS={{ quote(CROSS) }} CQ_PROFILE={{ quote(PROFILE) }} CQ_SOURCE_S3_COMMIT={{ quote(GIT_HASH) }} CQ_SOURCE_S3_VERSION={{ quote(TAG) }} \
-        .ci/build-static {{ quote(TARGET) }}
+        CQ_CARGO_AUDITABLE={{ quote(AUDITABLE) }} .ci/build-static {{ quote(TARGET) }}
 
 # Build the binaries of all Linux targets into target/linux
 [group('build')]
