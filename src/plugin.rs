@@ -6,6 +6,7 @@ use crate::s3::{self, Store};
 use crate::spec::{CredentialBase, Spec, SpecErrors};
 use crate::sync::memory::Memory;
 use crate::sync::{self, Context, listing, survey};
+use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
 use tokio_util::sync::CancellationToken;
 
@@ -112,16 +113,18 @@ impl Source for S3Source {
     async fn test_connection(&self, spec: &[u8]) -> Result<(), TestFailure> {
         let failure = |code, description: String| TestFailure { code, description };
         let spec = Spec::parse(spec).map_err(|errors| failure("INVALID_SPEC", errors.to_string()))?;
-        let client = Client { spec: Ok(spec) };
-        let Ok(spec) = &client.spec else { return Ok(()) };
-        let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
+        crate::telemetry::set_secrets(secrets(&spec));
+        let store = Store::connect(&options(&spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => failure(code(&error.kind), error.to_string()),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", s3::error_chain(&error)),
         })?;
-        let probe = match store.probe(&spec.path_prefix).await {
+        let wanted = |object: &s3::ObjectMeta| {
+            matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::Parquet(_))
+        };
+        let probe = match store.probe(&spec.path_prefix, wanted).await {
             // As in a sync: where the spec names no region, S3's advice is followed.
             Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if spec.region.is_none() => {
-                store.moved_to(&region).probe(&spec.path_prefix).await
+                store.moved_to(&region).probe(&spec.path_prefix, wanted).await
             }
             other => other,
         };
@@ -174,14 +177,14 @@ fn options(spec: &Spec) -> Options {
             CredentialBase::Chain => CredentialSource::Chain { profile: spec.local_profile.clone() },
             CredentialBase::Anonymous => CredentialSource::Anonymous,
             CredentialBase::Static { access_key_id, secret_access_key, session_token } => CredentialSource::Keys {
-                access_key_id: access_key_id.expose().to_owned(),
-                secret_access_key: secret_access_key.expose().to_owned(),
-                session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+                access_key_id: access_key_id.clone(),
+                secret_access_key: secret_access_key.clone(),
+                session_token: session_token.clone(),
             },
         },
         role: spec.credentials.role.as_ref().map(|role| Role {
             arn: role.arn.clone(),
-            external_id: role.external_id.as_ref().map(|id| id.expose().to_owned()),
+            external_id: role.external_id.clone(),
             session_name: Some(role.session_name.clone()),
         }),
     }

@@ -66,6 +66,12 @@ pub enum Error {
         /// Rows of the new version.
         rows: u64,
     },
+    /// The object was replaced again and again.
+    #[error("it was replaced {times} times while it was read; sync again when nobody writes to it, or `exclude` it")]
+    NeverRests {
+        /// How often.
+        times: u32,
+    },
     /// The peer has gone: stop.
     #[error("the peer closed the sync stream")]
     Disconnected,

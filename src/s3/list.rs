@@ -5,6 +5,9 @@ use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ETag, Error, ObjectMeta, Operation, Store, Usage};
 use aws_sdk_s3::types::{Object, OptionalObjectAttributes};
 
+/// HTTP status of servers that refuse a header they do not know.
+const NOT_IMPLEMENTED: u16 = 501;
+
 /// Where a listing stands. [`Pages::next`] gives one page after the other.
 #[derive(Debug)]
 pub struct Pages {
@@ -12,6 +15,8 @@ pub struct Pages {
     prefix: String,
     state: State,
     patience: Patience,
+    /// Ask for the state of restores from archive classes. Given up for servers that do not know the question.
+    restore_status: bool,
 }
 
 #[derive(Debug)]
@@ -29,7 +34,7 @@ impl Store {
     }
 
     pub(super) fn list_with(&self, prefix: &str, patience: Patience) -> Pages {
-        Pages { store: self.clone(), prefix: prefix.to_owned(), state: State::First, patience }
+        Pages { store: self.clone(), prefix: prefix.to_owned(), state: State::First, patience, restore_status: true }
     }
 }
 
@@ -59,13 +64,15 @@ impl Pages {
                 .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
                 .set_continuation_token(token.clone())
                 .set_request_payer(self.store.payer())
-                .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
+                .set_optional_object_attributes(
+                    self.restore_status.then(|| vec![OptionalObjectAttributes::RestoreStatus]),
+                )
                 .send();
             let failure = match tokio::time::timeout(first_byte, request).await {
                 Err(_) => super::error::Failure::transport("Timeout", "no answer in time"),
                 Ok(Err(error)) => classify(Operation::List, &error),
                 Ok(Ok(page)) => {
-                    self.store.inner.liveness.answered();
+                    attempts.progressed();
                     match (page.is_truncated().unwrap_or(false), page.next_continuation_token()) {
                         (false, _) => self.state = State::Done,
                         // Some servers repeat the token: that would never end.
@@ -83,6 +90,9 @@ impl Pages {
                     return Ok(Some(page.contents().iter().filter_map(meta).collect()));
                 }
             };
+            if failure.status == Some(NOT_IMPLEMENTED) && std::mem::take(&mut self.restore_status) {
+                continue;
+            }
             attempts.again(failure).await?;
         }
     }
@@ -106,4 +116,19 @@ fn meta(object: &Object) -> Option<ObjectMeta> {
 /// GLACIER_IR and INTELLIGENT_TIERING are readable at once; these two are not.
 fn is_archive(storage_class: &str) -> bool {
     matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_archive;
+
+    #[test]
+    fn archive_classes() {
+        for class in ["GLACIER", "DEEP_ARCHIVE"] {
+            assert!(is_archive(class), "{class}");
+        }
+        for class in ["", "STANDARD", "GLACIER_IR", "INTELLIGENT_TIERING", "STANDARD_IA"] {
+            assert!(!is_archive(class), "{class}");
+        }
+    }
 }

@@ -23,12 +23,13 @@ pub struct FooterGuess {
 }
 
 impl FooterGuess {
-    /// How many of the last bytes of an object to ask for. Without experience, at most half of a small object: what is
-    /// read twice must stay in proportion.
+    /// How many of the last bytes of an object to ask for: at most half of a small one, unless the table's footers are
+    /// larger than that. What is read twice must stay in proportion.
     fn suffix_bytes(&self, object_bytes: u64) -> u64 {
+        let half = if object_bytes < ROOMY_OBJECT_BYTES { object_bytes / 2 } else { object_bytes };
         let guess = match self.largest_bytes.load(Ordering::Relaxed) {
-            0 if object_bytes < ROOMY_OBJECT_BYTES => FIRST_SUFFIX_BYTES.min(object_bytes / 2),
-            0 => FIRST_SUFFIX_BYTES,
+            0 => FIRST_SUFFIX_BYTES.min(half),
+            seen if seen <= half => (seen + GUESS_SLACK_BYTES).min(half),
             seen => seen + GUESS_SLACK_BYTES,
         };
         guess.clamp(8, object_bytes.max(8))
@@ -150,6 +151,7 @@ mod tests {
         guess.learn(2_000);
         guess.learn(1_000);
         assert_eq!(guess.suffix_bytes(1 << 30), 2_000 + GUESS_SLACK_BYTES);
-        assert_eq!(guess.suffix_bytes(1_500), 1_500);
+        assert_eq!(guess.suffix_bytes(1_500), 1_500, "more footer than data: one request is worth more than bytes");
+        assert_eq!(guess.suffix_bytes(4_200), 2_100, "the slack does not go beyond half");
     }
 }

@@ -86,8 +86,11 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
             send_large(cx, table, &task, &sent).await
         };
         match result {
-            Err(Error::S3(error)) if error.kind == ErrorKind::Changed && restarts < MAX_RESTARTS => {
+            Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {
                 restarts += 1;
+                if restarts > MAX_RESTARTS {
+                    return Err(Error::NeverRests { times: restarts });
+                }
                 tracing::debug!(table = table.name, key = task.key, restarts, "object was replaced while it was read");
                 let budget = RetryBudget::default();
                 match current_version(cx, table, &task.key, &budget).await {

@@ -113,13 +113,6 @@ fn is_test_object(key: &str) -> bool {
         .any(|table| key.find(table).is_some_and(|at| key[at + table.len()..].contains("TEST_UUID")))
 }
 
-/// Whether GET on an object of this storage class fails until it is restored. `restored`: the listing says that a
-/// restored copy is there (a restore that is finished and not expired). GLACIER_IR and INTELLIGENT_TIERING are readable
-/// at once.
-pub fn is_archived(storage_class: &str, restored: bool) -> bool {
-    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE") && !restored
-}
-
 /// A table format that keeps files which are no longer, or not yet, part of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LakeFormat {

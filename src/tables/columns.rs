@@ -110,6 +110,23 @@ mod tests {
         }
     }
 
+    /// The table in `docs/naming.md`: names of one file, and what becomes of them.
+    #[test]
+    fn the_documentation_is_right() {
+        let text = include_str!("../../docs/naming.md");
+        let section = text.split("## Column names").nth(1).expect("a section about columns");
+        let names = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let mut rows = 0;
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split('|').collect();
+            let (given, expected) = (names(cells[1]), names(cells[2]));
+            let given: Vec<&str> = given.iter().map(String::as_str).collect();
+            assert_eq!(output_names(&given), expected, "{line}");
+            rows += 1;
+        }
+        assert!(rows >= 4, "{rows} rows of the table were found");
+    }
+
     #[test]
     fn cut_names_stay_valid_and_apart() {
         let one = "é".repeat(40);

@@ -11,12 +11,24 @@ mod raw_http2;
 
 mod client;
 mod command_line;
+mod data;
 mod discovery;
 mod docs;
+mod init_tables;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
 mod parquet_files;
 mod release;
 mod s3_server;
+mod setup;
+mod sync_shape;
 mod transport;
+
+// From tables to messages: what is read, at what cost, and what happens when it goes wrong.
+mod cost;
+mod faults;
+#[cfg(target_os = "linux")]
+mod memory;
+mod policies;
+mod rig;
