@@ -24,7 +24,8 @@ REGISTRY := "127.0.0.1:" + env("CQ_REGISTRY_PORT", "5000")
 LOCAL_IMAGE := "cq-source-s3:local"
 # The image that `just test-image` pushes and pulls again.
 PUSHED_IMAGE := REGISTRY / "cq-source-s3"
-IMAGE_ENV := "CQ_VERSION=" + quote(if TAG == "" { CARGO_VERSION } else { TAG }) + " CQ_REVISION=" + quote(GIT_HASH)
+IMAGE_VERSION := if TAG == "" { CARGO_VERSION } else { TAG }
+IMAGE_ENV := "CQ_VERSION=" + quote(IMAGE_VERSION) + " CQ_REVISION=" + quote(GIT_HASH)
 
 # Where tools that a recipe makes are kept, one folder a version.
 TOOLS_DIR := env("CQ_TOOLS_DIR", justfile_directory() / "target/tools")
@@ -132,7 +133,7 @@ test-cli: _cli _destination
 [group('test')]
 test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
-        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE) }} CQ_REVISION={{ quote(GIT_HASH) }} \
+        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION) }} CQ_REVISION={{ quote(GIT_HASH) }} \
         just --justfile {{ quote(justfile()) }} _e2e image::
 
 # Test the scripts that make archives, tags and release notes
