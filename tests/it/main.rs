@@ -19,6 +19,7 @@ mod init_tables;
 mod lifecycle;
 mod logs;
 mod parquet_files;
+mod release;
 mod s3_server;
 mod sync_shape;
 mod transport;
