@@ -17,4 +17,5 @@ mod lifecycle;
 mod logs;
 mod parquet_files;
 mod s3_server;
+mod state_backend;
 mod transport;
