@@ -25,6 +25,11 @@ pub mod reader;
 mod source;
 pub mod types;
 
+/// Names the rules by which columns of files become columns of a table: outgoing types, nullability, and the names of
+/// [`crate::tables::columns`]. It is kept with a table's schema in the state backend. Change it whenever the same file
+/// would give other columns than in the last release: then all footers are read again.
+pub const CAST_RULES: &str = "1";
+
 /// Why an object could not be decoded. The texts name column and row group; the caller adds bucket and key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -134,6 +134,39 @@ impl ColumnType {
         }
     }
 
+    /// The type that [`Self`]'s `Display` writes as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        const PLAIN: [ColumnType; 18] = [
+            ColumnType::Boolean,
+            ColumnType::Int8,
+            ColumnType::Int16,
+            ColumnType::Int32,
+            ColumnType::Int64,
+            ColumnType::UInt8,
+            ColumnType::UInt16,
+            ColumnType::UInt32,
+            ColumnType::UInt64,
+            ColumnType::Float32,
+            ColumnType::Float64,
+            ColumnType::Utf8,
+            ColumnType::Binary,
+            ColumnType::Date32,
+            ColumnType::Time64,
+            ColumnType::Timestamp,
+            ColumnType::Uuid,
+            ColumnType::Json,
+        ];
+        if let Some(item) = text.strip_prefix("list<").and_then(|text| text.strip_suffix('>')) {
+            // A list's item is never a list: this ends.
+            return Self::parse(item).filter(|item| item.item().is_none()).map(|item| Self::List(Box::new(item)));
+        }
+        if let Some(digits) = text.strip_prefix("decimal(").and_then(|text| text.strip_suffix(')')) {
+            let (precision, scale) = digits.split_once(", ")?;
+            return Some(Self::Decimal128 { precision: precision.parse().ok()?, scale: scale.parse().ok()? });
+        }
+        PLAIN.into_iter().find(|plain| plain.to_string() == text)
+    }
+
     /// Whether casting to this type can make a null of a value: such a column is always announced nullable.
     pub fn cast_may_null(&self) -> bool {
         matches!(self, Self::Timestamp | Self::Date32 | Self::Time64)
@@ -164,6 +197,32 @@ impl fmt::Display for ColumnType {
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),
             Self::List(item) => write!(f, "list<{item}>"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_come_back_from_their_names() {
+        let decimal = ColumnType::Decimal128 { precision: 38, scale: 2 };
+        for column_type in [
+            ColumnType::Boolean,
+            ColumnType::UInt64,
+            ColumnType::Float32,
+            ColumnType::Timestamp,
+            ColumnType::Date32,
+            ColumnType::Json,
+            ColumnType::List(Box::new(ColumnType::Uuid)),
+            ColumnType::List(Box::new(decimal.clone())),
+            decimal,
+        ] {
+            assert_eq!(ColumnType::parse(&column_type.to_string()), Some(column_type));
+        }
+        for text in ["", "int", "list<list<utf8>>", "list<utf8", "decimal(38)", "decimal(999, 0)"] {
+            assert_eq!(ColumnType::parse(text), None, "{text}");
         }
     }
 }

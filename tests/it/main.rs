@@ -21,6 +21,7 @@ mod logs;
 mod parquet_files;
 mod release;
 mod s3_server;
+mod state_backend;
 mod sync_shape;
 mod transport;
 
