@@ -12,8 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PLUGIN: &str = env!("CARGO_BIN_EXE_cq-source-s3");
-const PAGES: [&str; 5] =
-    ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/releasing.md"];
+const PAGES: [&str; 5] = ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/releasing.md"];
 /// Set by `just test-docs` to the command that lists the recipes.
 const JUST_VARIABLE: &str = "CQ_TEST_DOCS";
 /// What the CloudQuery CLI has; its flags are its own business.
