@@ -1,11 +1,13 @@
 //! The options that change what rows look like: `file_columns` (where a row is from) and `nested_as`.
 
 use crate::rig::Rig;
-use crate::support::client::{Nested, assert_protocol, protocol_violations};
+use crate::support::backend::{Backend, Mode};
+use crate::support::client::{Collected, Nested, assert_protocol, protocol_violations, sync_request};
 use crate::support::parquet_files as files;
 use crate::support::s3_server::ObjectAttributes;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use cq_source_s3::cloudquery::proto::plugin_v3::sync::BackendOptions;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,7 +75,7 @@ async fn file_columns_say_of_each_row_where_it_is_from() {
     }
 
     // The same rows as without: the same ids, the same order of each object's rows.
-    let ids = |sync: &crate::support::client::Collected| -> Vec<Vec<u8>> {
+    let ids = |sync: &Collected| -> Vec<Vec<u8>> {
         let rows = sync.concatenated("orders");
         let ids = rows.column_by_name("_cq_id").unwrap().as_fixed_size_binary();
         let mut ids: Vec<_> = ids.iter().flatten().map(<[u8]>::to_vec).collect();
@@ -158,4 +160,26 @@ async fn nested_values_travel_natively_when_asked_to() {
     );
     let DataType::Map(entries, _) = labels.data_type() else { panic!("{}", labels.data_type()) };
     assert_eq!(entries.name(), "entries");
+}
+
+/// A table's schema is kept in the state: another choice makes it anew from the footers, and it is kept under that choice.
+#[tokio::test]
+async fn another_choice_of_nested_types_is_not_answered_from_the_state() {
+    let mut rig = Rig::start().await;
+    let backend = Backend::start(Mode::Upsert).await;
+    rig.s3.put("events/a.parquet", files::nested(100, 1));
+    let payload = |sync: &Collected| sync.schema("events").field_with_name("payload").unwrap().data_type().clone();
+    let mut sent = Vec::new();
+    for nested_as in ["json", "json", "native", "native"] {
+        rig.init(json!({"nested_as": nested_as})).await;
+        rig.s3.reset_counts();
+        let mut request = sync_request(&["*"], &[]);
+        request.backend = Some(BackendOptions { table_name: "state".into(), connection: backend.connection() });
+        let sync = rig.client.sync_with(request, |_| {}).await;
+        assert!(sync.status.is_none(), "{:?}", sync.status);
+        let native = matches!(payload(&sync), DataType::Struct(_));
+        assert_eq!(native, nested_as == "native");
+        sent.push((sync.totals().get("events").map_or(0, |totals| totals.rows), rig.s3.counts().gets > 0));
+    }
+    assert_eq!(sent, [(100, true), (0, false), (0, true), (0, false)]);
 }
