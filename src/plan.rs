@@ -55,7 +55,7 @@ impl Identity<'_> {
     /// is put behind it. Upper and lower case make no difference, since some databases see none.
     #[must_use]
     pub fn state_prefix(&self) -> String {
-        let mut prefix = format!("cq-source-s3/{}/{}/", shown(self.bucket), shown(self.table));
+        let mut prefix = self.relatives_prefix();
         let shard = self.shard.filter(|&(_, total)| total > 1);
         if let Some((number, total)) = shard {
             prefix.push_str(&format!("{number}of{total}/"));
@@ -71,6 +71,12 @@ impl Identity<'_> {
         prefix.push_str(&hex(&hash.finalize()[..16]));
         prefix.push('/');
         prefix
+    }
+
+    /// What the state keys of this table start with, whatever else the source is.
+    #[must_use]
+    pub fn relatives_prefix(&self) -> String {
+        format!("cq-source-s3/{}/{}/", shown(self.bucket), shown(self.table))
     }
 
     fn bad_state(&self, what: String) -> BadState {

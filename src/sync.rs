@@ -1,4 +1,4 @@
-//! The conductor of one sync: list → group → select → footers → migrates → inserts → summary.
+//! The conductor of one sync: list → group → select → footers → migrates → inserts → summary → state.
 //!
 //! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
 //! insert; then every object is a task of its own ([`object`]), `concurrency` at a time, tables taking turns. Nothing is
@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod cpu;
 pub mod footer;
+pub mod incremental;
 pub mod listing;
 pub mod memory;
 pub mod object;
@@ -23,6 +24,7 @@ use crate::decode::DecodeError;
 use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
 use crate::spec::{Concurrency, Spec};
+use incremental::State;
 use memory::Memory;
 use object::{Outcome, Task};
 use report::Report;
@@ -149,12 +151,14 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
     let started = Instant::now();
-    if request.backend.is_some() {
-        tracing::warn!("backend_options are set, but incremental syncs are not supported yet: everything is read");
-    }
-    let report = Arc::new(Report::new(store.bucket(), sink.clone(), request.with_error_messages));
-    let listing = listing::list(spec, store).await?;
-    let tables = listing::select(spec, listing, &request.selection)?;
+    let mut state = match &request.backend {
+        Some(backend) => State::open(backend, spec, &request).await?,
+        None => None,
+    };
+    let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, state.is_some());
+    let report = Arc::new(report);
+    let listed = listing::list(spec, store, state.is_some()).await?;
+    let tables = listing::select(spec, listed, &request.selection)?;
     let cx = Context {
         store: tables.store.clone(),
         memory: Memory::new(spec.memory_limit_bytes),
@@ -162,18 +166,33 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         rows_per_record: spec.rows_per_record,
         concurrency: concurrency(spec),
     };
-    let skipped = tables.skipped.clone();
-    let surveyed = survey::survey(&cx, tables.tables, Shard::of(&request), &report).await?;
+    let (skipped, date_s) = (tables.skipped, tables.date_s);
+    let mut selected = Vec::with_capacity(tables.tables.len());
+    for table in tables.tables {
+        let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
+        selected.push((table, table_state));
+    }
+    let mut surveyed = survey::survey(&cx, selected, Shard::of(&request), &report).await?;
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
         sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
+    let states: Vec<_> = surveyed.iter_mut().map(|table| table.state.take()).collect();
     let sent = insert(&cx, surveyed, &report).await;
     report.summary(&cx.store, &runs, &skipped, started.elapsed(), sent.is_ok());
     sent?;
-    report.verdict(spec)
+    report.verdict(spec)?;
+    let Some(state) = &mut state else { return Ok(()) };
+    // Not before the transport took the last row: a state that is ahead of the rows would lose them.
+    sink.drained().await.map_err(|_| disconnected())?;
+    for (run, table_state) in runs.iter().zip(states) {
+        if let Some((table_state, reference)) = table_state {
+            state.update(run, table_state, reference, date_s);
+        }
+    }
+    state.flush().await
 }
 
 /// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
@@ -266,9 +285,12 @@ async fn send_object(
     report: &Report,
     begun: impl FnOnce(),
 ) -> Result<(), SourceError> {
-    let key = task.key.clone();
+    let (key, index) = (task.key.clone(), task.index);
     match object::send(cx, table, task, begun).await {
-        Ok(Outcome::Sent { .. }) => table.stats.object(),
+        Ok(Outcome::Sent { etag }) => {
+            table.objects.sent(index, etag);
+            table.stats.object();
+        }
         Ok(Outcome::Gone) => report.gone(&table.name, &key),
         Err(error) => report.object(&table.name, &key, error).await?,
     }

@@ -17,6 +17,8 @@ pub struct Report {
     bucket: String,
     sink: SyncSink,
     with_error_messages: bool,
+    /// The sync is incremental: tables are not emptied by delete-stale, and what failed is tried again.
+    incremental: bool,
     /// Objects that failed, with the text of the first one, for the stream's end. Held for a push only.
     failed: Mutex<Failures>,
     /// Tables whose files do not agree, likewise.
@@ -44,11 +46,12 @@ impl Failures {
 impl Report {
     /// A report without errors.
     #[must_use]
-    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool) -> Self {
+    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, incremental: bool) -> Self {
         Self {
             bucket: bucket.to_owned(),
             sink,
             with_error_messages,
+            incremental,
             failed: Mutex::default(),
             conflicts: Mutex::default(),
             archived: Mutex::default(),
@@ -113,6 +116,13 @@ impl Report {
         tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
     }
 
+    /// `fail` is the default of a full sync: a stream that ends well lets delete-stale remove the rows of what was not
+    /// read. In an incremental one nothing is removed and what failed is tried again, so `skip` is.
+    fn fails(&self, policy: Option<OnError>) -> bool {
+        let default = if self.incremental { OnError::Skip } else { OnError::Fail };
+        policy.unwrap_or(default) == OnError::Fail
+    }
+
     /// The last lines of a sync: one warning for each table whose values had to be changed, then what was done.
     pub fn summary(
         &self,
@@ -174,12 +184,12 @@ impl Report {
         let mut texts = Vec::new();
         if let Some(first) = &failed.first {
             let count = failed.count;
-            if fails(spec.on_object_error) {
+            if self.fails(spec.on_object_error) {
                 texts.push(format!(
                     "{count} objects could not be read, the first: {first}. An object that is bad for good belongs in \
                      `exclude`; `on_object_error: skip` lets a sync end well all the same"
                 ));
-            } else {
+            } else if !self.incremental {
                 tracing::warn!(
                     count,
                     first,
@@ -189,13 +199,13 @@ impl Report {
             }
         }
         if let Some(first) = &conflicts.first
-            && fails(spec.on_object_error)
+            && self.fails(spec.on_object_error)
         {
             texts.push(format!("{} tables were left out, the first: {first}", conflicts.count));
         }
         if let Some(first) = &archived.first {
             let count = archived.count;
-            if fails(spec.on_archived) {
+            if self.fails(spec.on_archived) {
                 let text = format!(
                     "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. \
                      Restore or `exclude` them, or set `on_archived: skip`"
@@ -203,12 +213,13 @@ impl Report {
                 tracing::error!(bucket = self.bucket, error = text, "archived objects could not be read");
                 texts.push(text);
             } else {
-                tracing::warn!(
-                    count,
-                    first,
-                    "archived objects are skipped: with write_mode overwrite-delete-stale the destination removes the \
-                     rows that earlier syncs brought of them"
-                );
+                let consequence = if self.incremental {
+                    "they are read when they are restored"
+                } else {
+                    "with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of \
+                     them"
+                };
+                tracing::warn!(count, first, "archived objects are skipped: {consequence}");
             }
         }
         if texts.is_empty() {
@@ -243,9 +254,4 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
             format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
         }
     }
-}
-
-/// `fail` is the default: a stream that ends well lets delete-stale remove the rows of what was not read.
-fn fails(policy: Option<OnError>) -> bool {
-    policy.unwrap_or(OnError::Fail) == OnError::Fail
 }

@@ -5,6 +5,7 @@
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
 use super::footer::{self, FooterGuess, SMALL_OBJECT_BYTES};
+use super::incremental::TableState;
 use super::object::{Kept, message_pool_bytes, working_bytes};
 use super::report::Report;
 use super::table::{Objects, Stats, TableRun};
@@ -36,6 +37,8 @@ pub struct SurveyedTable {
     pub run: Arc<TableRun>,
     /// Objects that the footer pass kept in memory, by their index.
     pub kept: BTreeMap<usize, Kept>,
+    /// The table's state, and the object that its schema is from; only in incremental syncs.
+    pub state: Option<(TableState, String)>,
 }
 
 /// A table while its footers are read.
@@ -46,6 +49,7 @@ struct Survey {
     schema: Mutex<SchemaMerger>,
     /// Held for an insert.
     kept: Mutex<BTreeMap<usize, Kept>>,
+    state: Option<TableState>,
 }
 
 /// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
@@ -55,16 +59,16 @@ struct Survey {
 /// When nothing will work, or the peer has gone.
 pub async fn survey(
     cx: &Context,
-    tables: Vec<Table>,
+    tables: Vec<(Table, Option<TableState>)>,
     shard: Shard,
     report: &Arc<Report>,
 ) -> Result<Vec<SurveyedTable>, SourceError> {
     let mut surveys = Vec::with_capacity(tables.len());
-    for table in tables {
+    for (table, state) in tables {
         if let Some(first) = &table.archived.first_key {
             report.archived(&table.name, first, table.archived.count).await?;
         }
-        surveys.push(Arc::new(Survey::new(table)));
+        surveys.push(Arc::new(Survey::new(table, state)));
     }
     let mut objects =
         surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(|index| (Arc::clone(survey), index)));
@@ -84,27 +88,34 @@ pub async fn survey(
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
-        let Some(Survey { name, objects, schema, kept }) = Arc::into_inner(survey) else { continue };
-        match schema.into_inner().unwrap_or_else(PoisonError::into_inner).finish() {
+        let Some(Survey { name, objects, schema, kept, state }) = Arc::into_inner(survey) else { continue };
+        let merger = schema.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let reference = merger.reference_key().unwrap_or_default().to_owned();
+        match merger.finish() {
             Err(conflict) => report.table(&name, &conflict.to_string()).await?,
             // Each of its objects was reported.
             Ok(None) => {}
             Ok(Some(schema)) => {
                 let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-                surveyed.push(SurveyedTable { run: Arc::new(run(name, schema, objects)?), kept });
+                let run = Arc::new(run(name, schema, objects, state.is_some())?);
+                surveyed.push(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) });
             }
         }
     }
     Ok(surveyed)
 }
 
-fn run(name: String, schema: TableSchema, objects: Objects) -> Result<TableRun, SourceError> {
-    let announced = announced(&name, &schema);
+fn run(name: String, columns: TableSchema, objects: Objects, incremental: bool) -> Result<TableRun, SourceError> {
+    let mut announced = announced(&name, &columns);
+    if incremental {
+        // Else the default write mode deletes every row that is not sent again.
+        announced = schema::incremental(&announced);
+    }
     let encoder = BatchEncoder::new(announced)
         .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
     Ok(TableRun {
         name,
-        schema: Arc::new(schema),
+        schema: Arc::new(columns),
         encoder: Arc::new(encoder),
         casts: Arc::default(),
         objects,
@@ -227,19 +238,31 @@ async fn read_footer(
 }
 
 impl Survey {
-    fn new(table: Table) -> Self {
+    fn new(table: Table, state: Option<TableState>) -> Self {
+        let stored = state.as_ref().and_then(|state| state.schema.stored());
+        let schema =
+            stored.map_or_else(SchemaMerger::new, |stored| SchemaMerger::with_reference(&stored.key, &stored.schema));
         Self {
             name: table.name.clone(),
             objects: Objects::new(table),
-            schema: Mutex::default(),
+            schema: Mutex::new(schema),
             kept: Mutex::default(),
+            state,
         }
     }
 
     /// Looks at one object. Only what ends the whole sync is an error.
     async fn object(&self, cx: &Context, index: usize, shard: Shard, report: &Report) -> Result<(), SourceError> {
         let Some((key, object)) = self.objects.get(index) else { return Ok(()) };
-        let ours = shard.has(&key);
+        let (mut ours, mut looked_at) = (shard.has(&key), true);
+        if let Some(state) = &self.state {
+            // Without a schema from earlier syncs all footers are needed, those of done objects and of other shards too.
+            looked_at = state.schema.stored().is_none();
+            ours = ours && !state.is_done(&key, &object);
+        }
+        if !ours && !looked_at {
+            return Ok(());
+        }
         match self.look(cx, index, &object, &key, ours).await {
             Ok(schema) => {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);

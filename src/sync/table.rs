@@ -34,6 +34,8 @@ pub struct Objects {
     folder: String,
     /// Held for reading or writing one record only.
     list: Mutex<Vec<ListedObject>>,
+    /// Objects that are in the bucket and not read this time.
+    unread: Vec<ListedObject>,
     /// Experience with their footers.
     pub footers: FooterGuess,
 }
@@ -45,6 +47,7 @@ impl Objects {
         Self {
             folder: table.key.directory_str().to_owned(),
             list: Mutex::new(table.objects),
+            unread: table.unread,
             footers: FooterGuess::default(),
         }
     }
@@ -71,6 +74,21 @@ impl Objects {
             object.etag = etag;
             object.size_bytes = size_bytes;
             object.set_working_bytes(working_bytes);
+        }
+    }
+
+    /// The object was sent to its last row, in this version.
+    pub fn sent(&self, index: usize, etag: Option<ETag>) {
+        if let Some(object) = self.lock().get_mut(index) {
+            object.etag = etag;
+            object.sent = true;
+        }
+    }
+
+    /// Every object that is in the bucket, those that are not read included: the key and what is known of it.
+    pub fn for_each(&self, mut each: impl FnMut(&str, &ListedObject)) {
+        for object in self.lock().iter().chain(&self.unread) {
+            each(&object.key(&self.folder), object);
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Table {
     pub objects: Vec<ListedObject>,
     /// Its objects that are archived: known, but not readable.
     pub archived: Archived,
+    /// Objects that are in the bucket but not read this time (filtered out, archived): they keep the state that they
+    /// have. Only there if the grouper was told to remember them.
+    pub unread: Vec<ListedObject>,
 }
 
 impl Table {
@@ -45,9 +48,22 @@ pub struct ListedObject {
     pub last_modified_s: i64,
     /// What the footer pass found out: the memory that decoding it takes, in KiB, plus one. 0: not to be sent.
     working_kib: u32,
+    /// Its last row was sent in this sync.
+    pub sent: bool,
 }
 
 impl ListedObject {
+    fn new(object: ObjectMeta, folder: &str) -> Self {
+        Self {
+            suffix: object.key[folder.len()..].into(),
+            etag: object.etag,
+            size_bytes: object.size_bytes,
+            last_modified_s: object.last_modified_s,
+            working_kib: 0,
+            sent: false,
+        }
+    }
+
     /// The whole key, given what the keys of its table begin with.
     #[must_use]
     pub fn key(&self, folder: &str) -> String {
@@ -145,6 +161,9 @@ const MAX_LAKE_WARNINGS: usize = 20;
 #[derive(Debug)]
 pub struct Grouper<'a> {
     keys: &'a KeyFilter,
+    remember_unread: bool,
+    /// Filtered out, by the table that they would belong to.
+    excluded: HashMap<TableKey, Vec<ListedObject>>,
     index: HashMap<TableKey, usize>,
     tables: Vec<Table>,
     skipped: Skipped,
@@ -155,7 +174,22 @@ impl<'a> Grouper<'a> {
     /// A grouper without objects, that leaves out what `keys` does not admit.
     #[must_use]
     pub fn new(keys: &'a KeyFilter) -> Self {
-        Self { keys, index: HashMap::new(), tables: Vec::new(), skipped: Skipped::default(), lakes: BTreeSet::new() }
+        Self {
+            keys,
+            remember_unread: false,
+            excluded: HashMap::new(),
+            index: HashMap::new(),
+            tables: Vec::new(),
+            skipped: Skipped::default(),
+            lakes: BTreeSet::new(),
+        }
+    }
+
+    /// Has [`Table::unread`] filled, for incremental syncs.
+    #[must_use]
+    pub fn remember_unread(mut self, remember: bool) -> Self {
+        self.remember_unread = remember;
+        self
     }
 
     /// Adds one object.
@@ -166,6 +200,13 @@ impl<'a> Grouper<'a> {
         let key = match classify(&object.key, object.size_bytes, self.keys) {
             Classified::Skipped(reason) => {
                 *self.skipped.counts.entry(reason).or_default() += 1;
+                if self.remember_unread
+                    && reason == SkipReason::Excluded
+                    && let Classified::Parquet(key) = classify(&object.key, object.size_bytes, &KeyFilter::default())
+                {
+                    let object = ListedObject::new(object, key.directory_str());
+                    self.excluded.entry(key).or_default().push(object);
+                }
                 return;
             }
             Classified::Parquet(key) => key,
@@ -180,6 +221,7 @@ impl<'a> Grouper<'a> {
                     key: key.clone(),
                     objects: Vec::new(),
                     archived: Archived::default(),
+                    unread: Vec::new(),
                 });
                 self.tables.len() - 1
             }),
@@ -187,16 +229,15 @@ impl<'a> Grouper<'a> {
         let table = &mut self.tables[index];
         if object.archived {
             table.archived.count += 1;
-            table.archived.first_key.get_or_insert(object.key);
+            if table.archived.first_key.is_none() {
+                table.archived.first_key = Some(object.key.clone());
+            }
+            if self.remember_unread {
+                table.unread.push(ListedObject::new(object, table.key.directory_str()));
+            }
             return;
         }
-        table.objects.push(ListedObject {
-            suffix: object.key[table.key.directory_str().len()..].into(),
-            etag: object.etag,
-            size_bytes: object.size_bytes,
-            last_modified_s: object.last_modified_s,
-            working_kib: 0,
-        });
+        table.objects.push(ListedObject::new(object, table.key.directory_str()));
     }
 
     /// The listing is complete.
@@ -207,6 +248,7 @@ impl<'a> Grouper<'a> {
             .retain(|(_, prefix)| self.tables.iter().any(|table| table.key.prefix().starts_with(prefix.as_str())));
         for table in &mut self.tables {
             table.objects.shrink_to_fit();
+            table.unread.extend(self.excluded.remove(&table.key).unwrap_or_default());
         }
         self.tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));
         Listing { tables: self.tables, skipped: self.skipped, lakes: self.lakes }
