@@ -1,12 +1,14 @@
 //! What most tests of a sync start with: the S3 server in memory, the plugin as a process, a client that talks to it.
 
-use crate::support::client::{Client, Collected};
+use crate::support::backend::Backend;
+use crate::support::client::{self, Client, Collected};
 use crate::support::parquet_files::{self as files, Layout};
 use crate::support::process::Plugin;
 use crate::support::s3_server::{DEFAULT_BUCKET, S3Server};
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
+use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,12 @@ impl Rig {
         self.client.sync(&["*"], &[]).await
     }
 
+    /// Init and a sync of all tables that keeps its state in `backend`.
+    pub async fn sync_with_state(&mut self, more: Value, backend: &Backend) -> Collected {
+        self.init(more).await;
+        self.client.sync_with(state_request(backend, None), |_| {}).await
+    }
+
     /// Init alone.
     pub async fn init(&mut self, more: Value) {
         let spec = self.spec(more);
@@ -78,6 +86,21 @@ impl Rig {
     /// Stops the plugin: what it said.
     pub fn stop(self) -> Log {
         Log::of(self.plugin)
+    }
+}
+
+/// The state table of [`state_request`].
+pub const STATE_TABLE: &str = "cq_state";
+
+/// A request for all tables, with a state backend, of one shard (number, total) or of all.
+pub fn state_request(backend: &Backend, shard: Option<(i32, i32)>) -> pb::sync::Request {
+    pb::sync::Request {
+        backend: Some(pb::sync::BackendOptions {
+            table_name: STATE_TABLE.to_owned(),
+            connection: backend.connection(),
+        }),
+        shard: shard.map(|(num, total)| pb::sync::request::Shard { num, total }),
+        ..client::sync_request(&["*"], &[])
     }
 }
 
