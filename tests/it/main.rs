@@ -29,6 +29,7 @@ mod transport;
 mod cost;
 mod faults;
 mod incremental;
+mod lineage;
 #[cfg(target_os = "linux")]
 mod memory;
 mod policies;
