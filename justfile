@@ -14,7 +14,7 @@ CARGO_VERSION := `sed -n 's/^version = "\(.*\)"/v\1/p' Cargo.toml`
 CROSS := env("CQ_CROSS", "cross")
 PROFILE := env("CQ_PROFILE", "dist")
 # A static cargo-auditable: the binary then lists its dependencies itself. `.ci/run tools cross-tools` makes one.
-AUDITABLE := env("CQ_CARGO_AUDITABLE", `find "${CQ_TOOLS_DIR:-target/tools}" -path '*/cargo-auditable-*/bin/cargo-auditable' 2>/dev/null | head -1 | xargs -r realpath`)
+AUDITABLE := env("CQ_CARGO_AUDITABLE", `(find "${CQ_TOOLS_DIR:-target/tools}" -path '*/cargo-auditable-*/bin/cargo-auditable' 2>/dev/null || true) | xargs -r realpath`)
 LINUX_TARGETS := "x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
 
 # Where the image goes. An empty name is left out.

@@ -43,8 +43,8 @@ struct Stored {
 
 impl SchemaState {
     /// Reads the table's schema out of the state: `entries` are the backend's keys and values that start with
-    /// [`Identity::state_prefix`], others do no harm. `rules` names what columns depend on besides the files: start with
-    /// [`crate::decode::CAST_RULES`] and add the spec's options that change them.
+    /// [`Identity::state_prefix`], others do no harm. `rules` names what columns depend on besides the files:
+    /// [`crate::decode::cast_rules`].
     ///
     /// # Errors
     /// [`BadState`] when the state is incomplete, damaged, or of another release's format.

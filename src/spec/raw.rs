@@ -121,12 +121,13 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
     pub(super) late_arrival_window: Option<RawDuration>,
 
-    /// Adds the columns `_s3_key`, `_s3_last_modified` and `_s3_row` to each table: where a row is from.
+    /// Adds the columns `_s3_key`, `_s3_last_modified` and `_s3_row` (from 0) to each table, behind `_cq_parent_id`: where
+    /// a row is from.
     #[schemars(default, with = "Flag", extend("default" = false))]
     pub(super) file_columns: Option<Flag>,
 
     /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
-    /// are, for destinations that know such types.
+    /// are, for destinations that know such types; lists of lists stay JSON.
     #[schemars(default, with = "NestedAs", extend("default" = "json"))]
     pub(super) nested_as: Option<NestedAs>,
 }

@@ -30,6 +30,7 @@ mod cost;
 mod faults;
 mod histories;
 mod incremental;
+mod lineage;
 #[cfg(target_os = "linux")]
 mod memory;
 mod policies;
