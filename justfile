@@ -184,6 +184,19 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
+# Check the Kubernetes examples against the schemas of the oldest release that they are for and of the newest known
+[group('check')]
+lint-kubernetes:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    venv={{ quote(TOOLS_DIR) }}/kubernetes-$(sha256sum examples/kubernetes/requirements.txt | cut -c1-16)
+    if [ ! -e "$venv/complete" ]; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/kubernetes/requirements.txt
+        touch "$venv/complete"
+    fi
+    for version in 1.29.0 1.37.0; do "$venv/bin/kubernetes-validate" --strict -k "$version" examples/kubernetes/*.yaml; done
+
 # Check that layers point one way: S3 code knows no gRPC, protocol code knows no AWS
 [group('check')]
 layers:
