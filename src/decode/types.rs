@@ -166,11 +166,6 @@ impl ColumnType {
         }
         PLAIN.into_iter().find(|plain| plain.to_string() == text)
     }
-
-    /// Whether casting to this type can make a null of a value: such a column is always announced nullable.
-    pub fn cast_may_null(&self) -> bool {
-        matches!(self, Self::Timestamp | Self::Date32 | Self::Time64)
-    }
 }
 
 /// Short names for messages. They are also what fingerprints are made of: they must not change between releases.

@@ -127,10 +127,8 @@ fn run(name: String, columns: TableSchema, objects: Objects, incremental: bool) 
 #[must_use]
 pub fn announced(name: &str, table: &TableSchema) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
-    let columns = table
-        .columns()
-        .iter()
-        .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
+    let columns =
+        table.columns().iter().map(|column| schema::field(&column.name, &outgoing(&column.column_type), true));
     schema::table_schema(name, ids.into_iter().chain(columns))
 }
 
