@@ -12,6 +12,7 @@
 //! Damaged files give a [`DecodeError`]. The `parquet` crate may panic on some kinds of damage; the caller runs these
 //! functions under `catch_unwind`, so that a panic stays in its object.
 
+use crate::spec::NestedAs;
 use parquet::errors::ParquetError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,8 @@ pub mod file;
 pub mod footer;
 pub mod ids;
 mod json;
+mod nested;
+pub mod origin;
 pub mod ranges;
 pub mod reader;
 mod source;
@@ -29,6 +32,17 @@ pub mod types;
 /// [`crate::tables::columns`]. It is kept with a table's schema in the state backend. Change it whenever the same file
 /// would give other columns than in the last release: then all footers are read again.
 pub const CAST_RULES: &str = "1";
+
+/// [`CAST_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. The columns of
+/// [`origin`] are none of them: they are no columns of files, and names that they have are never given to others.
+#[must_use]
+pub fn cast_rules(nested_as: NestedAs) -> String {
+    let nested_as = match nested_as {
+        NestedAs::Json => "json",
+        NestedAs::Native => "native",
+    };
+    format!("{CAST_RULES};nested_as={nested_as}")
+}
 
 /// Why an object could not be decoded. The texts name column and row group; the caller adds bucket and key.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +137,7 @@ pub struct CastCounts {
     pub dates_out_of_range: AtomicU64,
     /// Times of day that became null: negative or after 24:00.
     pub times_out_of_range: AtomicU64,
-    /// Decimals that became null: more than 38 digits in a column declared with at most 38.
+    /// Decimals that became null: more digits than the column declares (`|unscaled value| ≥ 10^precision`).
     pub decimals_out_of_range: AtomicU64,
     /// NaN and ±∞ inside JSON that became null.
     pub floats_not_finite: AtomicU64,
@@ -137,7 +151,7 @@ impl CastCounts {
             ("timestamps out of range became null", &self.timestamps_out_of_range),
             ("dates out of range became null", &self.dates_out_of_range),
             ("times of day out of range became null", &self.times_out_of_range),
-            ("decimals with more than 38 digits became null", &self.decimals_out_of_range),
+            ("decimals with more digits than declared became null", &self.decimals_out_of_range),
             ("NaN or infinite numbers inside JSON became null", &self.floats_not_finite),
             ("invalid JSON texts became JSON strings", &self.json_invalid),
         ]

@@ -71,6 +71,7 @@ impl Source for S3Source {
             sink,
             rows_per_record: spec.rows_per_record,
             concurrency: sync::concurrency(spec),
+            rows: spec.into(),
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);

@@ -21,12 +21,14 @@ pub mod table;
 
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::decode::DecodeError;
+use crate::decode::origin::{Origin, file_columns_bytes};
 use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
-use crate::spec::{Concurrency, Spec};
+use crate::spec::{Concurrency, NestedAs, Spec};
 use incremental::State;
 use memory::Memory;
 use object::{Outcome, Task};
+use parquet::file::metadata::ParquetMetaData;
 use report::Report;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -102,6 +104,41 @@ pub struct Context {
     pub rows_per_record: NonZeroUsize,
     /// Objects at a time.
     pub concurrency: usize,
+    /// How rows look.
+    pub rows: RowOptions,
+}
+
+/// The spec's choices about what rows look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowOptions {
+    /// How structs, maps and lists of structs travel.
+    pub nested_as: NestedAs,
+    /// Add the columns that say where a row is from ([`crate::decode::origin::FILE_COLUMNS`]).
+    pub file_columns: bool,
+}
+
+impl From<&Spec> for RowOptions {
+    fn from(spec: &Spec) -> Self {
+        Self { nested_as: spec.nested_as, file_columns: spec.file_columns }
+    }
+}
+
+impl RowOptions {
+    /// Where the rows of an object are from, as rows tell it.
+    #[must_use]
+    pub fn origin(self, bucket: &str, key: &str, last_modified_s: i64) -> Origin {
+        if self.file_columns {
+            Origin::with_file_columns(bucket, key, last_modified_s)
+        } else {
+            Origin::new(bucket, key)
+        }
+    }
+
+    /// Memory that these choices take while an object is decoded, in bytes, besides that of its own columns.
+    #[must_use]
+    pub fn working_bytes(self, key: &str, metadata: &ParquetMetaData) -> u64 {
+        if self.file_columns { file_columns_bytes(key, metadata) } else { 0 }
+    }
 }
 
 impl Context {
@@ -165,6 +202,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         sink: sink.clone(),
         rows_per_record: spec.rows_per_record,
         concurrency: concurrency(spec),
+        rows: spec.into(),
     };
     let (skipped, date_s) = (tables.skipped, tables.date_s);
     let mut selected = Vec::with_capacity(tables.tables.len());

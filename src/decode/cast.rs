@@ -2,6 +2,7 @@
 //! copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
 
 use super::json::{self, Encoder};
+use super::nested;
 use super::source::{Node, Role, SourceField};
 use super::types::{ColumnType, UTC};
 use super::{CastCounts, count};
@@ -11,11 +12,11 @@ use arrow::array::types::{
     TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal256Array, FixedSizeBinaryArray, ListArray,
-    PrimitiveArray, StringArray, StringBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal256Array, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray, StringBuilder,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit, i256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,6 +38,9 @@ const MIN_DATE_DAYS: i32 = -2_440_588;
 /// The day after PostgreSQL's last date, 5874897-12-31 (Julian day 2,147,483,494), in days since 1970.
 const END_DATE_DAYS: i32 = 2_145_042_906;
 
+/// Digits that any 128-bit integer can hold, and that Arrow's 128-bit decimals have at most.
+const MAX_DECIMAL_DIGITS: u32 = 38;
+
 /// Why a column could not be cast.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CastError {
@@ -57,31 +61,26 @@ impl From<arrow::error::ArrowError> for CastError {
     }
 }
 
-/// Casts `array`, which was read from `field`, to `field.target()`. `second` is the same column as the second reader read
-/// it; it must be there when `field.read_twice()`.
+/// Casts `array`, which was read from `field`, to `target`: what [`SourceField::target_as`] gives, whatever the spec's
+/// choice. `second` is the same column as the second reader read it; it must be there when `field.read_twice()`.
 pub(crate) fn cast(
     field: &SourceField,
+    target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<ArrayRef, CastError> {
-    let target = field.target();
-    if let (Node::List(item), ColumnType::List(_)) = (&field.node, &target) {
-        let list = array.as_list_opt::<i32>().ok_or_else(|| unexpected(array, &target))?;
-        let second = second.and_then(|second| second.as_list_opt::<i32>()).map(ListArray::values);
-        let values = cast(item, list.values(), second, counts)?;
-        let DataType::List(item_field) = target.arrow_type() else { return Err(unexpected(array, &target)) };
-        let list = ListArray::try_new(item_field, list.offsets().clone(), values, list.nulls().cloned())?;
-        return Ok(Arc::new(list));
+    match (&field.node, target) {
+        (Node::Leaf { arrow, role }, _) => cast_leaf(arrow, *role, target, array, second, counts),
+        (_, ColumnType::Json) => {
+            let encoder = Encoder::new(field, array, second)?;
+            Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
+        }
+        _ => nested::cast(field, target, array, second, counts),
     }
-    if let Node::Leaf { arrow, role } = &field.node {
-        return cast_leaf(arrow, *role, &target, array, second, counts);
-    }
-    let encoder = Encoder::new(field, array, second)?;
-    Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
 }
 
-fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
+pub(crate) fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
     CastError::Type(array.data_type().to_string(), target.to_string())
 }
 
@@ -129,8 +128,17 @@ fn cast_leaf(
         }
         (DataType::Decimal256(..), ColumnType::Decimal128 { precision, scale }) => {
             let decimals = array.as_primitive::<arrow::array::types::Decimal256Type>();
-            let narrow = convert::<_, Decimal128Type>(decimals, |v| v.to_i128(), &counts.decimals_out_of_range);
+            let limit = decimal_limit(*precision);
+            let fit = |v: i256| v.to_i128().filter(|v| (-limit < *v) & (*v < limit));
+            let narrow = convert::<_, Decimal128Type>(decimals, fit, &counts.decimals_out_of_range);
             Arc::new(narrow.with_precision_and_scale(*precision, *scale)?)
+        }
+        // Parquet stores the digits as an integer or as bytes, which can hold more of them than were declared.
+        (DataType::Decimal128(..), ColumnType::Decimal128 { precision, scale }) => {
+            let limit = decimal_limit(*precision);
+            let fits = |v| (-limit < v) & (v < limit);
+            let decimals = in_range(array.as_primitive::<Decimal128Type>(), fits, &counts.decimals_out_of_range);
+            Arc::new(decimals.with_precision_and_scale(*precision, *scale)?)
         }
         (DataType::Decimal128(..), ColumnType::Utf8) => {
             let decimals = array.as_primitive::<Decimal128Type>();
@@ -145,6 +153,11 @@ fn cast_leaf(
         _ if *array.data_type() == target.arrow_type() => Arc::clone(array),
         _ => return Err(unexpected(array, target)),
     })
+}
+
+/// The first integer with more than `precision` digits; at most the first with 39.
+fn decimal_limit(precision: u8) -> i128 {
+    10_i128.pow(u32::from(precision).min(MAX_DECIMAL_DIGITS))
 }
 
 /// Days since 1970 of a 64-bit date, `None` when out of range.
@@ -370,18 +383,4 @@ pub(crate) fn widened(array: &ArrayRef) -> Option<PrimitiveArray<Int64Type>> {
         }
         _ => return None,
     })
-}
-
-/// The same array under `data_type`, which differs from its own at most in the metadata of nested fields.
-pub(crate) fn with_type(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, CastError> {
-    if array.data_type() == data_type {
-        return Ok(array);
-    }
-    let DataType::List(item) = data_type else {
-        return Err(CastError::Type(array.data_type().to_string(), data_type.to_string()));
-    };
-    let list = array.as_list_opt::<i32>();
-    let list = list.ok_or_else(|| CastError::Type(array.data_type().to_string(), data_type.to_string()))?;
-    let (_, offsets, values, nulls) = list.clone().into_parts();
-    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, nulls)?))
 }

@@ -3,6 +3,7 @@
 use super::file::FileSchema;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::ids::ObjectId;
+use super::origin::Origin;
 use super::ranges::{RangeBytes, row_group_ranges};
 use super::reader::{ObjectPlan, RowGroupDecoder};
 use super::types::ColumnType;
@@ -34,19 +35,34 @@ pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, DecodeError> 
 }
 
 pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, DecodeError> {
+    table_as(metadata, NestedAs::Json)
+}
+
+pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, DecodeError> {
     let mut merger = SchemaMerger::new();
-    merger.add("key", FileSchema::from_metadata(metadata)?);
+    merger.add("key", FileSchema::from_metadata(metadata, nested_as)?);
     Ok(merger.finish().unwrap().unwrap())
 }
 
 /// Decodes a whole file as the sync does: footer, plan, row group by row group from its own ranges.
 pub(super) fn decode(file: &Bytes) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
+    decode_as(file, NestedAs::Json, Origin::new("bucket", "key"))
+}
+
+/// The same with the spec's options.
+pub(super) fn decode_as(
+    file: &Bytes,
+    nested_as: NestedAs,
+    origin: Origin,
+) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
     let metadata = footer(file)?;
-    let table = table(&metadata)?;
+    let table = table_as(&metadata, nested_as)?;
     let counts = Arc::new(CastCounts::default());
-    let output = Arc::clone(table.arrow());
-    let id = ObjectId::new("bucket", "key");
-    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, id, Arc::clone(&counts))?);
+    let mut fields = table.arrow().fields().to_vec();
+    let added = origin.columns().iter().map(|(name, added)| Arc::new(Field::new(*name, added.arrow_type(), true)));
+    fields.splice(2..2, added);
+    let output = Arc::new(Schema::new(fields));
+    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, origin, Arc::clone(&counts))?);
     let mut batches = Vec::new();
     for group in 0..metadata.num_row_groups() {
         let ranges = row_group_ranges(&metadata, group)?;
@@ -265,9 +281,9 @@ fn timestamps_of_any_unit_become_utc_microseconds_or_null() {
     assert_eq!(counts.dates_out_of_range.load(Ordering::Relaxed), 1);
 }
 
-/// A non-nullable timestamp in the file is announced nullable: its cast may make a null.
+/// Required columns are announced nullable: casts make nulls, and the next file may have some.
 #[test]
-fn columns_whose_cast_may_null_are_nullable() {
+fn required_columns_are_nullable() {
     let schema = Schema::new(vec![
         Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), false),
         Field::new("i", DataType::Int64, false),
@@ -276,8 +292,33 @@ fn columns_whose_cast_may_null_are_nullable() {
         vec![Arc::new(TimestampMillisecondArray::from(vec![i64::MAX])), Arc::new(Int64Array::from(vec![1]))];
     let (output, _) = decode_one(&write(&RecordBatch::try_new(Arc::new(schema), arrays).unwrap()));
     assert!(output.schema().field_with_name("t").unwrap().is_nullable());
-    assert!(!output.schema().field_with_name("i").unwrap().is_nullable());
+    assert!(output.schema().field_with_name("i").unwrap().is_nullable());
     assert_eq!(output.column_by_name("t").unwrap().null_count(), 1);
+}
+
+/// A file's integers may have more digits than its decimals declare: destinations would refuse them.
+#[test]
+fn decimals_with_more_digits_than_declared_are_null() {
+    let message = "message m { REQUIRED INT32 d (DECIMAL(4, 2)); }";
+    let file = write_raw(message, |group| {
+        next_column::<parquet::data_type::Int32Type>(group, &[9_999, -9_999, 10_000, -10_000, i32::MIN], None, None);
+    });
+    let (output, counts) = decode_one(&file);
+    let decimals = |output: &RecordBatch, name: &str| -> Vec<Option<i128>> {
+        output.column_by_name(name).unwrap().as_primitive::<Decimal128Type>().iter().collect()
+    };
+    assert_eq!(target(&output, "d"), DataType::Decimal128(4, 2));
+    assert_eq!(decimals(&output, "d"), [Some(9_999), Some(-9_999), None, None, None]);
+    assert_eq!(counts.decimals_out_of_range.load(Ordering::Relaxed), 3);
+    assert!(counts.summary().unwrap().contains("3 decimals with more digits than declared"));
+
+    let wide = [10_i128.pow(38), 10_i128.pow(38) - 1, -10_i128.pow(38), 1 - 10_i128.pow(38)];
+    let wide = Decimal256Array::from(wide.map(arrow::datatypes::i256::from_i128).to_vec());
+    let wide: ArrayRef = Arc::new(wide.with_precision_and_scale(38, 0).unwrap());
+    let (output, counts) = decode_one(&write(&columns(vec![("w", wide)])));
+    let largest = 10_i128.pow(38) - 1;
+    assert_eq!(decimals(&output, "w"), [None, Some(largest), None, Some(-largest)]);
+    assert_eq!(counts.decimals_out_of_range.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct State {
     bucket: String,
     prefix: String,
     state_id: String,
+    /// What columns depend on besides the files.
+    rules: String,
     shard: Option<(u32, u32)>,
     ledger_limit: u64,
     late_arrival_window_s: i64,
@@ -61,6 +63,7 @@ impl State {
             bucket: spec.bucket.clone(),
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
+            rules: crate::decode::cast_rules(spec.nested_as),
             shard: request.shard,
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
@@ -87,8 +90,7 @@ impl State {
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
         let ledger = Ledger::load(&identity, self.client.keys_with_prefix(&prefix)).map_err(bad)?;
-        let rules = crate::decode::CAST_RULES;
-        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), rules).map_err(bad)?;
+        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), &self.rules).map_err(bad)?;
         if ledger.objects() == 0 && schema.stored().is_none() {
             let relatives = identity.relatives_prefix();
             if self.client.keys_with_prefix(&relatives).next().is_some() {

@@ -16,7 +16,6 @@ use super::ranges::{MAX_GET_BYTES, coalesce};
 use super::table::TableRun;
 use super::{Context, Error, batch, cpu};
 use crate::cloudquery::source::Message;
-use crate::decode::ids::ObjectId;
 use crate::decode::ranges::{RangeBytes, row_group_ranges, working_set_bytes};
 use crate::decode::reader::{ObjectPlan, RowGroupDecoder};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
@@ -101,7 +100,10 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
             send_large(cx, table, &task, &mut sent).await
         };
         let error = match result {
-            Ok(()) => return Ok(Outcome::Sent { etag: task.etag }),
+            Ok(()) => {
+                tracing::debug!(table = table.name, key = task.key, rows = sent, "object was sent");
+                return Ok(Outcome::Sent { etag: task.etag });
+            }
             Err(error) => error,
         };
         match &error {
@@ -133,7 +135,7 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
                  as the new version has them"
             );
         }
-        task.working_bytes = working_bytes(&footer.metadata);
+        task.working_bytes = working_bytes(&footer.metadata) + cx.rows.working_bytes(&task.key, &footer.metadata);
         task.object_bytes = footer.object_bytes;
         task.etag = footer.etag;
     }
@@ -148,7 +150,8 @@ fn rows(metadata: &ParquetMetaData) -> u64 {
     metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
 }
 
-/// Memory to decode the row group that needs most, besides its bytes, the parsed footer included.
+/// Memory to decode the row group that needs most, besides its bytes, the parsed footer included. What the spec's options
+/// add is [`super::RowOptions::working_bytes`].
 #[must_use]
 pub fn working_bytes(metadata: &ParquetMetaData) -> u64 {
     let decoding = (0..metadata.num_row_groups()).map(|group| working_set_bytes(metadata, group)).max().unwrap_or(0);
@@ -250,7 +253,8 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
             let (mut next, mut warned) = (0, false);
             while next < metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
-                let step = step(&metadata, next, most_bytes)?;
+                let mut step = step(&metadata, next, most_bytes)?;
+                step.working_bytes += cx.rows.working_bytes(&key, &metadata);
                 next = step.row_groups.end;
                 place.send(fetch_step(&cx, &key, etag.as_ref(), step, &budget, &mut warned).await?);
             }
@@ -275,10 +279,11 @@ async fn plan(
     task: &Task,
     metadata: &Arc<ParquetMetaData>,
 ) -> Result<Arc<ObjectPlan>, Error> {
-    let id = ObjectId::new(cx.store.bucket(), &task.key);
+    let last_modified_s = table.objects.get(task.index).map_or(0, |(_, object)| object.last_modified_s);
+    let origin = cx.rows.origin(cx.store.bucket(), &task.key, last_modified_s);
     let (metadata, schema, output, counts) =
         (Arc::clone(metadata), Arc::clone(&table.schema), Arc::clone(table.encoder.schema()), Arc::clone(&table.casts));
-    let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, id, counts)).await??;
+    let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, origin, counts)).await??;
     Ok(Arc::new(plan))
 }
 

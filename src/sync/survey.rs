@@ -9,11 +9,12 @@ use super::incremental::TableState;
 use super::object::{Kept, message_pool_bytes, working_bytes};
 use super::report::Report;
 use super::table::{Objects, Stats, TableRun};
-use super::{Context, Error, cpu};
+use super::{Context, Error, RowOptions, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::decode::file::FileSchema;
+use crate::decode::origin::FILE_COLUMNS;
 use crate::decode::types::ColumnType;
 use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
@@ -29,6 +30,10 @@ use tokio::task::JoinSet;
 /// Objects of a table whose footers GetTables reads: the first and the newest. Enough to show its columns; a sync reads
 /// all of them.
 pub const SAMPLED_OBJECTS: usize = 10;
+
+/// Follows a conflict with the schema that earlier syncs left: its first file may be gone, and the files may agree by now.
+const SCHEMA_IS_KEPT: &str = ". The first one set the columns of the table in an earlier sync, and they are kept even if it \
+    is gone: when all files have the new columns, a new `state_id` reads everything anew";
 
 /// A table with its schema, and its objects ready to be sent.
 #[derive(Debug)]
@@ -88,16 +93,25 @@ pub async fn survey(
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
-        let Some(Survey { name, objects, schema, kept, state }) = Arc::into_inner(survey) else { continue };
-        let merger = schema.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(Survey { name, objects, schema: merger, kept, state }) = Arc::into_inner(survey) else { continue };
+        let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         match merger.finish() {
-            Err(conflict) => report.table(&name, &conflict.to_string()).await?,
+            Err(conflict) => {
+                let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
+                let hint = if kept { SCHEMA_IS_KEPT } else { "" };
+                report.table(&name, &format!("{conflict}{hint}")).await?;
+            }
             // Each of its objects was reported.
             Ok(None) => {}
-            Ok(Some(schema)) => {
+            Ok(Some(columns)) => {
                 let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-                let run = Arc::new(run(name, schema, objects, state.is_some())?);
+                let mut announced = announced(&name, &columns, cx.rows.file_columns);
+                if state.is_some() {
+                    // Else the default write mode deletes every row that is not sent again.
+                    announced = schema::incremental(&announced);
+                }
+                let run = Arc::new(run(name, columns, announced, objects)?);
                 surveyed.push(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) });
             }
         }
@@ -105,12 +119,7 @@ pub async fn survey(
     Ok(surveyed)
 }
 
-fn run(name: String, columns: TableSchema, objects: Objects, incremental: bool) -> Result<TableRun, SourceError> {
-    let mut announced = announced(&name, &columns);
-    if incremental {
-        // Else the default write mode deletes every row that is not sent again.
-        announced = schema::incremental(&announced);
-    }
+fn run(name: String, columns: TableSchema, announced: SchemaRef, objects: Objects) -> Result<TableRun, SourceError> {
     let encoder = BatchEncoder::new(announced)
         .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
     Ok(TableRun {
@@ -123,15 +132,16 @@ fn run(name: String, columns: TableSchema, objects: Objects, incremental: bool) 
     })
 }
 
-/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else.
+/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else. With `file_columns`
+/// the columns that say where a row is from stand behind the ids.
 #[must_use]
-pub fn announced(name: &str, table: &TableSchema) -> SchemaRef {
+pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
-    let columns = table
-        .columns()
-        .iter()
-        .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
-    schema::table_schema(name, ids.into_iter().chain(columns))
+    let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
+    let added = added.iter().map(|(name, added)| schema::field(*name, &outgoing(added), true));
+    let columns =
+        table.columns().iter().map(|column| schema::field(&column.name, &outgoing(&column.column_type), true));
+    schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
 }
 
 /// A column's type in CloudQuery's terms.
@@ -139,7 +149,6 @@ fn outgoing(column: &ColumnType) -> schema::ColumnType {
     match column {
         ColumnType::Uuid => schema::ColumnType::Uuid,
         ColumnType::Json => schema::ColumnType::Json,
-        ColumnType::List(item) if **item == ColumnType::Uuid => schema::list_of_uuids(),
         other => schema::ColumnType::Arrow(other.arrow_type()),
     }
 }
@@ -172,7 +181,7 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
                 let schema = async {
                     // The footer goes with this block, and with it its room, which the others wait for.
                     let footer = read_footer(cx, &key, object.size_bytes, object.etag.as_ref(), guess).await?;
-                    Ok(schema_and_memory(Arc::clone(&footer.metadata)).await?.0)
+                    Ok(schema_and_memory(cx.rows, &key, Arc::clone(&footer.metadata)).await?.0)
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
                 (key, schema)
@@ -199,7 +208,7 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
         }
     }
     let schema = match merger.finish() {
-        Ok(schema) => schema.map(|schema| announced(&table.name, &schema)),
+        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, cx.rows.file_columns)),
         Err(conflict) => {
             let error = conflict.to_string();
             tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
@@ -300,7 +309,7 @@ impl Survey {
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
             let (metadata, _room) = footer::of_bytes(&bytes, &cx.memory).await?;
-            let (schema, working_bytes) = schema_and_memory(metadata).await?;
+            let (schema, working_bytes) = schema_and_memory(cx.rows, key, metadata).await?;
             self.objects.ready(index, etag, bytes.len() as u64, working_bytes);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
             let needed = working_bytes + message_pool_bytes(working_bytes, cx.memory.limit_bytes());
@@ -310,7 +319,7 @@ impl Survey {
             return Ok(schema);
         }
         let footer = read_footer(cx, key, object.size_bytes, object.etag.as_ref(), &self.objects.footers).await?;
-        let (schema, working_bytes) = schema_and_memory(Arc::clone(&footer.metadata)).await?;
+        let (schema, working_bytes) = schema_and_memory(cx.rows, key, Arc::clone(&footer.metadata)).await?;
         if ours {
             self.objects.ready(index, footer.etag.clone(), footer.object_bytes, working_bytes);
         }
@@ -319,9 +328,16 @@ impl Survey {
 }
 
 async fn schema_and_memory(
+    rows: RowOptions,
+    key: &str,
     metadata: Arc<parquet::file::metadata::ParquetMetaData>,
 ) -> Result<(FileSchema, u64), Error> {
-    cpu::run(move || Ok((FileSchema::from_metadata(&metadata)?, working_bytes(&metadata)))).await?
+    let added = rows.working_bytes(key, &metadata);
+    cpu::run(move || {
+        let schema = FileSchema::from_metadata(&metadata, rows.nested_as)?;
+        Ok((schema, working_bytes(&metadata).saturating_add(added)))
+    })
+    .await?
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.

@@ -9,9 +9,12 @@ use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::Code;
 
-/// 20 row groups of 1 MiB: read in parts.
+/// Rows in a row group of [`large`].
+const GROUP: usize = 64;
+
+/// Row groups of 9 MiB, too large for two of them to be read with one GET.
 fn large(origin: &str, groups: usize) -> Bytes {
-    versioned(origin, groups * 64, 16 << 10, Some(64))
+    versioned(origin, groups * GROUP, 144 << 10, Some(GROUP))
 }
 
 /// A second small object that does not fit into the reserve beside the first one: 5 MiB.
@@ -70,14 +73,14 @@ async fn a_small_body_that_breaks_off_is_resumed_where_it_ended() {
 #[tokio::test]
 async fn a_range_that_breaks_off_is_resumed_where_it_ended() {
     let mut rig = Rig::start().await;
-    rig.s3.put("t/a.parquet", large("a", 10));
-    // 1: footer pass, 2: footer, then ten row groups, three at a time with so little memory.
+    rig.s3.put("t/a.parquet", large("a", 3));
+    // 1: footer pass, 2: footer, then three row groups.
     rig.s3.on_get(|_, nth| (nth == 4).then_some(Action::CutBodyAfter(500_000)));
-    let sync = rig.sync(json!({"memory_limit": "32MiB"})).await;
+    let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 640));
+    assert_eq!(overwritten(&sync, "t"), expected("a", 3 * GROUP));
     let gets = rig.s3.gets_of("t/a.parquet");
-    assert_eq!(gets.len(), 2 + 4 + 1, "{gets:#?}");
+    assert_eq!(gets.len(), 2 + 3 + 1, "{gets:#?}");
     let bounds = |nth: usize| -> (u64, u64) {
         let range = gets[nth - 1].range.as_ref().unwrap().strip_prefix("bytes=").unwrap().to_owned();
         let (first, last) = range.split_once('-').unwrap();
@@ -126,13 +129,13 @@ async fn a_small_object_beyond_the_reserve_replaced_between_footer_and_data_is_r
 #[tokio::test]
 async fn a_large_object_replaced_in_the_middle_is_never_a_mix_of_versions() {
     let mut rig = Rig::start().await;
-    rig.s3.put("t/a.parquet", large("old", 10));
-    let new = large("new", 12);
+    rig.s3.put("t/a.parquet", large("old", 4));
+    let new = large("new", 5);
     // Before the third of four GETs of row groups.
     rig.s3.on_get(move |_, nth| (nth == 5).then(|| Action::ReplaceObjectFirst(new.clone())));
-    let sync = rig.sync(json!({"memory_limit": "32MiB"})).await;
+    let sync = rig.sync(json!({})).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
-    assert_eq!(overwritten(&sync, "t"), expected("new", 12 * 64));
+    assert_eq!(overwritten(&sync, "t"), expected("new", 5 * GROUP));
     assert_eq!(sync.errors(), []);
     // The old version's rows came first and are overwritten, none of them comes after one of the new version.
     let versions: Vec<String> = sync.batches("t").iter().map(|batch| origin(batch)).collect();
@@ -153,9 +156,9 @@ fn origin(batch: &arrow::array::RecordBatch) -> String {
 #[tokio::test]
 async fn an_object_that_never_rests_is_an_error_that_says_so() {
     let mut rig = Rig::start().await;
-    rig.s3.put("t/a.parquet", large("0", 9));
+    rig.s3.put("t/a.parquet", large("0", 2));
     rig.s3.put("t/b.parquet", small("b"));
-    let versions: Vec<Bytes> = (1..=9).map(|n| large(&n.to_string(), 9)).collect();
+    let versions: Vec<Bytes> = (1..=9).map(|n| large(&n.to_string(), 2)).collect();
     let next = AtomicU64::new(0);
     // Replaced before every second GET: whatever ETag the footer had, the data has another one.
     rig.s3.on_get(move |key, nth| {
@@ -180,10 +183,10 @@ async fn an_object_that_never_rests_is_an_error_that_says_so() {
 #[tokio::test]
 async fn a_new_version_with_fewer_rows_than_were_sent_is_an_error() {
     let mut rig = Rig::start().await;
-    rig.s3.put("t/a.parquet", large("old", 10));
+    rig.s3.put("t/a.parquet", large("old", 4));
     let new = versioned("new", 10, 16, None);
     rig.s3.on_get(move |_, nth| (nth == 5).then(|| Action::ReplaceObjectFirst(new.clone())));
-    let sync = rig.sync(json!({"memory_limit": "32MiB"})).await;
+    let sync = rig.sync(json!({})).await;
     assert_eq!(status(&sync).0, Code::DataLoss);
     let [(_, error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains("s3://test-bucket/t/a.parquet"), "{error}");
@@ -193,7 +196,7 @@ async fn a_new_version_with_fewer_rows_than_were_sent_is_an_error() {
 #[tokio::test]
 async fn a_new_version_with_other_columns_is_an_error() {
     let mut rig = Rig::start().await;
-    rig.s3.put("t/a.parquet", large("old", 10));
+    rig.s3.put("t/a.parquet", large("old", 2));
     let new = crate::support::parquet_files::flat(10, 1);
     rig.s3.on_get(move |_, nth| (nth == 3).then(|| Action::ReplaceObjectFirst(new.clone())));
     let sync = rig.sync(json!({})).await;
@@ -208,7 +211,7 @@ async fn item_77_objects_deleted_after_they_were_listed_are_a_warning() {
     for key in ["t/1.parquet", "t/2.parquet", "gone/3.parquet"] {
         rig.s3.put(key, small(key));
     }
-    rig.s3.put("u/large.parquet", large("large", 9));
+    rig.s3.put("u/large.parquet", large("large", 2));
     rig.s3.on_get(|key, nth| {
         let deleted = match key {
             "t/2.parquet" | "gone/3.parquet" => nth == 1,
@@ -233,14 +236,25 @@ async fn item_77_objects_deleted_after_they_were_listed_are_a_warning() {
 }
 
 #[tokio::test]
+async fn an_object_deleted_after_some_of_its_rows_were_sent_is_an_error() {
+    let mut rig = Rig::start().await;
+    rig.s3.put("t/a.parquet", large("a", 4));
+    rig.s3.on_get(|_, nth| (nth == 5).then_some(Action::DeleteFirst));
+    let sync = rig.sync(json!({})).await;
+    assert_eq!(status(&sync).0, Code::DataLoss);
+    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("s3://test-bucket/t/a.parquet") && error.contains("deleted"), "{error}");
+}
+
+#[tokio::test]
 async fn without_an_etag_in_the_listing_the_first_one_seen_binds_all_reads() {
     let mut rig = Rig::start().await;
     let bare = || ObjectAttributes { no_etag_in_listing: true, ..ObjectAttributes::default() };
     rig.s3.put_with("t/a.parquet", small("a"), bare());
-    let etag = rig.s3.put_with("u/b.parquet", large("b", 10), bare());
+    let etag = rig.s3.put_with("u/b.parquet", large("b", 2), bare());
     let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
-    assert_eq!((sync.rows("t"), sync.rows("u")), (100, 640));
+    assert_eq!((sync.rows("t"), sync.rows("u")), (100, 2 * GROUP));
     let gets = rig.s3.gets_of("u/b.parquet");
     assert_eq!(gets[0].if_match, None);
     assert!(gets[1..].iter().all(|get| get.if_match.as_deref() == Some(&etag)), "{gets:#?}");
@@ -265,7 +279,7 @@ async fn one_object(
 
 #[tokio::test]
 async fn a_server_that_ignores_if_match_is_caught_by_its_etags() {
-    let (old, new) = (large("old", 10), large("new", 11));
+    let (old, new) = (large("old", 3), large("new", 4));
     let len = old.len();
     // It changes after the footer pass and in the middle of the data.
     let s3 = one_object(("old", len), move |request, nth| match nth {
@@ -274,17 +288,17 @@ async fn a_server_that_ignores_if_match_is_caught_by_its_etags() {
     })
     .await;
     let (plugin, mut client) = rig::plugin().await;
-    client.init(&spec(&s3.endpoint(), json!({"memory_limit": "32MiB"}))).await.unwrap();
+    client.init(&spec(&s3.endpoint(), json!({}))).await.unwrap();
     let sync = client.sync(&["*"], &[]).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
-    assert_eq!(overwritten(&sync, "t"), expected("new", 11 * 64));
+    assert_eq!(overwritten(&sync, "t"), expected("new", 4 * GROUP));
     let log = rig::Log::of(plugin);
     assert_eq!((log.of_level("warn").len(), log.of_level("error").len()), (1, 0), "rows are sent again");
 }
 
 #[tokio::test]
 async fn an_answer_with_another_range_than_asked_for_is_not_taken() {
-    let file = large("a", 10);
+    let file = large("a", 3);
     let len = file.len();
     let wrong = format!("bytes 0-99999/{len}");
     let s3 = one_object(("v", len), move |request, nth| match nth {
@@ -295,10 +309,10 @@ async fn an_answer_with_another_range_than_asked_for_is_not_taken() {
     })
     .await;
     let (plugin, mut client) = rig::plugin().await;
-    client.init(&spec(&s3.endpoint(), json!({"memory_limit": "32MiB"}))).await.unwrap();
+    client.init(&spec(&s3.endpoint(), json!({}))).await.unwrap();
     let sync = client.sync(&["*"], &[]).await;
     assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 640));
+    assert_eq!(overwritten(&sync, "t"), expected("a", 3 * GROUP));
     let log = rig::Log::of(plugin);
     log.assert_clean();
     assert_eq!(log.summary()["retries"], 2);
@@ -307,13 +321,13 @@ async fn an_answer_with_another_range_than_asked_for_is_not_taken() {
 #[tokio::test]
 async fn sizes_come_from_the_answers_when_the_listing_is_wrong() {
     for listed in [50 << 20, 100] {
-        let file = large("a", 10);
+        let file = large("a", 1);
         let s3 = one_object(("v", listed), move |request, _| Reply::object(request, "v", &file)).await;
         let (plugin, mut client) = rig::plugin().await;
         client.init(&spec(&s3.endpoint(), json!({}))).await.unwrap();
         let sync = client.sync(&["*"], &[]).await;
         assert_protocol(&sync);
-        assert_eq!(overwritten(&sync, "t"), expected("a", 640), "listed with {listed} bytes");
+        assert_eq!(overwritten(&sync, "t"), expected("a", GROUP), "listed with {listed} bytes");
         rig::Log::of(plugin).assert_clean();
     }
 }

@@ -1,12 +1,14 @@
 //! What most tests of a sync start with: the S3 server in memory, the plugin as a process, a client that talks to it.
 
-use crate::support::client::{Client, Collected};
+use crate::support::backend::Backend;
+use crate::support::client::{self, Client, Collected};
 use crate::support::parquet_files::{self as files, Layout};
 use crate::support::process::Plugin;
 use crate::support::s3_server::{DEFAULT_BUCKET, S3Server};
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
+use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,12 @@ impl Rig {
         self.client.sync(&["*"], &[]).await
     }
 
+    /// Init and a sync of all tables that keeps its state in `backend`.
+    pub async fn sync_with_state(&mut self, more: Value, backend: &Backend) -> Collected {
+        self.init(more).await;
+        self.client.sync_with(state_request(backend, None), |_| {}).await
+    }
+
     /// Init alone.
     pub async fn init(&mut self, more: Value) {
         let spec = self.spec(more);
@@ -78,6 +86,21 @@ impl Rig {
     /// Stops the plugin: what it said.
     pub fn stop(self) -> Log {
         Log::of(self.plugin)
+    }
+}
+
+/// The state table of [`state_request`].
+pub const STATE_TABLE: &str = "cq_state";
+
+/// A request for all tables, with a state backend, of one shard (number, total) or of all.
+pub fn state_request(backend: &Backend, shard: Option<(i32, i32)>) -> pb::sync::Request {
+    pb::sync::Request {
+        backend: Some(pb::sync::BackendOptions {
+            table_name: STATE_TABLE.to_owned(),
+            connection: backend.connection(),
+        }),
+        shard: shard.map(|(num, total)| pb::sync::request::Shard { num, total }),
+        ..client::sync_request(&["*"], &[])
     }
 }
 
@@ -141,15 +164,11 @@ impl Log {
 }
 
 /// Rows that tell which version of which file they are from: `row` (0, 1, 2, …), `origin` (the same text in all rows)
-/// and `filler`, a text of `filler_bytes` that no codec makes much smaller.
+/// and `filler`, a text of
+/// `filler_bytes`.
 pub fn versioned_batch(origin: &str, rows: usize, filler_bytes: usize) -> RecordBatch {
-    let mut numbers = files::Numbers::new(origin.bytes().map(u64::from).sum());
-    let filler: StringArray = (0..rows)
-        .map(|_| {
-            let words = (0..filler_bytes.div_ceil(16)).map(|_| format!("{:016x}", numbers.next_u64()));
-            Some(words.collect::<String>())
-        })
-        .collect();
+    let filler = "filler ".repeat(filler_bytes.div_ceil(7));
+    let filler: StringArray = std::iter::repeat_n(Some(&filler[..filler_bytes]), rows).collect();
     files::batch_of(vec![
         ("row", false, Arc::new(Int64Array::from_iter_values(0..rows as i64)) as ArrayRef),
         ("origin", false, Arc::new(StringArray::from(vec![origin; rows]))),
