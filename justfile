@@ -30,6 +30,7 @@ IMAGE_ENV := "CQ_VERSION=" + quote(IMAGE_VERSION) + " CQ_REVISION=" + quote(GIT_
 # Where tools that a recipe makes are kept, one folder a version.
 TOOLS_DIR := env("CQ_TOOLS_DIR", justfile_directory() / "target/tools")
 CLI_DIR := TOOLS_DIR / "cloudquery-" + `sed -n 's|.*cloudquery/cli/v6 \(v[0-9.]*\).*|\1|p' tests/cloudquery/go.mod | head -1`
+SCHEMA_DIR := TOOLS_DIR / "spec-schema-" + sha256_file("tests/spec_schema_requirements.txt")
 DESTINATION_DIR := TOOLS_DIR / "mem-destination-" + sha256_file("tests/cloudquery/requirements.txt")
 
 # cargo-nextest stops a test that hangs and says which one; without it plain `cargo test` runs the same tests.
@@ -141,9 +142,14 @@ test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _desti
 test-release:
     PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover --start-directory .ci --pattern 'test_*.py'
 
+# Check that the JSON Schema accepts and refuses the same specs as the plugin's own checks: needs Python with venv
+[group('test')]
+test-schema: _schema-python
+    {{ quote(SCHEMA_DIR / "bin/python") }} tests/spec_schema.py
+
 # Check that the README names only recipes, flags and files that exist, and run its commands, those of the container too
 [group('test')]
-test-docs: docker
+test-docs: test-schema docker (_has-tests "--test it" "docs::")
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
     just --justfile {{ quote(justfile()) }} _e2e readme::
 
@@ -250,8 +256,17 @@ sbom FOLDER="target/release-files":
 tag-release VERSION:
     .ci/tag-release {{ quote(VERSION) }}
 
+# Fails when one of MODULES has no test: a filter that matches nothing passes with cargo test.
+_has-tests ARGS MODULES:
+    @for module in {{ MODULES }}; do \
+        if ! cargo test --locked {{ ARGS }} -- --list "$module" | grep -c ': test$' >/dev/null; then \
+            echo "no test of {{ ARGS }} matches $module" >&2; \
+            exit 1; \
+        fi; \
+    done
+
 # Runs modules of tests/e2e.
-_e2e MODULES *ARGS:
+_e2e MODULES *ARGS: (_has-tests "--features e2e --test e2e" MODULES)
     {{ if NEXTEST == "" { "cargo test" } else { "cargo nextest run --profile ci" } }} --locked --features e2e --test e2e -- {{ MODULES }} {{ ARGS }}
 
 # Prints the CloudQuery CLI to use: $CLOUDQUERY_CLI, else the one on the PATH, else the pinned one.
@@ -292,6 +307,20 @@ _destination:
     python3 -m venv --clear {{ quote(DESTINATION_DIR) }}
     {{ quote(DESTINATION_DIR / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/cloudquery/requirements.txt
     touch {{ quote(DESTINATION_DIR / "complete") }}
+
+# Installs the JSON Schema validator into an environment of its own.
+_schema-python:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    [ -e {{ quote(SCHEMA_DIR / "complete") }} ] && exit 0
+    if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        echo "the check of the JSON Schema needs python3 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2
+        exit 1
+    fi
+    python3 -m venv --clear {{ quote(SCHEMA_DIR) }}
+    {{ quote(SCHEMA_DIR / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps \
+        --requirement tests/spec_schema_requirements.txt
+    touch {{ quote(SCHEMA_DIR / "complete") }}
 
 # Builds the binary of the engine's own architecture.
 _binary:

@@ -18,8 +18,9 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Stack of each of the runtime's threads, in bytes. Reading a footer's schema recurses once for each level of nesting,
-/// and a file may nest as deeply as its footer is long. Virtual memory only: pages that are never touched cost nothing.
+/// Stack of each of the runtime's threads, in bytes. Reading a schema and writing nested values recurse once for each level
+/// of nesting, in crates whose frames are not ours to bound. Virtual memory only: pages that are never touched cost
+/// nothing.
 const THREAD_STACK_BYTES: usize = 64 << 20;
 
 /// Runs the program with `args`, the program's name first. `serve` ends the process itself once it was told to stop.

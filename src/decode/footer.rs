@@ -3,6 +3,8 @@
 //! Everything that later code relies on is checked here, once: no negative counts or sizes, every column chunk inside
 //! the object and in this file, no codec that can't be read.
 
+mod depth;
+
 use super::DecodeError;
 use super::ranges::{chunk_range, path};
 use bytes::Bytes;
@@ -87,6 +89,12 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         });
     }
     let footer = &suffix[suffix.len() - footer_bytes..suffix.len() - TAIL_BYTES];
+    if depth::too_deep(footer) {
+        return Err(DecodeError::damaged(format!(
+            "its schema is nested more than {} levels deep",
+            depth::MAX_SCHEMA_DEPTH
+        )));
+    }
     // Page counts are wanted in full: the estimate of memory is made of them.
     let options = ParquetMetaDataOptions::new()
         .with_encoding_stats_as_mask(false)

@@ -47,7 +47,6 @@ impl Role {
 #[derive(Debug, Clone)]
 pub(crate) struct SourceField {
     pub(crate) name: String,
-    pub(crate) nullable: bool,
     pub(crate) node: Node,
     /// The Parquet leaves below it.
     pub(crate) leaves: Range<usize>,
@@ -155,8 +154,7 @@ impl Walk<'_> {
             }
             leaf => self.leaf(leaf, pass),
         };
-        let source =
-            SourceField { name: field.name().clone(), nullable: field.is_nullable(), node, leaves: start..self.leaf };
+        let source = SourceField { name: field.name().clone(), node, leaves: start..self.leaf };
         Ok((source, bare(field, data_type)))
     }
 

@@ -311,7 +311,7 @@ async fn the_readmes_configuration_works() {
     );
     let mut source = shown.to_owned();
     for (from, to) in [
-        ("/usr/local/bin/cq-source-s3", crate::PLUGIN),
+        ("./target/release/cq-source-s3", crate::PLUGIN),
         ("[postgresql]", "[mem]"),
         ("my-bucket", &bucket),
         ("eu-central-1", REGION),

@@ -46,6 +46,46 @@ fn encrypted_files_are_named() {
     assert!(matches!(error(&bytes.into()), DecodeError::Encrypted));
 }
 
+/// A file without rows, whose only column lies in `groups` groups, the root included.
+fn nested(groups: usize) -> Bytes {
+    let mut footer = vec![0x15, 0x02, 0x19, 0xfc]; // version, a list of more than 14 structs
+    let mut elements = groups + 1;
+    while elements > 0x7f {
+        footer.push((elements & 0x7f) as u8 | 0x80);
+        elements >>= 7;
+    }
+    footer.push(elements as u8);
+    for _ in 0..groups {
+        footer.extend([0x35, 0x00, 0x18, 1, b'g', 0x15, 0x02, 0x00]); // required, name, one child
+    }
+    footer.extend([0x15, 0x02, 0x25, 0x00, 0x18, 1, b'x', 0x00]); // INT32, required, name
+    footer.extend([0x16, 0x00, 0x19, 0x0c, 0x00]); // no rows, no row groups
+    let mut file = b"PAR1".to_vec();
+    file.extend(&footer);
+    file.extend(u32::try_from(footer.len()).unwrap().to_le_bytes());
+    file.extend(b"PAR1");
+    file.into()
+}
+
+#[test]
+fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
+    for groups in [depth::MAX_SCHEMA_DEPTH + 1, 300_000] {
+        let text = error(&nested(groups)).to_string();
+        assert!(text.contains("nested more than 200 levels"), "{text}");
+    }
+    let metadata = footer(&nested(depth::MAX_SCHEMA_DEPTH)).unwrap();
+    assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 1);
+    let schema = crate::decode::file::FileSchema::from_metadata(&metadata).unwrap();
+    assert_eq!(schema.columns.len(), 1);
+}
+
+#[test]
+fn wide_schemas_are_not_deep() {
+    let many = (0..500).map(|n| (format!("c{n}"), Arc::new(Int64Array::from(vec![n])) as ArrayRef));
+    let file = write(&arrow::array::RecordBatch::try_from_iter(many).unwrap());
+    assert_eq!(footer(&file).unwrap().file_metadata().schema_descr().num_columns(), 500);
+}
+
 #[test]
 fn footer_lengths_that_cannot_be() {
     for length in [u32::MAX, 1 << 20, 0] {
