@@ -139,10 +139,8 @@ pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaR
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
     let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
     let added = added.iter().map(|(name, added)| schema::field(*name, &outgoing(added), true));
-    let columns = table
-        .columns()
-        .iter()
-        .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
+    let columns =
+        table.columns().iter().map(|column| schema::field(&column.name, &outgoing(&column.column_type), true));
     schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
 }
 
