@@ -3,7 +3,8 @@
 //! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
 //! insert; then every object is a task of its own ([`object`]), `concurrency` at a time, tables taking turns. Nothing is
 //! written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if the peer
-//! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice.
+//! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice. How far
+//! it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
@@ -13,6 +14,7 @@ pub mod footer;
 pub mod listing;
 pub mod memory;
 pub mod object;
+pub mod progress;
 pub mod ranges;
 pub mod report;
 pub mod survey;
@@ -132,12 +134,27 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// What ends the stream: a spec or selection that cannot work, S3 out of reach, or (by `on_object_error`, `on_archived`)
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
+    let telemetry = crate::telemetry::otlp::sync_started();
+    let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, telemetry.clone());
+    let report = Arc::new(report);
+    let result = report.progress().logged(progress::INTERVAL, phases(spec, store, request, sink, &report)).await;
+    // The peer reads the counters when the stream has ended.
+    telemetry.finish().await;
+    result
+}
+
+async fn phases(
+    spec: &Spec,
+    store: &Store,
+    request: SyncRequest,
+    sink: SyncSink,
+    report: &Arc<Report>,
+) -> Result<(), SourceError> {
     let started = Instant::now();
     tracing::info!(endpoint = store.endpoint(), bucket = store.bucket(), prefix = spec.path_prefix, "sync started");
     if request.backend.is_some() {
         tracing::warn!("backend_options are set, but incremental syncs are not supported yet: everything is read");
     }
-    let report = Arc::new(Report::new(store.bucket(), sink.clone(), request.with_error_messages));
     let listing = listing::list(spec, store).await?;
     let tables = listing::select(spec, listing, &request.selection)?;
     let cx = Context {
@@ -148,17 +165,18 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         concurrency: concurrency(spec),
     };
     let skipped = tables.skipped.clone();
-    let surveyed = survey::survey(&cx, tables.tables, Shard::of(&request), &report).await?;
+    let surveyed = survey::survey(&cx, tables.tables, Shard::of(&request), report).await?;
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
         sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
-    let sent = insert(&cx, surveyed, &report).await;
+    report.progress().inserts_begin(&runs);
+    let sent = insert(&cx, surveyed, report).await;
+    let result = sent.and_then(|()| report.verdict(spec));
     report.summary(&cx.store, &runs, &skipped, started.elapsed());
-    sent?;
-    report.verdict(spec)
+    result
 }
 
 /// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
@@ -168,6 +186,9 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
     let mut kept = Vec::new();
     for table in tables {
         let run = table.run;
+        if run.planned.objects == 0 {
+            run.telemetry.finished();
+        }
         let (now, later): (Vec<Task>, Vec<Task>) = table.tasks.into_iter().partition(|task| task.kept.is_some());
         kept.extend(now.into_iter().map(|task| (Arc::clone(&run), task)));
         queues.push((run, later.into_iter()));
@@ -235,12 +256,13 @@ async fn send_object(
     report: &Report,
     begun: impl FnOnce(),
 ) -> Result<(), SourceError> {
-    let key = task.key.clone();
+    let (key, object_bytes) = (task.key.clone(), task.object_bytes);
     match object::send(cx, table, task, begun).await {
         Ok(Outcome::Sent { .. }) => table.stats.object(),
         Ok(Outcome::Gone) => report.gone(&table.name, &key),
         Err(error) => report.object(&table.name, &key, error).await?,
     }
+    table.handled(object_bytes);
     Ok(())
 }
 

@@ -278,7 +278,7 @@ async fn send_row_group(
             cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
             let position = sent.load(Ordering::Relaxed).max(batch_row + message_rows.end);
             sent.store(position, Ordering::Relaxed);
-            table.stats.message(message_rows.end - message_rows.start, message_bytes);
+            table.sent(message_rows.end - message_rows.start, message_bytes);
         }
         rows += batch_rows;
     }

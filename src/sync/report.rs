@@ -1,11 +1,13 @@
 //! What went wrong and what was done: said at once, counted, summed up, and weighed at the end.
 
+use super::progress::Progress;
 use super::table::{Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
 use crate::s3::{self, Store};
 use crate::spec::{OnError, Spec};
 use crate::tables::group::Skipped;
+use crate::telemetry::otlp::SyncTelemetry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct Report {
     /// Archived objects of selected tables, likewise.
     archived: Mutex<Failures>,
     gone: AtomicU64,
+    progress: Progress,
+    telemetry: SyncTelemetry,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ impl Failures {
 impl Report {
     /// A report without errors.
     #[must_use]
-    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool) -> Self {
+    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, telemetry: SyncTelemetry) -> Self {
         Self {
             bucket: bucket.to_owned(),
             sink,
@@ -49,7 +53,19 @@ impl Report {
             failed: Mutex::default(),
             archived: Mutex::default(),
             gone: AtomicU64::new(0),
+            progress: Progress::default(),
+            telemetry,
         }
+    }
+
+    /// How far the sync is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What the collector is told.
+    pub fn telemetry(&self) -> &SyncTelemetry {
+        &self.telemetry
     }
 
     /// An object failed. The sync goes on.
@@ -72,6 +88,8 @@ impl Report {
             Error::S3(error) => error.to_string(),
             error => format!("s3://{}/{key}: {}", self.bucket, s3::error_chain(error)),
         };
+        let telemetry = self.telemetry.table(table);
+        if matches!(error, Error::Panic(_)) { telemetry.add_panic() } else { telemetry.add_error() }
         tracing::error!(table, bucket = self.bucket, key, error = text, "object could not be read");
         self.fail(table, text).await
     }
@@ -81,6 +99,7 @@ impl Report {
     /// # Errors
     /// When the peer has gone.
     pub async fn table(&self, table: &str, text: String) -> Result<(), SourceError> {
+        self.telemetry.table(table).add_error();
         tracing::error!(table, bucket = self.bucket, error = text, "table could not be read");
         self.fail(table, format!("table {table}: {text}")).await
     }
@@ -143,6 +162,7 @@ impl Report {
             get_bytes = Stats::get(&usage.bytes),
             retries = Stats::get(&usage.retries),
             seconds = elapsed.as_secs_f64(),
+            peak_memory_bytes = peak_memory_bytes(),
             "sync finished"
         );
     }
@@ -196,7 +216,41 @@ impl Report {
     }
 }
 
+/// The most memory that the process has had resident, where the system says it.
+#[cfg(target_os = "linux")]
+fn peak_memory_bytes() -> Option<u64> {
+    high_water_mark(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The most memory that the process has had resident, where the system says it.
+#[cfg(not(target_os = "linux"))]
+fn peak_memory_bytes() -> Option<u64> {
+    None
+}
+
+/// The line `VmHWM:   123 kB` of a process's status; its kilobytes have 1,024 bytes.
+#[cfg(any(target_os = "linux", test))]
+fn high_water_mark(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
 /// `fail` is the default: a stream that ends well lets delete-stale remove the rows of what was not read.
 fn fails(policy: Option<OnError>) -> bool {
     policy.unwrap_or(OnError::Fail) == OnError::Fail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_is_in_the_status_of_a_process() {
+        assert_eq!(high_water_mark("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n"), Some(2_097_152));
+        assert_eq!(high_water_mark("Name:\tx\n"), None);
+        if cfg!(target_os = "linux") {
+            assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 1_000_000));
+        }
+    }
 }

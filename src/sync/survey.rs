@@ -8,7 +8,7 @@ use super::footer::{self, FooterGuess, SMALL_OBJECT_BYTES};
 use super::memory::{RESERVE_DIVISOR, Share};
 use super::object::{Kept, Task, largest_working_set};
 use super::report::Report;
-use super::table::{Stats, TableRun};
+use super::table::{Planned, Stats, TableRun};
 use super::{Context, Error, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
@@ -19,6 +19,7 @@ use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
+use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,7 @@ struct Survey {
     guess: Arc<FooterGuess>,
     schema: Mutex<SchemaMerger>,
     tasks: Mutex<Vec<Task>>,
+    telemetry: TableTelemetry,
 }
 
 /// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
@@ -64,7 +66,14 @@ pub async fn survey(
             report.archived_objects(&table.name, first, table.archived.count);
         }
     }
-    let surveys: Vec<Arc<Survey>> = tables.into_iter().map(|table| Arc::new(Survey::new(table))).collect();
+    report.progress().footers_begin(tables.iter().map(|table| table.objects.len() as u64).sum());
+    let surveys: Vec<Arc<Survey>> = tables
+        .into_iter()
+        .map(|table| {
+            let telemetry = report.telemetry().table(&table.name);
+            Arc::new(Survey::new(table, telemetry))
+        })
+        .collect();
     let kept_bytes = Arc::new(AtomicU64::new(0));
     let mut objects =
         surveys.iter().flat_map(|survey| (0..survey.table.objects.len()).map(|index| (Arc::clone(survey), index)));
@@ -98,7 +107,11 @@ pub async fn survey(
             Ok(Some(schema)) => {
                 let mut tasks = survey.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
                 tasks.sort_by(|a, b| a.key.cmp(&b.key));
-                let run = Arc::new(run(name, schema, survey.guess)?);
+                let planned = Planned {
+                    objects: tasks.len() as u64,
+                    bytes: tasks.iter().map(|task| task.object_bytes).sum(),
+                };
+                let run = Arc::new(run(name, schema, survey.guess, planned, survey.telemetry)?);
                 surveyed.push(SurveyedTable { run, tasks });
             }
         }
@@ -106,7 +119,13 @@ pub async fn survey(
     Ok(surveyed)
 }
 
-fn run(name: String, schema: TableSchema, footers: Arc<FooterGuess>) -> Result<TableRun, SourceError> {
+fn run(
+    name: String,
+    schema: TableSchema,
+    footers: Arc<FooterGuess>,
+    planned: Planned,
+    telemetry: TableTelemetry,
+) -> Result<TableRun, SourceError> {
     let announced = announced(&name, &schema);
     let encoder = BatchEncoder::new(announced)
         .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
@@ -116,7 +135,9 @@ fn run(name: String, schema: TableSchema, footers: Arc<FooterGuess>) -> Result<T
         encoder: Arc::new(encoder),
         casts: Arc::default(),
         footers,
+        planned,
         stats: Stats::default(),
+        telemetry,
     })
 }
 
@@ -219,8 +240,8 @@ async fn read_footer(
 }
 
 impl Survey {
-    fn new(table: Table) -> Self {
-        Self { table, guess: Arc::default(), schema: Mutex::default(), tasks: Mutex::default() }
+    fn new(table: Table, telemetry: TableTelemetry) -> Self {
+        Self { table, guess: Arc::default(), schema: Mutex::default(), tasks: Mutex::default(), telemetry }
     }
 
     /// Looks at one object. Only what ends the whole sync is an error.
@@ -235,7 +256,10 @@ impl Survey {
         let object = &self.table.objects[index];
         let key = self.table.object_key(object);
         let ours = shard.has(&key);
-        match self.look(cx, object, &key, ours, kept_bytes).await {
+        self.telemetry.begun();
+        let looked = self.look(cx, object, &key, ours, kept_bytes).await;
+        report.progress().footer_done();
+        match looked {
             Ok((task, schema)) => {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 if ours {
@@ -313,7 +337,8 @@ pub(super) mod tests {
         let mut merger = SchemaMerger::new();
         merger.add("k", FileSchema { columns: Vec::new() });
         let schema = merger.finish().unwrap().unwrap();
-        Arc::new(super::run(name.to_owned(), schema, Arc::default()).unwrap())
+        let run = super::run(name.to_owned(), schema, Arc::default(), Planned::default(), TableTelemetry::default());
+        Arc::new(run.unwrap())
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod discovery;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
+mod otel;
 mod parquet_files;
 mod s3_server;
 mod transport;
