@@ -89,7 +89,11 @@ impl Report {
             error => format!("s3://{}/{key}: {}", self.bucket, s3::error_chain(error)),
         };
         let telemetry = self.telemetry.table(table);
-        if matches!(error, Error::Panic(_)) { telemetry.add_panic() } else { telemetry.add_error() }
+        if matches!(error, Error::Panic(_)) {
+            telemetry.add_panic()
+        } else {
+            telemetry.add_error()
+        }
         tracing::error!(table, bucket = self.bucket, key, error = text, "object could not be read");
         self.fail(table, text).await
     }

@@ -107,10 +107,8 @@ pub async fn survey(
             Ok(Some(schema)) => {
                 let mut tasks = survey.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
                 tasks.sort_by(|a, b| a.key.cmp(&b.key));
-                let planned = Planned {
-                    objects: tasks.len() as u64,
-                    bytes: tasks.iter().map(|task| task.object_bytes).sum(),
-                };
+                let planned =
+                    Planned { objects: tasks.len() as u64, bytes: tasks.iter().map(|task| task.object_bytes).sum() };
                 let run = Arc::new(run(name, schema, survey.guess, planned, survey.telemetry)?);
                 surveyed.push(SurveyedTable { run, tasks });
             }

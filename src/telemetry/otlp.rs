@@ -89,8 +89,7 @@ impl Export {
                     .build()?
             };
         }
-        let metrics =
-            exporter!(MetricExporter::builder().with_temporality(Temporality::Cumulative), "/v1/metrics");
+        let metrics = exporter!(MetricExporter::builder().with_temporality(Temporality::Cumulative), "/v1/metrics");
         let spans = exporter!(SpanExporter::builder(), "/v1/traces");
         let logs = exporter!(LogExporter::builder(), "/v1/logs");
         let resource = Resource::builder()
@@ -233,8 +232,7 @@ impl SyncTelemetry {
     /// Cancel safe: what was not sent yet is sent later, if the process lives.
     pub async fn finish(&self) {
         let Some(sync) = &self.0 else { return };
-        let tables: Vec<_> =
-            sync.tables.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let tables: Vec<_> = sync.tables.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for table in tables {
             table.finished();
         }
@@ -259,7 +257,8 @@ impl SyncState {
             errors: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         };
-        for counter in [&state.export.resources, &state.export.errors, &state.export.panics, &state.export.duration_ms] {
+        for counter in [&state.export.resources, &state.export.errors, &state.export.panics, &state.export.duration_ms]
+        {
             counter.add(0, &state.attributes);
         }
         TableTelemetry(Some(Arc::new(state)))

@@ -236,7 +236,9 @@ async fn item_98_a_collector_gets_counters_spans_and_logs_before_the_sync_ends()
         let (event, stats) = &table.events[0];
         assert_eq!(event, "sync.finish.stats");
         assert_eq!((&*stats["sync.resources"], &*stats["sync.errors"], &*stats["sync.panics"]), ("4", "1", "0"));
-        assert!(received.spans.contains_key("sync.table.orders") && received.spans.contains_key("sync.table.customers"));
+        assert!(
+            received.spans.contains_key("sync.table.orders") && received.spans.contains_key("sync.table.customers")
+        );
 
         let (_, finished) = received.logs.iter().find(|(text, _)| text == "sync finished").expect("the summary");
         assert_eq!((&*finished["rows"], &*finished["invocation_id"]), ("51", INVOCATION_ID));
@@ -251,6 +253,30 @@ async fn item_98_a_collector_gets_counters_spans_and_logs_before_the_sync_ends()
     assert_eq!(collector.counter("sync.table.errors /{tot}", "damaged"), Some(2));
     let received = collector.received.lock().unwrap();
     assert!(received.complaints.is_empty() && received.spans.contains_key("sync"), "{received:#?}");
+}
+
+/// Beyond 2,000 tables the SDK would lump points together without the attribute that the CLI takes for granted.
+#[tokio::test]
+async fn item_98_many_tables_have_points_of_their_own() {
+    const TABLES: usize = 2_100;
+    let (server, mut spec) = bucket().await;
+    let file = files::flat(1, 1);
+    for table in 0..TABLES {
+        server.put(&format!("many/t{table}/1.parquet"), file.clone());
+    }
+    spec["path_prefix"] = json!("many/");
+    spec["max_tables"] = json!(TABLES);
+    let collector = Collector::start();
+    let endpoint = collector.address.to_string();
+    let plugin = Plugin::start_with(&["--otel-endpoint", &endpoint, "--otel-endpoint-insecure"], &[]);
+
+    sync(&plugin, &spec).await;
+
+    let received = collector.received.lock().unwrap();
+    assert!(received.complaints.is_empty(), "{:#?}", received.complaints);
+    let rows =
+        received.counters.iter().filter(|((name, _), value)| name.starts_with("sync.table.resources") && **value == 1);
+    assert_eq!(rows.count(), TABLES);
 }
 
 /// Nobody listens; somebody listens and says nothing; somebody listens and speaks no TLS; an endpoint that is none.
@@ -275,7 +301,9 @@ async fn item_17_without_its_collector_the_plugin_syncs_and_says_it_once() {
         let lines = plugin.stop();
         let said: Vec<_> = (lines.iter())
             .filter(|line| line["level"] == "warn" || line["level"] == "error")
-            .filter(|line| line["message"].as_str().is_some_and(|text| text.contains("deliver") || text.contains("otel")))
+            .filter(|line| {
+                line["message"].as_str().is_some_and(|text| text.contains("deliver") || text.contains("otel"))
+            })
             .collect();
         assert_eq!(said.len(), 1, "{arguments:?}: {said:#?}");
         assert_eq!(said[0]["level"], "warn", "{arguments:?}");
@@ -292,7 +320,8 @@ async fn the_summary_is_the_last_word_of_a_sync() {
     let own: Vec<_> = lines.iter().filter(|line| line["message"] != "Plugin server stopped").collect();
     let summary = own.last().unwrap();
     assert_eq!(summary["message"], "sync finished", "{own:#?}");
-    let expected = [("tables", 3), ("objects", 4), ("rows", 51), ("failed", 1), ("gone", 0), ("retries", 0), ("lists", 1)];
+    let expected =
+        [("tables", 3), ("objects", 4), ("rows", 51), ("failed", 1), ("gone", 0), ("retries", 0), ("lists", 1)];
     for (field, value) in expected {
         assert_eq!(summary[field], value, "{field} in {summary}");
     }

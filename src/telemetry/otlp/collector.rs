@@ -5,9 +5,9 @@
 //! for them. A collector that cannot be reached is worth one line, and none at all once something was delivered: the
 //! CloudQuery CLI closes its receiver before it stops the plugin.
 
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Connector, ConnectorBuilder};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
@@ -96,12 +96,12 @@ impl Inner {
         let build = move || {
             if secure {
                 // A collector behind TLS may be far away; a plain one is not, and no proxy knows the way to it.
-                ConnectorBuilder::default()
+                Connector::builder()
                     .proxy_config(ProxyConfig::from_env())
                     .tls_provider(Provider::Rustls(CryptoMode::Ring))
                     .build()
             } else {
-                ConnectorBuilder::default().build_http()
+                Connector::builder().build_http()
             }
         };
         Ok(tokio::task::spawn_blocking(build).await?)
