@@ -13,6 +13,7 @@ const PROTOS: [&str; 3] = [
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-env-changed=CQ_SOURCE_S3_COMMIT");
+    println!("cargo:rerun-if-env-changed=CQ_SOURCE_S3_VERSION");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let set = protox::compile(PROTOS, ["proto"])?;
     fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
@@ -20,12 +21,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `compile_well_known_types` is off, so google.protobuf.Timestamp comes from prost-types.
     tonic_prost_build::configure().bytes(".").compile_fds(set)?;
     println!("cargo:rustc-env=CQ_SOURCE_S3_COMMIT={}", commit());
+    println!("cargo:rustc-env=CQ_SOURCE_S3_VERSION={}", version()?);
     Ok(())
+}
+
+/// The version with the leading `v` that CloudQuery wants. A release build gives its tag, which must be the version of
+/// `Cargo.toml`: a binary that calls itself otherwise than the page it is downloaded from is never built.
+fn version() -> Result<String, Box<dyn std::error::Error>> {
+    let own = format!("v{}", env::var("CARGO_PKG_VERSION")?);
+    match env::var("CQ_SOURCE_S3_VERSION") {
+        Ok(tag) if !tag.is_empty() && tag != own => {
+            Err(format!("CQ_SOURCE_S3_VERSION is {tag}, but the version in Cargo.toml makes it {own}").into())
+        }
+        _ => Ok(own),
+    }
 }
 
 /// The commit this was built from: a variable where there is no repository (a source tarball, a container), else git.
 fn commit() -> String {
-    if let Ok(commit) = env::var("CQ_SOURCE_S3_COMMIT") {
+    if let Ok(commit) = env::var("CQ_SOURCE_S3_COMMIT")
+        && !commit.is_empty()
+    {
         return commit;
     }
     let git = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();

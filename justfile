@@ -4,8 +4,28 @@ set lazy
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What a build calls itself: the tag it is from (v1.2.3), with the distance to it (v1.2.3-4-gabc1234) and `-dirty` where that applies.
-VERSION := `git describe --tags --always --dirty 2>/dev/null || echo unknown`
-GIT_HASH := `git rev-parse --short=12 HEAD 2>/dev/null || echo unknown`
+VERSION := `git describe --tags --match 'v*' --dirty 2>/dev/null || sed -n 's/^version = "\(.*\)"/v\1-dev/p' Cargo.toml`
+GIT_HASH := `git describe --always --abbrev=12 --exclude '*' --dirty 2>/dev/null || echo unknown`
+# Only a build of a tag says so in the binary, and then the tag must be Cargo.toml's version.
+TAG := env("CQ_TAG", `git describe --tags --match 'v*' --exact-match 2>/dev/null || true`)
+CARGO_VERSION := `sed -n 's/^version = "\(.*\)"/v\1/p' Cargo.toml`
+
+# How static binaries are made. The variables are for machines where cross can't pull or the toolchain is a linked one.
+CROSS := env("CQ_CROSS", "cross")
+PROFILE := env("CQ_PROFILE", "dist")
+# A static cargo-auditable: the binary then lists its dependencies itself. `.ci/run tools cross-tools` makes one.
+AUDITABLE := env("CQ_CARGO_AUDITABLE", `(find "${CQ_TOOLS_DIR:-target/tools}" -path '*/cargo-auditable-*/bin/cargo-auditable' 2>/dev/null || true) | xargs -r realpath`)
+LINUX_TARGETS := "x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
+
+# Where the image goes. An empty name is left out.
+GHCR_IMAGE := env("CQ_GHCR_IMAGE", "ghcr.io/OWNER/cq-source-s3")
+GCR_IMAGE := env("CQ_GCR_IMAGE", "")
+REGISTRY := "127.0.0.1:" + env("CQ_REGISTRY_PORT", "5000")
+LOCAL_IMAGE := "cq-source-s3:local"
+# The image that `just test-image` pushes and pulls again.
+PUSHED_IMAGE := REGISTRY / "cq-source-s3"
+IMAGE_VERSION := if TAG == "" { CARGO_VERSION } else { TAG }
+IMAGE_ENV := "CQ_VERSION=" + quote(IMAGE_VERSION) + " CQ_REVISION=" + quote(GIT_HASH)
 
 # Where tools that a recipe makes are kept, one folder a version.
 TOOLS_DIR := env("CQ_TOOLS_DIR", justfile_directory() / "target/tools")
@@ -37,10 +57,62 @@ build *ARGS:
 quickstart:
     cargo run --locked --example quickstart
 
+# Build a static Linux binary with cross, prove that it is static: x86_64- or aarch64-unknown-linux-musl
+[group('build')]
+cross TARGET:
+    CQ_CROSS={{ quote(CROSS) }} CQ_PROFILE={{ quote(PROFILE) }} CQ_SOURCE_S3_COMMIT={{ quote(GIT_HASH) }} CQ_SOURCE_S3_VERSION={{ quote(TAG) }} \
+        CQ_CARGO_AUDITABLE={{ quote(AUDITABLE) }} .ci/build-static {{ quote(TARGET) }}
+
+# Build the binaries of all Linux targets into target/linux
+[group('build')]
+dist-binaries:
+    for target in {{ LINUX_TARGETS }}; do just --justfile {{ quote(justfile()) }} cross "$target"; done
+
+# Build one commit twice in folders of its own and compare the binaries byte for byte (takes two full builds)
+[group('build')]
+reproduce TARGET="x86_64-unknown-linux-musl":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    for copy in one two; do
+        git clone --quiet . "$work/$copy"
+        # Two paths, two target folders, nothing shared.
+        (cd "$work/$copy" && CQ_CROSS_TARGET_DIR="$work/$copy-target" just cross {{ quote(TARGET) }})
+    done
+    sha256sum "$work"/*/target/linux/*/cq-source-s3
+    cmp "$work"/one/target/linux/*/cq-source-s3 "$work"/two/target/linux/*/cq-source-s3
+    echo "two builds of {{ GIT_HASH }} for {{ TARGET }} are the same byte for byte"
+
 # Remove what was built, the tools under target/ included
 [group('build')]
-clean:
+clean: registry-down
     cargo clean
+    rm -rf target
+
+# Build the image for the engine's own architecture, load it as cq-source-s3:local and :VERSION-HASH
+[group('image')]
+docker: _binary _rootfs
+    {{ IMAGE_ENV }} .ci/image local {{ LOCAL_IMAGE }} {{ quote("cq-source-s3:" + VERSION + "-" + GIT_HASH) }}
+
+# Build the image for linux/amd64 and linux/arm64 into an OCI archive, target/linux/index.tar
+[group('image')]
+docker-multiarch: dist-binaries _rootfs
+    {{ IMAGE_ENV }} .ci/image index target/linux/index.tar
+
+# Build for all platforms, push by digest to GHCR and GCR, verify, then tag (CQ_GHCR_IMAGE, CQ_GCR_IMAGE: other names)
+[group('image')]
+docker-push: dist-binaries _rootfs (_push GHCR_IMAGE GCR_IMAGE)
+
+# Start a registry on 127.0.0.1 to try pushes with
+[group('image')]
+registry-up:
+    .ci/image registry-up
+
+# Stop that registry and remove what it holds
+[group('image')]
+registry-down:
+    .ci/image registry-down
 
 # Run unit and integration tests: no Docker, no network
 [group('test')]
@@ -57,10 +129,23 @@ test-cli: _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
         just --justfile {{ quote(justfile()) }} _e2e cli:: {{ if env("CQ_DESTINATION_POSTGRESQL", "") == "" { "--skip postgresql::" } else { "" } }}
 
-# Check that the README names only recipes, flags and files that exist, and run its commands
+# Test the image, its push to a local registry, both platforms, and the CloudQuery CLI with it: needs Docker and QEMU for arm64
 [group('test')]
-test-docs:
+test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
+    CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
+        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION) }} CQ_REVISION={{ quote(GIT_HASH) }} \
+        just --justfile {{ quote(justfile()) }} _e2e image::
+
+# Test the scripts that make archives, tags and release notes
+[group('test')]
+test-release:
+    PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover --start-directory .ci --pattern 'test_*.py'
+
+# Check that the README names only recipes, flags and files that exist, and run its commands, those of the container too
+[group('test')]
+test-docs: docker
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
+    just --justfile {{ quote(justfile()) }} _e2e readme::
 
 # Run the benchmarks
 [group('test')]
@@ -73,6 +158,16 @@ lint:
     cargo fmt --check
     cargo clippy --locked --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Check workflows, Dockerfile, scripts and what dist generates: needs dist, actionlint, zizmor, hadolint, shellcheck
+[group('check')]
+lint-release:
+    dist generate --check
+    dist plan
+    actionlint
+    zizmor --offline --quiet .github
+    hadolint Dockerfile.release
+    shellcheck .ci/run .ci/image .ci/build-static .ci/rehearse .ci/tag-release
 
 # Format the code
 [group('check')]
@@ -109,6 +204,30 @@ layers:
     forbid 'src/cloudquery' '\baws_(config|credential|runtime|sdk|sigv4|smithy|types)|crate::(s3|plugin|sync|tables|decode|spec)\b' $(existing src/cloudquery.rs src/cloudquery)
     forbid 'src/tables' '\btonic\b|\baws_(config|credential|runtime|sdk|sigv4|smithy|types)|\btokio\b|crate::(plugin|sync)\b' $(existing src/tables.rs src/tables)
     exit $failed
+
+# Do all that a tag does on this machine, with a local registry, and show what would be published
+[group('release')]
+release-rehearsal: registry-up
+    CQ_TAG={{ quote(TAG) }} .ci/rehearse
+
+# Make the folder that `cloudquery plugin publish -D` reads, target/hub, out of target/release-files
+[group('release')]
+hub VERSION TEAM:
+    python3 .ci/release.py hub --zips target/release-files --out target/hub --version {{ quote(VERSION) }} --team {{ quote(TEAM) }} --epoch "$(git log -1 --format=%ct)"
+
+# Write the software bill of materials into a folder: needs cargo-cyclonedx
+[group('release')]
+sbom FOLDER="target/release-files":
+    mkdir -p {{ quote(FOLDER) }}
+    SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" cargo cyclonedx --format json --spec-version 1.5 --override-filename cq-source-s3.cdx
+    # Without the path of this checkout.
+    sed "s|path+file://$PWD#||g" cq-source-s3.cdx.json >{{ quote(FOLDER) }}/cq-source-s3.cdx.json
+    rm cq-source-s3.cdx.json
+
+# Check everything that a release needs, then tag this commit: the push of the tag releases it
+[group('release')]
+tag-release VERSION:
+    .ci/tag-release {{ quote(VERSION) }}
 
 # Runs modules of tests/e2e.
 _e2e MODULES *ARGS:
@@ -152,3 +271,28 @@ _destination:
     python3 -m venv --clear {{ quote(DESTINATION_DIR) }}
     {{ quote(DESTINATION_DIR / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/cloudquery/requirements.txt
     touch {{ quote(DESTINATION_DIR / "complete") }}
+
+# Builds the binary of the engine's own architecture.
+_binary:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case $(docker version --format '{{{{.Server.Arch}}') in
+    arm64) target=aarch64-unknown-linux-musl ;;
+    *) target=x86_64-unknown-linux-musl ;;
+    esac
+    just --justfile {{ quote(justfile()) }} cross "$target"
+
+# Lays out what the image has besides the binary.
+_rootfs:
+    .ci/image rootfs
+
+# Pushes by digest, verifies each platform of each name, sets the tags last.
+_push *NAMES:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export {{ IMAGE_ENV }}
+    names=() && for name in {{ NAMES }}; do names+=("$name"); done
+    digest=$(.ci/image push "${names[@]}")
+    for name in "${names[@]}"; do .ci/image verify "$name@$digest"; done
+    tags=$(python3 .ci/release.py tags --version "$CQ_VERSION" --sha {{ quote(GIT_HASH) }})
+    for name in "${names[@]}"; do .ci/image tag "$name" "$digest" $tags; done

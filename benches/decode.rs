@@ -15,8 +15,10 @@ use cq_source_s3::decode::CastCounts;
 use cq_source_s3::decode::file::FileSchema;
 use cq_source_s3::decode::footer::{FooterStep, footer_from_suffix};
 use cq_source_s3::decode::ids::ObjectId;
+use cq_source_s3::decode::origin::Origin;
 use cq_source_s3::decode::ranges::RangeBytes;
 use cq_source_s3::decode::reader::{ObjectPlan, RowGroupDecoder};
+use cq_source_s3::spec::NestedAs;
 use cq_source_s3::tables::schema::SchemaMerger;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -148,11 +150,10 @@ fn planned(columns: Vec<(&str, ArrayRef)>) -> (Bytes, Arc<ObjectPlan>) {
     let file = Bytes::from(file);
     let metadata = footer(&file);
     let mut merger = SchemaMerger::new();
-    merger.add("key", FileSchema::from_metadata(&metadata).expect("a plain schema"));
+    merger.add("key", FileSchema::from_metadata(&metadata, NestedAs::Json).expect("a plain schema"));
     let table = merger.finish().expect("one file agrees with itself").expect("there is a file");
     let output = Arc::clone(table.arrow());
-    let plan =
-        ObjectPlan::new(metadata, &table, output, ObjectId::new("bucket", "key"), Arc::new(CastCounts::default()));
+    let plan = ObjectPlan::new(metadata, &table, output, Origin::new("bucket", "key"), Arc::new(CastCounts::default()));
     (file, Arc::new(plan.expect("the table of this file")))
 }
 

@@ -14,7 +14,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray as _, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -273,11 +273,21 @@ impl Drop for Plugin {
     }
 }
 
-/// Warnings, errors, and what was skipped.
+/// Warnings, errors, and the summary of the sync, with their fields in the order of their names.
 fn worth_showing(line: &str) -> Option<String> {
     let entry: serde_json::Value = serde_json::from_str(line).ok()?;
     let (level, message) = (entry["level"].as_str()?, entry["message"].as_str()?);
-    (matches!(level, "warn" | "error") || line.contains("skipped")).then(|| format!("{level}: {message}"))
+    if !matches!(level, "warn" | "error") && entry.get("skipped").is_none() {
+        return None;
+    }
+    let mut shown = format!("{level}: {message}");
+    for (name, value) in entry.as_object()? {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if !matches!(name.as_str(), "level" | "message" | "module" | "invocation_id") && text != "0" {
+            shown.push_str(&format!("\n    {name:<14} {text}"));
+        }
+    }
+    Some(shown)
 }
 
 fn print_totals(collected: &Collected, server: &S3Server) {
@@ -334,6 +344,7 @@ fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
             [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
         }
         _ => {
+            let values = without_zone(values);
             let options = FormatOptions::default();
             let formatter = ArrayFormatter::try_new(values.as_ref(), &options);
             formatter.map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
@@ -341,9 +352,18 @@ fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
     }
 }
 
+/// Timestamps are UTC, but Arrow shows a zone's name only with a database of zones, which is not linked.
+fn without_zone(values: &ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            arrow::compute::cast(values, &DataType::Timestamp(*unit, None)).unwrap_or_else(|_| Arc::clone(values))
+        }
+        _ => Arc::clone(values),
+    }
+}
+
 /// The type, short enough for a column.
 fn type_name(field: &Field) -> String {
-    use arrow::datatypes::DataType;
     if let Some(name) = field.metadata().get("ARROW:extension:name") {
         return name.clone();
     }

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 /// Name and version in the form of SDK plugins: `cq-source-s3 version v1.2.3 (commit)`.
-const VERSION: &str = concat!("version v", env!("CARGO_PKG_VERSION"), " (", env!("CQ_SOURCE_S3_COMMIT"), ")");
+const VERSION: &str = concat!("version ", env!("CQ_SOURCE_S3_VERSION"), " (", env!("CQ_SOURCE_S3_COMMIT"), ")");
 
 /// CloudQuery source plugin that streams the Parquet objects of an S3 bucket to any destination.
 #[derive(Debug, Parser)]

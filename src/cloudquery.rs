@@ -2,7 +2,7 @@
 //!
 //! [`source`] says what a source plugin has to provide; [`service`] turns it into the gRPC service and [`server`]
 //! serves that over TCP or a unix socket (where [`authority`] repairs what the CLI's dialer sends). [`schema`] and
-//! [`ipc`] make the Arrow bytes that travel in it. [`proto`] is generated.
+//! [`ipc`] make the Arrow bytes that travel in it. [`state`] is the client of a state backend. [`proto`] is generated.
 
 pub mod authority;
 pub mod ipc;
@@ -11,4 +11,5 @@ pub mod schema;
 pub mod server;
 pub mod service;
 pub mod source;
+pub mod state;
 pub mod status;

@@ -12,6 +12,7 @@
 //! Damaged files give a [`DecodeError`]. The `parquet` crate may panic on some kinds of damage; the caller runs these
 //! functions under `catch_unwind`, so that a panic stays in its object.
 
+use crate::spec::NestedAs;
 use parquet::errors::ParquetError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,10 +21,28 @@ pub mod file;
 pub mod footer;
 pub mod ids;
 mod json;
+mod nested;
+pub mod origin;
 pub mod ranges;
 pub mod reader;
 mod source;
 pub mod types;
+
+/// Names the rules by which columns of files become columns of a table: outgoing types, nullability, and the names of
+/// [`crate::tables::columns`]. It is kept with a table's schema in the state backend. Change it whenever the same file
+/// would give other columns than in the last release: then all footers are read again.
+pub const CAST_RULES: &str = "1";
+
+/// [`CAST_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. The columns of
+/// [`origin`] are none of them: they are no columns of files, and names that they have are never given to others.
+#[must_use]
+pub fn cast_rules(nested_as: NestedAs) -> String {
+    let nested_as = match nested_as {
+        NestedAs::Json => "json",
+        NestedAs::Native => "native",
+    };
+    format!("{CAST_RULES};nested_as={nested_as}")
+}
 
 /// Why an object could not be decoded. The texts name column and row group; the caller adds bucket and key.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,11 @@
 //!   fetch ─ Bytes ─▶ decode ─ RecordBatch ─▶ batch ─ rows, bytes ─▶ encode ─ Message ─▶ send
 //! ```
 //!
-//! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → { [`tables`], [`decode`] } → [`s3`]. [`cloudquery`]
+//! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → [`plan`] → { [`tables`], [`decode`] } → [`s3`]. [`cloudquery`]
 //! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`spec`]'s types,
 //! [`telemetry`] and [`shutdown`].
+
+#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod cloudquery;

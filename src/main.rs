@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
+mod allocator;
+
 /// Batches are allocated on one thread and freed on another all the time: mimalloc is made for that, musl's own
 /// allocator is not.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     cq_source_s3::run::main_with_args(std::env::args_os())
 }

@@ -6,11 +6,10 @@ use crate::s3::{self, Store};
 use crate::spec::{CredentialBase, Spec, SpecErrors};
 use crate::sync::memory::Memory;
 use crate::sync::{self, Context, listing, survey};
+use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
+use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-
-/// Tables whose footers GetTables samples at a time: each takes up to ten GETs.
-const SAMPLED_TABLES_AT_A_TIME: usize = 8;
 
 /// The source plugin.
 #[derive(Debug, Default)]
@@ -63,7 +62,7 @@ impl Source for S3Source {
 
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
         let (spec, store) = client.connect().await?;
-        let listed = listing::list(spec, &store).await?;
+        let listed = listing::list(spec, &store, false).await?;
         let selected = listing::select(spec, listed, &selection)?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
         let cx = Context {
@@ -72,15 +71,27 @@ impl Source for S3Source {
             sink,
             rows_per_record: spec.rows_per_record,
             concurrency: sync::concurrency(spec),
+            rows: spec.into(),
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
-        let mut sampled = 0_usize;
-        for tables in selected.tables.chunks(SAMPLED_TABLES_AT_A_TIME) {
-            for read in futures::future::join_all(tables.iter().map(|table| survey::sample(&cx, table))).await {
-                let (schema, whole) = read?;
-                sampled += usize::from(!whole);
-                schemas.extend(schema);
-            }
+        let (mut sampled, mut first_error) = (0_usize, None);
+        let tables_at_a_time = (cx.concurrency / survey::SAMPLED_OBJECTS).max(1);
+        let mut samples = futures::stream::iter(selected.tables)
+            .map(|table| {
+                let cx = &cx;
+                async move { survey::sample(cx, &table).await }
+            })
+            .buffered(tables_at_a_time);
+        while let Some(sample) = samples.next().await {
+            let sample = sample?;
+            sampled += usize::from(!sample.whole);
+            schemas.extend(sample.schema);
+            first_error = first_error.or(sample.error);
+        }
+        if let Some(error) = first_error
+            && schemas.is_empty()
+        {
+            return Err(SourceError::new(ErrorKind::Incomplete, format!("no table could be read: {error}")));
         }
         if sampled > 0 {
             tracing::info!(
@@ -100,6 +111,15 @@ impl Source for S3Source {
         cancel: CancellationToken,
     ) -> Result<(), SourceError> {
         let run = async {
+            if let Ok(spec) = &client.spec {
+                let options = options(spec);
+                tracing::info!(
+                    endpoint = options.endpoint_text(),
+                    bucket = spec.bucket,
+                    prefix = spec.path_prefix,
+                    "sync started"
+                );
+            }
             let (spec, store) = client.connect().await?;
             sync::run(spec, &store, request, sink).await
         };
@@ -112,16 +132,18 @@ impl Source for S3Source {
     async fn test_connection(&self, spec: &[u8]) -> Result<(), TestFailure> {
         let failure = |code, description: String| TestFailure { code, description };
         let spec = Spec::parse(spec).map_err(|errors| failure("INVALID_SPEC", errors.to_string()))?;
-        let client = Client { spec: Ok(spec) };
-        let Ok(spec) = &client.spec else { return Ok(()) };
-        let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
+        crate::telemetry::set_secrets(secrets(&spec));
+        let store = Store::connect(&options(&spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => failure(code(&error.kind), error.to_string()),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", s3::error_chain(&error)),
         })?;
-        let probe = match store.probe(&spec.path_prefix).await {
+        let wanted = |object: &s3::ObjectMeta| {
+            matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::Parquet(_))
+        };
+        let probe = match store.probe(&spec.path_prefix, wanted).await {
             // As in a sync: where the spec names no region, S3's advice is followed.
             Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if spec.region.is_none() => {
-                store.moved_to(&region).probe(&spec.path_prefix).await
+                store.moved_to(&region).probe(&spec.path_prefix, wanted).await
             }
             other => other,
         };
@@ -174,14 +196,14 @@ fn options(spec: &Spec) -> Options {
             CredentialBase::Chain => CredentialSource::Chain { profile: spec.local_profile.clone() },
             CredentialBase::Anonymous => CredentialSource::Anonymous,
             CredentialBase::Static { access_key_id, secret_access_key, session_token } => CredentialSource::Keys {
-                access_key_id: access_key_id.expose().to_owned(),
-                secret_access_key: secret_access_key.expose().to_owned(),
-                session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+                access_key_id: access_key_id.clone(),
+                secret_access_key: secret_access_key.clone(),
+                session_token: session_token.clone(),
             },
         },
         role: spec.credentials.role.as_ref().map(|role| Role {
             arn: role.arn.clone(),
-            external_id: role.external_id.as_ref().map(|id| id.expose().to_owned()),
+            external_id: role.external_id.clone(),
             session_name: Some(role.session_name.clone()),
         }),
     }

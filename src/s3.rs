@@ -36,10 +36,16 @@ struct Inner {
     /// The endpoint was given by the user, so it stays in another region.
     custom_endpoint: bool,
     request_payer: bool,
+    /// Bodies open at a time, over all objects: each is a socket, and a process may have 1,024 of them, on some systems
+    /// 256. A GET waits for a place, and gives it back when its body has been read.
+    open_gets: tokio::sync::Semaphore,
     usage: Usage,
     /// When the endpoint last answered anything, so that "it never answers" can be told from "this object fails".
     liveness: retry::Liveness,
 }
+
+/// Most bodies open at a time. More connections than this bring no more bandwidth than a machine has.
+const MAX_OPEN_GETS: usize = 200;
 
 impl Store {
     /// The bucket's name, or the access point's ARN.

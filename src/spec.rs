@@ -25,6 +25,7 @@ use read::Mistakes;
 use serde_json::Value;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 /// Rows in a record unless the spec says otherwise: what users of the earlier plugin have.
 pub(crate) const DEFAULT_ROWS_PER_RECORD: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -36,6 +37,12 @@ pub(crate) const DEFAULT_MEMORY_LIMIT_BYTES: u64 = 512 << 20;
 const DEFAULT_MEMORY_LIMIT: &str = "512 MiB";
 /// Tables: more than a destination's schema usually holds, so more means a misunderstanding of the folders.
 pub(crate) const DEFAULT_MAX_TABLES: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+/// Objects of a table that are remembered one by one: some 45 MB of state, as much as a backend reads back in one go.
+pub(crate) const DEFAULT_LEDGER_LIMIT: NonZeroUsize = NonZeroUsize::new(5_000_000).unwrap();
+/// How late objects may arrive, once more than that are in a table: a day, the usual rhythm of exports.
+const DEFAULT_LATE_ARRIVAL_WINDOW: &str = "24h";
+/// The same as a span.
+pub(crate) const DEFAULT_LATE_ARRIVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Session name of an assumed role unless the spec gives one.
 const DEFAULT_ROLE_SESSION_NAME: &str = "cq-source-s3";
 
@@ -72,6 +79,26 @@ pub struct Spec {
     pub on_object_error: Option<OnError>,
     /// What an archived object does; `None`: the documented default.
     pub on_archived: Option<OnError>,
+    /// Tells the state of sources apart that are alike in all else; may be empty.
+    pub state_id: String,
+    /// Most objects of a table that the state remembers one by one.
+    pub ledger_limit: NonZeroUsize,
+    /// How far before the present the time stays, by which the oldest objects are remembered above that limit.
+    pub late_arrival_window: Duration,
+    /// Add columns that say where a row is from.
+    pub file_columns: bool,
+    /// How structs, maps and lists of structs travel.
+    pub nested_as: NestedAs,
+}
+
+/// How structs, maps and lists of structs travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NestedAs {
+    /// As CloudQuery's `json`.
+    #[default]
+    Json,
+    /// As Arrow types.
+    Native,
 }
 
 /// How many objects are read at the same time.
@@ -230,6 +257,11 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
         max_tables: count(raw.max_tables, DEFAULT_MAX_TABLES),
         on_object_error: raw.on_object_error,
         on_archived: raw.on_archived,
+        state_id: raw.state_id.map(|text| text.0).unwrap_or_default(),
+        ledger_limit: count(raw.ledger_limit, DEFAULT_LEDGER_LIMIT),
+        late_arrival_window: raw.late_arrival_window.map_or(DEFAULT_LATE_ARRIVAL, |span| span.0),
+        file_columns: raw.file_columns.is_some_and(|flag| flag.0),
+        nested_as: raw.nested_as.unwrap_or_default(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The conductor of one sync: list → group → select → footers → migrates → inserts → summary.
+//! The conductor of one sync: list → group → select → footers → migrates → inserts → summary → state.
 //!
 //! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
 //! insert; then every object is a task of its own ([`object`]), `concurrency` at a time, tables taking turns. Nothing is
@@ -11,6 +11,7 @@
 pub mod batch;
 pub mod cpu;
 pub mod footer;
+pub mod incremental;
 pub mod listing;
 pub mod memory;
 pub mod object;
@@ -22,12 +23,16 @@ pub mod table;
 
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::decode::DecodeError;
+use crate::decode::origin::{Origin, file_columns_bytes};
 use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
-use crate::spec::{Concurrency, Spec};
+use crate::spec::{Concurrency, NestedAs, Spec};
+use incremental::State;
 use memory::Memory;
 use object::{Outcome, Task};
+use parquet::file::metadata::ParquetMetaData;
 use report::Report;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,6 +73,18 @@ pub enum Error {
         /// Rows of the new version.
         rows: u64,
     },
+    /// The object was replaced again and again.
+    #[error("it was replaced {times} times while it was read; sync again when nobody writes to it, or `exclude` it")]
+    NeverRests {
+        /// How often.
+        times: u32,
+    },
+    /// The object was deleted while it was read, and rows of it were sent.
+    #[error("it was deleted while it was read, after {sent} of its rows were sent; sync again")]
+    DeletedWhileRead {
+        /// Rows that were sent.
+        sent: u64,
+    },
     /// The peer has gone: stop.
     #[error("the peer closed the sync stream")]
     Disconnected,
@@ -89,6 +106,41 @@ pub struct Context {
     pub rows_per_record: NonZeroUsize,
     /// Objects at a time.
     pub concurrency: usize,
+    /// How rows look.
+    pub rows: RowOptions,
+}
+
+/// The spec's choices about what rows look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowOptions {
+    /// How structs, maps and lists of structs travel.
+    pub nested_as: NestedAs,
+    /// Add the columns that say where a row is from ([`crate::decode::origin::FILE_COLUMNS`]).
+    pub file_columns: bool,
+}
+
+impl From<&Spec> for RowOptions {
+    fn from(spec: &Spec) -> Self {
+        Self { nested_as: spec.nested_as, file_columns: spec.file_columns }
+    }
+}
+
+impl RowOptions {
+    /// Where the rows of an object are from, as rows tell it.
+    #[must_use]
+    pub fn origin(self, bucket: &str, key: &str, last_modified_s: i64) -> Origin {
+        if self.file_columns {
+            Origin::with_file_columns(bucket, key, last_modified_s)
+        } else {
+            Origin::new(bucket, key)
+        }
+    }
+
+    /// Memory that these choices take while an object is decoded, in bytes, besides that of its own columns.
+    #[must_use]
+    pub fn working_bytes(self, key: &str, metadata: &ParquetMetaData) -> u64 {
+        if self.file_columns { file_columns_bytes(key, metadata) } else { 0 }
+    }
 }
 
 impl Context {
@@ -109,7 +161,10 @@ pub(crate) struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {
     async fn join(mut self) -> Result<T, Error> {
-        (&mut self.0).await.map_err(|_| Error::Cancelled)
+        (&mut self.0).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Error::Panic(cpu::panic_text(panic.as_ref())),
+            Err(_) => Error::Cancelled,
+        })
     }
 }
 
@@ -123,7 +178,7 @@ impl<T> Drop for AbortOnDrop<T> {
 #[must_use]
 pub fn concurrency(spec: &Spec) -> usize {
     match spec.concurrency {
-        Concurrency::Limited(objects) => objects.get(),
+        Concurrency::Limited(objects) => objects.get().min(MAX_CONCURRENCY),
         Concurrency::Unlimited => MAX_CONCURRENCY,
     }
 }
@@ -134,71 +189,98 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// What ends the stream: a spec or selection that cannot work, S3 out of reach, or (by `on_object_error`, `on_archived`)
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
-    let telemetry = crate::telemetry::otlp::sync_started();
-    let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, telemetry.clone());
+    let started = Instant::now();
+    let state = match &request.backend {
+        Some(backend) => State::open(backend, spec, &request).await?,
+        None => None,
+    };
+    let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, state.is_some());
     let report = Arc::new(report);
-    let result = report.progress().logged(progress::INTERVAL, phases(spec, store, request, sink, &report)).await;
+    let phases = phases(spec, store, &request, sink, state, started, &report);
+    let result = report.progress().logged(progress::INTERVAL, phases).await;
     // The peer reads the counters when the stream has ended.
-    telemetry.finish().await;
+    report.telemetry().finish().await;
     result
 }
 
 async fn phases(
     spec: &Spec,
     store: &Store,
-    request: SyncRequest,
+    request: &SyncRequest,
     sink: SyncSink,
+    mut state: Option<State>,
+    started: Instant,
     report: &Arc<Report>,
 ) -> Result<(), SourceError> {
-    let started = Instant::now();
-    tracing::info!(endpoint = store.endpoint(), bucket = store.bucket(), prefix = spec.path_prefix, "sync started");
-    if request.backend.is_some() {
-        tracing::warn!("backend_options are set, but incremental syncs are not supported yet: everything is read");
-    }
-    let listing = listing::list(spec, store).await?;
-    let tables = listing::select(spec, listing, &request.selection)?;
+    let listed = listing::list(spec, store, state.is_some()).await?;
+    let tables = listing::select(spec, listed, &request.selection)?;
     let cx = Context {
         store: tables.store.clone(),
         memory: Memory::new(spec.memory_limit_bytes),
         sink: sink.clone(),
         rows_per_record: spec.rows_per_record,
         concurrency: concurrency(spec),
+        rows: spec.into(),
     };
-    let skipped = tables.skipped.clone();
-    let surveyed = survey::survey(&cx, tables.tables, Shard::of(&request), report).await?;
+    let (skipped, date_s) = (tables.skipped, tables.date_s);
+    let mut selected = Vec::with_capacity(tables.tables.len());
+    for table in tables.tables {
+        let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
+        selected.push((table, table_state));
+    }
+    let mut surveyed = survey::survey(&cx, selected, Shard::of(request), report).await?;
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
         sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
+    let states: Vec<_> = surveyed.iter_mut().map(|table| table.state.take()).collect();
     report.progress().inserts_begin(&runs);
     let sent = insert(&cx, surveyed, report).await;
-    let result = sent.and_then(|()| report.verdict(spec));
-    report.summary(&cx.store, &runs, &skipped, started.elapsed());
+    let ended_well = sent.is_ok();
+    let conclude = async {
+        sent?;
+        report.verdict(spec)?;
+        let Some(state) = &mut state else { return Ok(()) };
+        // Not before the transport took the last row: a state that is ahead of the rows would lose them.
+        sink.drained().await.map_err(|_| disconnected())?;
+        for (run, table_state) in runs.iter().zip(states) {
+            if let Some((table_state, reference)) = table_state {
+                state.update(run, table_state, reference, date_s);
+            }
+        }
+        state.flush().await
+    };
+    let result = conclude.await;
+    report.summary(&cx.store, &runs, &skipped, started.elapsed(), ended_well);
     result
 }
 
 /// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
 /// before anything that might wait for all of the budget.
 async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) -> Result<(), SourceError> {
-    let mut queues: Vec<(Arc<TableRun>, std::vec::IntoIter<Task>)> = Vec::with_capacity(tables.len());
-    let mut kept = Vec::new();
-    for table in tables {
-        let run = table.run;
-        if run.planned.objects == 0 {
-            run.telemetry.finished();
-        }
-        let (now, later): (Vec<Task>, Vec<Task>) = table.tasks.into_iter().partition(|task| task.kept.is_some());
-        kept.extend(now.into_iter().map(|task| (Arc::clone(&run), task)));
-        queues.push((run, later.into_iter()));
-    }
-    // Who holds a token is a kept object without its grant; everything else waits for them.
+    // Who holds a token is a kept object without its share; everything else waits for them.
     let gate = TaskTracker::new();
-    let kept: Vec<_> = kept.into_iter().map(|(run, task)| (run, task, Some(gate.token()))).collect();
+    let mut kept = Vec::new();
+    let mut queues = Vec::with_capacity(tables.len());
+    for table in tables {
+        if table.run.planned.objects == 0 {
+            table.run.telemetry.finished();
+        }
+        let indexes: Vec<usize> = table.kept.keys().copied().collect();
+        for (index, object) in table.kept {
+            let task = task(&table.run, index).map(|task| Task { kept: Some(object), ..task });
+            kept.extend(task.map(|task| (Arc::clone(&table.run), task, Some(gate.token()))));
+        }
+        let run = Arc::clone(&table.run);
+        let later = (0..run.objects.len())
+            .filter(move |index| indexes.binary_search(index).is_err())
+            .filter_map(move |index| Some((Arc::clone(&run), task(&run, index)?)));
+        queues.push(later);
+    }
     gate.close();
-    let turns = Turns { queues, next: 0 };
-    let mut objects = kept.into_iter().chain(turns.map(|(run, task)| (run, task, None)));
+    let mut objects = kept.into_iter().chain(Turns::new(queues).map(|(run, task)| (run, task, None)));
     let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
     loop {
         while tasks.len() < cx.concurrency {
@@ -213,38 +295,50 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
         }
         match tasks.join_next().await {
             None => return Ok(()),
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(fatal))) => return Err(fatal),
-            Some(Err(error)) if error.is_cancelled() => {
-                return Err(SourceError::new(ErrorKind::Cancelled, "cancelled"));
-            }
-            // A bug of ours outside the decoder: the log has the panic.
-            Some(Err(_)) => return Err(SourceError::new(ErrorKind::Internal, "a task of the sync panicked")),
+            Some(result) => joined(result)?,
         }
     }
 }
 
-/// Tables take turns, an object at a time.
-struct Turns {
-    queues: Vec<(Arc<TableRun>, std::vec::IntoIter<Task>)>,
-    next: usize,
+/// What is to be done about an object of a table; `None` for one that is not to be sent.
+fn task(table: &TableRun, index: usize) -> Option<Task> {
+    let (key, object) = table.objects.get(index)?;
+    let working_bytes = object.working_bytes()?;
+    Some(Task { index, key, object_bytes: object.size_bytes, etag: object.etag, working_bytes, kept: None })
 }
 
-impl Iterator for Turns {
-    type Item = (Arc<TableRun>, Task);
+/// The result of a task of the sync.
+fn joined(result: Result<Result<(), SourceError>, tokio::task::JoinError>) -> Result<(), SourceError> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(SourceError::new(ErrorKind::Cancelled, "the plugin is stopping")),
+        // A bug of ours outside the decoder: the log has the panic.
+        Err(_) => Err(SourceError::new(ErrorKind::Internal, "a task of the sync panicked; the log says where")),
+    }
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.queues.is_empty() {
-            self.next %= self.queues.len();
-            let (run, tasks) = &mut self.queues[self.next];
-            if let Some(task) = tasks.next() {
-                let item = (Arc::clone(run), task);
-                self.next += 1;
+/// Tables take turns, an object at a time.
+struct Turns<I> {
+    queues: VecDeque<I>,
+}
+
+impl<I> Turns<I> {
+    fn new(queues: Vec<I>) -> Self {
+        Self { queues: queues.into() }
+    }
+}
+
+impl<I: Iterator> Iterator for Turns<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        loop {
+            let mut queue = self.queues.pop_front()?;
+            if let Some(item) = queue.next() {
+                self.queues.push_back(queue);
                 return Some(item);
             }
-            self.queues.remove(self.next);
         }
-        None
     }
 }
 
@@ -256,9 +350,12 @@ async fn send_object(
     report: &Report,
     begun: impl FnOnce(),
 ) -> Result<(), SourceError> {
-    let (key, object_bytes) = (task.key.clone(), task.object_bytes);
+    let (key, index, object_bytes) = (task.key.clone(), task.index, task.object_bytes);
     match object::send(cx, table, task, begun).await {
-        Ok(Outcome::Sent { .. }) => table.stats.object(),
+        Ok(Outcome::Sent { etag }) => {
+            table.objects.sent(index, etag);
+            table.stats.object();
+        }
         Ok(Outcome::Gone) => report.gone(&table.name, &key),
         Err(error) => report.object(&table.name, &key, error).await?,
     }
@@ -294,17 +391,8 @@ mod tests {
 
     #[test]
     fn tables_take_turns() {
-        // Turns only needs the order; tables are told apart by their position here.
-        let order: Vec<String> = {
-            let task =
-                |key: &str| Task { key: key.to_owned(), object_bytes: 1, etag: None, working_bytes: 0, kept: None };
-            let queues = vec![
-                (survey::tests::run("a"), vec![task("a1"), task("a2"), task("a3")].into_iter()),
-                (survey::tests::run("b"), vec![task("b1")].into_iter()),
-                (survey::tests::run("c"), vec![task("c1"), task("c2")].into_iter()),
-            ];
-            Turns { queues, next: 0 }.map(|(_, task)| task.key).collect()
-        };
+        let queues = vec![vec!["a1", "a2", "a3"].into_iter(), vec!["b1"].into_iter(), vec!["c1", "c2"].into_iter()];
+        let order: Vec<&str> = Turns::new(queues).collect();
         assert_eq!(order, ["a1", "b1", "c1", "a2", "c2", "a3"]);
     }
 }

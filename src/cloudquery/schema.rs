@@ -53,7 +53,7 @@ pub enum ColumnType {
     Uuid,
     /// CloudQuery's `json`: valid JSON text ([`DataType::Binary`]).
     Json,
-    /// An Arrow type as it is.
+    /// An Arrow type as it is; fields inside of it bring the metadata of their extension types themselves.
     Arrow(DataType),
 }
 
@@ -75,13 +75,6 @@ impl ColumnType {
             Self::Arrow(_) => HashMap::new(),
         }
     }
-}
-
-/// A list of CloudQuery's `uuid`: the item field carries the extension.
-pub fn list_of_uuids() -> ColumnType {
-    let item = Field::new("item", ColumnType::Uuid.storage(), true);
-    let metadata = ColumnType::Uuid.extension_metadata();
-    ColumnType::Arrow(DataType::List(Arc::new(item.with_metadata(metadata))))
 }
 
 /// A column with all five `cq:` keys, neither unique nor part of the primary key.
@@ -192,9 +185,6 @@ mod tests {
         assert_eq!(json.metadata()[EXTENSION_NAME], "json");
         assert_eq!(json.metadata()[EXTENSION_METADATA], "json-serialized");
         assert_eq!(json.data_type(), &DataType::Binary);
-        let DataType::List(item) = list_of_uuids().storage() else { panic!() };
-        assert_eq!((item.data_type(), &item.metadata()[EXTENSION_NAME]), (uuid.data_type(), &"uuid".to_owned()));
-        assert_eq!(item.metadata().len(), 2, "no column keys inside");
     }
 
     #[test]

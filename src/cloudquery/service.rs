@@ -32,7 +32,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 /// What GetName answers, and the front part of `module` in the log.
 pub const PLUGIN_NAME: &str = "s3";
 /// What GetVersion answers.
-pub const PLUGIN_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+pub const PLUGIN_VERSION: &str = env!("CQ_SOURCE_S3_VERSION");
 
 /// Messages of a sync that wait for the transport. Enough that encoding the next message and sending this one overlap;
 /// few, because each may hold several MiB. Senders wait while it is full.

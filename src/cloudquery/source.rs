@@ -236,6 +236,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The endpoint does not answer, or retries are exhausted: try later.
     Unavailable,
+    /// The state of earlier syncs is damaged: reset it.
+    InvalidState,
     /// Some objects or tables could not be read; everything else was sent.
     Incomplete,
     /// The peer went away or the process ends.

@@ -27,7 +27,7 @@ pub fn code(kind: ErrorKind) -> Code {
         ErrorKind::AccessDenied => Code::PermissionDenied,
         ErrorKind::Unauthorized => Code::Unauthenticated,
         ErrorKind::Unavailable => Code::Unavailable,
-        ErrorKind::Incomplete => Code::DataLoss,
+        ErrorKind::InvalidState | ErrorKind::Incomplete => Code::DataLoss,
         ErrorKind::Cancelled => Code::Cancelled,
         ErrorKind::Internal => Code::Internal,
     }

@@ -2,6 +2,7 @@
 //! copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
 
 use super::json::{self, Encoder};
+use super::nested;
 use super::source::{Node, Role, SourceField};
 use super::types::{ColumnType, UTC};
 use super::{CastCounts, count};
@@ -11,8 +12,8 @@ use arrow::array::types::{
     TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal256Array, FixedSizeBinaryArray, ListArray,
-    PrimitiveArray, StringArray, StringBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal256Array, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray, StringBuilder,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -57,31 +58,26 @@ impl From<arrow::error::ArrowError> for CastError {
     }
 }
 
-/// Casts `array`, which was read from `field`, to `field.target()`. `second` is the same column as the second reader read
-/// it; it must be there when `field.read_twice()`.
+/// Casts `array`, which was read from `field`, to `target`: what [`SourceField::target_as`] gives, whatever the spec's
+/// choice. `second` is the same column as the second reader read it; it must be there when `field.read_twice()`.
 pub(crate) fn cast(
     field: &SourceField,
+    target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<ArrayRef, CastError> {
-    let target = field.target();
-    if let (Node::List(item), ColumnType::List(_)) = (&field.node, &target) {
-        let list = array.as_list_opt::<i32>().ok_or_else(|| unexpected(array, &target))?;
-        let second = second.and_then(|second| second.as_list_opt::<i32>()).map(ListArray::values);
-        let values = cast(item, list.values(), second, counts)?;
-        let DataType::List(item_field) = target.arrow_type() else { return Err(unexpected(array, &target)) };
-        let list = ListArray::try_new(item_field, list.offsets().clone(), values, list.nulls().cloned())?;
-        return Ok(Arc::new(list));
+    match (&field.node, target) {
+        (Node::Leaf { arrow, role }, _) => cast_leaf(arrow, *role, target, array, second, counts),
+        (_, ColumnType::Json) => {
+            let encoder = Encoder::new(field, array, second)?;
+            Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
+        }
+        _ => nested::cast(field, target, array, second, counts),
     }
-    if let Node::Leaf { arrow, role } = &field.node {
-        return cast_leaf(arrow, *role, &target, array, second, counts);
-    }
-    let encoder = Encoder::new(field, array, second)?;
-    Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
 }
 
-fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
+pub(crate) fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
     CastError::Type(array.data_type().to_string(), target.to_string())
 }
 
@@ -370,18 +366,4 @@ pub(crate) fn widened(array: &ArrayRef) -> Option<PrimitiveArray<Int64Type>> {
         }
         _ => return None,
     })
-}
-
-/// The same array under `data_type`, which differs from its own at most in the metadata of nested fields.
-pub(crate) fn with_type(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, CastError> {
-    if array.data_type() == data_type {
-        return Ok(array);
-    }
-    let DataType::List(item) = data_type else {
-        return Err(CastError::Type(array.data_type().to_string(), data_type.to_string()));
-    };
-    let list = array.as_list_opt::<i32>();
-    let list = list.ok_or_else(|| CastError::Type(array.data_type().to_string(), data_type.to_string()))?;
-    let (_, offsets, values, nulls) = list.clone().into_parts();
-    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, nulls)?))
 }

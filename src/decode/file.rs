@@ -4,6 +4,7 @@
 use super::DecodeError;
 use super::source::SourceSchema;
 use super::types::ColumnType;
+use crate::spec::NestedAs;
 use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
 
@@ -31,9 +32,11 @@ impl FileSchema {
     /// Reads the columns out of a footer. Key/value metadata is not looked at, except that an embedded Arrow schema may
     /// say that bare integers are timestamps or times in seconds, or 64-bit dates.
     ///
+    /// `nested_as` decides how structs, maps and lists of them travel.
+    ///
     /// # Errors
     /// When the schema can't be mapped to Arrow (a list without items, a map without keys, …).
-    pub fn from_metadata(metadata: &ParquetMetaData) -> Result<Self, DecodeError> {
+    pub fn from_metadata(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<Self, DecodeError> {
         let source = SourceSchema::from_metadata(metadata)?;
         let columns = source
             .fields
@@ -41,7 +44,7 @@ impl FileSchema {
             .map(|field| FileColumn {
                 name: field.name.clone(),
                 nullable: field.target_nullable(),
-                target: field.target(),
+                target: field.target_as(nested_as),
                 source: field.describe(),
             })
             .collect();

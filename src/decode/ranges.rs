@@ -158,18 +158,19 @@ const UNKNOWN_PAGES_BYTES: u64 = 4 << 20;
 /// page and the dictionary, and a few batches on their way through the casts. An estimate, because pages may differ.
 pub fn working_set_bytes(metadata: &ParquetMetaData, row_group: usize) -> u64 {
     let Some(group) = metadata.row_groups().get(row_group) else { return 0 };
-    let pages: u64 = group.columns().iter().map(chunk_working_set_bytes).sum();
+    let pages = group.columns().iter().map(chunk_working_set_bytes).fold(0, u64::saturating_add);
     // Decoded, cast, and the one before, which the caller may still hold.
     let rows = u64::try_from(group.num_rows()).unwrap_or(0).min(super::reader::BATCH_ROWS as u64);
-    let fixed: u64 = group.columns().iter().filter_map(|c| fixed_width_bytes(c.column_descr())).sum();
+    let fixed: u64 =
+        group.columns().iter().filter_map(|c| fixed_width_bytes(c.column_descr())).fold(0, u64::saturating_add);
     let variable: u64 = group
         .columns()
         .iter()
         .filter(|c| fixed_width_bytes(c.column_descr()).is_none())
         .map(|c| u64::try_from(c.unencoded_byte_array_data_bytes().unwrap_or(c.uncompressed_size())).unwrap_or(0))
-        .sum();
+        .fold(0, u64::saturating_add);
     let batch = rows.saturating_mul(fixed).saturating_add(variable).min(super::reader::BATCH_BYTES);
-    pages + 3 * batch
+    pages.saturating_add(batch.saturating_mul(3))
 }
 
 fn chunk_working_set_bytes(column: &ColumnChunkMetaData) -> u64 {

@@ -5,14 +5,15 @@
 //! dictionary itself is looked at. A batch that comes out far larger all the same makes the following ones smaller.
 
 use super::cast::{self, CastError};
-use super::ids::ObjectId;
+use super::origin::Origin;
 use super::ranges::{RangeBytes, path};
 use super::source::{Node, SourceField, SourceSchema, fixed_width_bytes};
-use super::types::UUID_BYTES;
+use super::types::{ColumnType, UUID_BYTES};
 use super::{CastCounts, DecodeError};
+use crate::spec::NestedAs;
 use crate::tables::schema::TableSchema;
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, StringArray};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -57,13 +58,15 @@ pub struct ObjectPlan {
     /// In the order of the table's columns.
     columns: Vec<ColumnPlan>,
     output: SchemaRef,
-    id: ObjectId,
+    origin: Origin,
     counts: Arc<CastCounts>,
 }
 
 #[derive(Debug)]
 struct ColumnPlan {
     field: SourceField,
+    /// The outgoing type.
+    target: ColumnType,
     /// Where it stands in the batches of the first reader.
     index: usize,
     /// Where it stands in the batches of the second reader.
@@ -72,8 +75,8 @@ struct ColumnPlan {
 
 impl ObjectPlan {
     /// Plans to read the file with the footer `metadata` as rows of `table`. `output` is the schema that batches carry:
-    /// names, types and nullability of [`TableSchema::arrow`], with whatever metadata the caller gave it. What casts
-    /// change is counted in `counts`.
+    /// names, types and nullability of [`TableSchema::arrow`], with whatever metadata the caller gave to its fields, and
+    /// behind the first two the columns that `origin` adds. What casts change is counted in `counts`.
     ///
     /// # Errors
     /// [`DecodeError::SchemaChanged`] when the file's columns are not the table's; [`DecodeError::Internal`] when `output`
@@ -82,10 +85,10 @@ impl ObjectPlan {
         metadata: Arc<ParquetMetaData>,
         table: &TableSchema,
         output: SchemaRef,
-        id: ObjectId,
+        origin: Origin,
         counts: Arc<CastCounts>,
     ) -> Result<Self, DecodeError> {
-        check_output(table, &output)?;
+        check_output(table, &origin, &output)?;
         let source = SourceSchema::from_metadata(&metadata)?;
         let columns = match_columns(table, &source)?;
         let main = reader_metadata(&metadata, source.supplied)?;
@@ -96,7 +99,7 @@ impl ObjectPlan {
             }
             None => None,
         };
-        Ok(Self { metadata, main, second, columns, output, id, counts })
+        Ok(Self { metadata, main, second, columns, output, origin, counts })
     }
 
     /// The footer.
@@ -111,12 +114,16 @@ impl ObjectPlan {
     }
 }
 
-fn check_output(table: &TableSchema, output: &SchemaRef) -> Result<(), DecodeError> {
-    let expected = table.arrow().fields();
-    let same = expected.len() == output.fields().len()
-        && expected.iter().zip(output.fields()).all(|(a, b)| {
-            a.name() == b.name() && a.is_nullable() == b.is_nullable() && a.data_type().equals_datatype(b.data_type())
-        });
+/// Where the columns of [`Origin::columns`] stand: behind the ids.
+const ID_COLUMNS: usize = 2;
+
+fn check_output(table: &TableSchema, origin: &Origin, output: &SchemaRef) -> Result<(), DecodeError> {
+    let (ids, columns) = table.arrow().fields().split_at(ID_COLUMNS);
+    let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
+    let added = origin.columns().iter().map(|(name, added)| ((*name).to_owned(), added.arrow_type(), true));
+    let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
+    // Nested fields included: arrays are made with the table's, and a batch takes no others.
+    let same = expected.eq(output.fields().iter().map(of_field));
     if same { Ok(()) } else { Err(DecodeError::Internal { what: "the output schema is not the table's".into() }) }
 }
 
@@ -143,24 +150,25 @@ fn match_columns(table: &TableSchema, source: &SourceSchema) -> Result<Vec<Colum
             in_second += 1;
             in_second - 1
         });
-        by_identity.insert((field.name.as_str(), *occurrence), ColumnPlan { field: field.clone(), index, second });
+        by_identity.insert((field.name.as_str(), *occurrence), (field, index, second));
         *occurrence += 1;
     }
     let changed = |column: &str, what: String| DecodeError::SchemaChanged { column: column.to_owned(), what };
     let mut columns = Vec::with_capacity(table.columns().len());
     for column in table.columns() {
         let name = &column.source_name;
-        let plan = by_identity
+        let (field, index, second) = by_identity
             .remove(&(name.as_str(), column.occurrence))
             .ok_or_else(|| changed(name, "it is missing in this file".into()))?;
-        let target = plan.field.target();
-        if target != column.column_type {
+        // The table's type tells how its nested values travel: what can become that type may.
+        let target = field.target_as(NestedAs::Native);
+        if target != column.column_type && field.target_as(NestedAs::Json) != column.column_type {
             return Err(changed(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
         }
-        if plan.field.target_nullable() && !column.nullable {
+        if field.target_nullable() && !column.nullable {
             return Err(changed(name, "it can be null in this file, but not in the table".into()));
         }
-        columns.push(plan);
+        columns.push(ColumnPlan { field: field.clone(), target: column.column_type.clone(), index, second });
     }
     if let Some(((name, _), _)) = by_identity.into_iter().min_by_key(|(identity, _)| *identity) {
         return Err(changed(name, "the table does not have it".into()));
@@ -179,6 +187,8 @@ pub struct RowGroupDecoder {
     rows_total: u64,
     batch_rows: usize,
     readers: Option<Readers>,
+    /// The object's key, `batch_rows` times: see [`Origin::arrays`].
+    keys: Option<StringArray>,
 }
 
 /// The readers at row `rows_done`, made for `batch_rows`.
@@ -211,7 +221,7 @@ impl RowGroupDecoder {
         let rows_total = u64::try_from(group.num_rows())
             .map_err(|_| DecodeError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
         let batch_rows = if rows_total == 0 { 1 } else { first_batch_rows(&plan, row_group, &bytes, rows_total)? };
-        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None })
+        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
 
     /// Rows that the next batch aims at.
@@ -314,32 +324,34 @@ impl RowGroupDecoder {
         DecodeError::RowGroup { row_group: self.row_group, row: self.rows_done, source }
     }
 
-    fn cast(&self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, BatchError> {
+    fn cast(&mut self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, BatchError> {
         let rows = main.num_rows();
         if second.is_some_and(|second| second.num_rows() != rows) {
             let source = ParquetError::General("two readings of a column differ in length".into());
             return Err(BatchError::Other(self.row_group_error(source)));
         }
         let counts = CastCounts::default();
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.columns.len() + 2);
-        let ids = self.plan.id.rows(self.first_row + self.rows_done, rows).map_err(BatchError::Other)?;
-        arrays.push(Arc::new(ids));
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.fields().len());
+        let first_row = self.first_row + self.rows_done;
+        let origin = &self.plan.origin;
+        arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(BatchError::Other)?));
         arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
-        let output = self.plan.output.fields().iter().skip(2);
-        for (column, field) in self.plan.columns.iter().zip(output) {
+        // A row group with fewer rows needs no more of them.
+        let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
+        let added = origin.arrays(first_row, rows, most_rows, &mut self.keys).map_err(BatchError::Other)?;
+        arrays.extend(added);
+        for column in &self.plan.columns {
             let error = |what: String| DecodeError::Column {
                 row_group: self.row_group,
                 column: column.field.name.clone(),
                 what,
             };
             let second = second.zip(column.second).map(|(second, index)| second.column(index));
-            let array = cast::cast(&column.field, main.column(column.index), second, &counts);
+            let array = cast::cast(&column.field, &column.target, main.column(column.index), second, &counts);
             let array = array.map_err(|e| match e {
                 CastError::TooLarge => BatchError::TooLarge(error(e.to_string())),
                 e => BatchError::Other(error(e.to_string())),
             })?;
-            let array =
-                cast::with_type(array, field.data_type()).map_err(|e| BatchError::Other(error(e.to_string())))?;
             arrays.push(array);
         }
         // Checks types and that non-nullable columns hold no nulls.
@@ -371,9 +383,10 @@ fn first_batch_rows(
     rows_total: u64,
 ) -> Result<usize, DecodeError> {
     let group = plan.metadata.row_group(row_group);
-    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs());
+    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + plan.origin.bytes_a_row();
     let mut cap = BATCH_ROWS;
     for column in &plan.columns {
+        // As Arrow types, too: what is inside of them may be JSON.
         let nested = !matches!(column.field.node, Node::Leaf { .. });
         for leaf in column.field.leaves.clone() {
             let Some(chunk) = group.columns().get(leaf) else { continue };

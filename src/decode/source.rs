@@ -3,6 +3,7 @@
 
 use super::DecodeError;
 use super::types::{ColumnType, UUID_BYTES};
+use crate::spec::NestedAs;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
@@ -13,6 +14,10 @@ use std::sync::Arc;
 
 /// The largest precision that PostgreSQL, Arrow's 128-bit decimals and most destinations share.
 const MAX_DECIMAL128_PRECISION: u8 = 38;
+
+/// How many levels of structs, maps and lists travel natively; what is deeper is JSON. Readers bound how deep a schema
+/// goes: flatbuffers verifiers stop at 64 tables, and a level takes up to three.
+pub(crate) const MAX_NATIVE_DEPTH: usize = 16;
 
 /// What a leaf is beyond its Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,7 +254,52 @@ impl SourceField {
         }
     }
 
-    /// The outgoing type.
+    /// The outgoing type, by the spec's choice.
+    pub(crate) fn target_as(&self, nested_as: NestedAs) -> ColumnType {
+        match nested_as {
+            NestedAs::Json => self.target(),
+            NestedAs::Native => self.native_target(0),
+        }
+    }
+
+    /// The outgoing type where nested values travel natively. What Arrow's types can't hold, or destinations can't take
+    /// even so, is JSON: lists of lists (PostgreSQL refuses the whole sync), and maps whose keys may be null after a cast.
+    fn native_target(&self, depth: usize) -> ColumnType {
+        if depth == MAX_NATIVE_DEPTH && !matches!(self.node, Node::Leaf { .. }) {
+            return ColumnType::Json;
+        }
+        match &self.node {
+            Node::Leaf { arrow, role } => leaf_target(arrow, *role),
+            Node::List(item) if matches!(item.node, Node::List(_)) => ColumnType::Json,
+            Node::List(item) => ColumnType::List(Box::new(item.native_target(depth + 1))),
+            Node::Struct(fields) if fields.is_empty() => ColumnType::Json,
+            Node::Struct(fields) => {
+                let field = |field: &Self| (field.name.clone(), field.native_target(depth + 1));
+                ColumnType::Struct(fields.iter().map(field).collect())
+            }
+            Node::Map { key, value } => match key.native_key() {
+                Some(key) => ColumnType::Map { key: Box::new(key), value: Box::new(value.native_target(depth + 1)) },
+                None => ColumnType::Json,
+            },
+        }
+    }
+
+    /// The type of a map's keys, `None` when they are nested, or null in the file or after the cast.
+    fn native_key(&self) -> Option<ColumnType> {
+        let Node::Leaf { arrow, role } = &self.node else { return None };
+        let target = leaf_target(arrow, *role);
+        let plain = !matches!(
+            target,
+            ColumnType::Timestamp
+                | ColumnType::Date32
+                | ColumnType::Time64
+                | ColumnType::Decimal128 { .. }
+                | ColumnType::Json
+        );
+        (plain && !self.nullable && *arrow != DataType::Null).then_some(target)
+    }
+
+    /// The outgoing type where nested values travel as JSON.
     pub(crate) fn target(&self) -> ColumnType {
         match &self.node {
             Node::Leaf { arrow, role } => leaf_target(arrow, *role),

@@ -3,6 +3,7 @@
 use super::file::FileSchema;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::ids::ObjectId;
+use super::origin::Origin;
 use super::ranges::{RangeBytes, row_group_ranges};
 use super::reader::{ObjectPlan, RowGroupDecoder};
 use super::types::ColumnType;
@@ -34,19 +35,34 @@ pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, DecodeError> 
 }
 
 pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, DecodeError> {
+    table_as(metadata, NestedAs::Json)
+}
+
+pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, DecodeError> {
     let mut merger = SchemaMerger::new();
-    merger.add("key", FileSchema::from_metadata(metadata)?);
+    merger.add("key", FileSchema::from_metadata(metadata, nested_as)?);
     Ok(merger.finish().unwrap().unwrap())
 }
 
 /// Decodes a whole file as the sync does: footer, plan, row group by row group from its own ranges.
 pub(super) fn decode(file: &Bytes) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
+    decode_as(file, NestedAs::Json, Origin::new("bucket", "key"))
+}
+
+/// The same with the spec's options.
+pub(super) fn decode_as(
+    file: &Bytes,
+    nested_as: NestedAs,
+    origin: Origin,
+) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
     let metadata = footer(file)?;
-    let table = table(&metadata)?;
+    let table = table_as(&metadata, nested_as)?;
     let counts = Arc::new(CastCounts::default());
-    let output = Arc::clone(table.arrow());
-    let id = ObjectId::new("bucket", "key");
-    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, id, Arc::clone(&counts))?);
+    let mut fields = table.arrow().fields().to_vec();
+    let added = origin.columns().iter().map(|(name, added)| Arc::new(Field::new(*name, added.arrow_type(), true)));
+    fields.splice(2..2, added);
+    let output = Arc::new(Schema::new(fields));
+    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, origin, Arc::clone(&counts))?);
     let mut batches = Vec::new();
     for group in 0..metadata.num_row_groups() {
         let ranges = row_group_ranges(&metadata, group)?;

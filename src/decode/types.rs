@@ -1,15 +1,23 @@
 //! The outgoing types: what destinations really take, and nothing else. A list holds primitives; everything deeper
-//! travels as CloudQuery `json`.
+//! travels as CloudQuery `json`, unless the spec asks for `nested_as: native`.
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
-use std::fmt;
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+mod text;
 
 /// The time zone of all outgoing timestamps.
 pub const UTC: &str = "UTC";
 
 /// Name of the item field of outgoing lists: the one that Arrow implementations use by default.
 pub const LIST_ITEM: &str = "item";
+
+/// Names of a map's entries and of the two fields in them: those of Arrow's specification.
+const MAP_NAMES: [&str; 3] = ["entries", "key", "value"];
+
+/// Field metadata: Arrow's keys for an extension type's name and parameters.
+const EXTENSION_KEYS: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
 
 /// Bytes of a UUID.
 pub const UUID_BYTES: i32 = 16;
@@ -60,8 +68,18 @@ pub enum ColumnType {
     Uuid,
     /// CloudQuery's `json` extension: the text of a JSON value.
     Json,
-    /// A list of one of the others, except [`ColumnType::Json`] and lists.
+    /// A list of one of the others, except lists; of [`ColumnType::Json`] and nested types only where nested values
+    /// travel natively.
     List(Box<ColumnType>),
+    /// Named fields, at least one; only where nested values travel natively.
+    Struct(Vec<(String, ColumnType)>),
+    /// Keys, never null, with their values; only where nested values travel natively.
+    Map {
+        /// A plain type whose casts make no nulls.
+        key: Box<ColumnType>,
+        /// Any type.
+        value: Box<ColumnType>,
+    },
 }
 
 /// CloudQuery's extension types, as they stand in field metadata.
@@ -92,7 +110,8 @@ impl Extension {
 }
 
 impl ColumnType {
-    /// The Arrow type, without any field metadata.
+    /// The Arrow type. Fields inside of it may be null (but a map's keys) and have no metadata but that of CloudQuery's
+    /// extension types.
     pub fn arrow_type(&self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
@@ -113,11 +132,32 @@ impl ColumnType {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
             Self::Decimal128 { precision, scale } => DataType::Decimal128(*precision, *scale),
             Self::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
-            Self::List(item) => DataType::List(Arc::new(Field::new(LIST_ITEM, item.arrow_type(), true))),
+            Self::List(item) => DataType::List(item.inner_field(LIST_ITEM, true)),
+            Self::Struct(fields) => {
+                DataType::Struct(fields.iter().map(|(name, field)| field.inner_field(name, true)).collect())
+            }
+            Self::Map { key, value } => {
+                let [entries, key_name, value_name] = MAP_NAMES;
+                let pair = vec![key.inner_field(key_name, false), value.inner_field(value_name, true)];
+                DataType::Map(Arc::new(Field::new(entries, DataType::Struct(pair.into()), false)), false)
+            }
         }
     }
 
-    /// The extension of the column itself. A list of UUIDs has it on its item field: see [`Self::item`].
+    /// A field of this type inside of another.
+    fn inner_field(&self, name: &str, nullable: bool) -> FieldRef {
+        let field = Field::new(name, self.arrow_type(), nullable);
+        Arc::new(match self.extension() {
+            Some(extension) => {
+                let values = [extension.name(), extension.metadata()];
+                let pairs = EXTENSION_KEYS.into_iter().zip(values);
+                field.with_metadata(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect::<HashMap<_, _>>())
+            }
+            None => field,
+        })
+    }
+
+    /// The extension of the column itself. Nested types have those of what is in them on the fields inside.
     pub fn extension(&self) -> Option<Extension> {
         match self {
             Self::Uuid => Some(Extension::Uuid),
@@ -137,33 +177,5 @@ impl ColumnType {
     /// Whether casting to this type can make a null of a value: such a column is always announced nullable.
     pub fn cast_may_null(&self) -> bool {
         matches!(self, Self::Timestamp | Self::Date32 | Self::Time64)
-    }
-}
-
-/// Short names for messages. They are also what fingerprints are made of: they must not change between releases.
-impl fmt::Display for ColumnType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Boolean => f.write_str("bool"),
-            Self::Int8 => f.write_str("int8"),
-            Self::Int16 => f.write_str("int16"),
-            Self::Int32 => f.write_str("int32"),
-            Self::Int64 => f.write_str("int64"),
-            Self::UInt8 => f.write_str("uint8"),
-            Self::UInt16 => f.write_str("uint16"),
-            Self::UInt32 => f.write_str("uint32"),
-            Self::UInt64 => f.write_str("uint64"),
-            Self::Float32 => f.write_str("float32"),
-            Self::Float64 => f.write_str("float64"),
-            Self::Utf8 => f.write_str("utf8"),
-            Self::Binary => f.write_str("binary"),
-            Self::Date32 => f.write_str("date"),
-            Self::Time64 => f.write_str("time"),
-            Self::Timestamp => f.write_str("timestamp"),
-            Self::Decimal128 { precision, scale } => write!(f, "decimal({precision}, {scale})"),
-            Self::Uuid => f.write_str("uuid"),
-            Self::Json => f.write_str("json"),
-            Self::List(item) => write!(f, "list<{item}>"),
-        }
     }
 }

@@ -6,7 +6,8 @@
 //! them or leaves them to the application: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE`.
 
 use super::retry::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Liveness};
-use super::{Inner, Store, Usage};
+use super::{Inner, MAX_OPEN_GETS, Store, Usage};
+use crate::spec::Secret;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::ProvideRegion;
@@ -50,6 +51,18 @@ pub struct Options {
     pub role: Option<Role>,
 }
 
+impl Options {
+    /// Where requests will go, as far as that is known before connecting; without user info.
+    #[must_use]
+    pub fn endpoint_text(&self) -> String {
+        match (self.endpoint.clone().or_else(environment_endpoint), &self.region) {
+            (Some(url), _) => without_user_info(&url),
+            (None, Some(region)) => regional_endpoint(region),
+            (None, None) => "Amazon S3".to_owned(),
+        }
+    }
+}
+
 /// Where credentials come from.
 #[derive(Clone)]
 pub enum CredentialSource {
@@ -61,11 +74,11 @@ pub enum CredentialSource {
     /// Keys from the spec.
     Keys {
         /// Access key id.
-        access_key_id: String,
+        access_key_id: Secret,
         /// Secret access key.
-        secret_access_key: String,
+        secret_access_key: Secret,
         /// Session token of temporary keys.
-        session_token: Option<String>,
+        session_token: Option<Secret>,
     },
     /// Requests are not signed.
     Anonymous,
@@ -87,7 +100,7 @@ pub struct Role {
     /// The role's ARN.
     pub arn: String,
     /// External id that the role's trust policy asks for.
-    pub external_id: Option<String>,
+    pub external_id: Option<Secret>,
     /// Name of the session.
     pub session_name: Option<String>,
 }
@@ -122,7 +135,7 @@ impl Store {
             (Some(region), _, _) => Some(region.clone()),
             (None, _, Some(region)) => Some(region.to_owned()),
             (None, Some(region), None) => Some(region.to_string()),
-            (None, None, None) if options.endpoint.is_some() => Some(CUSTOM_ENDPOINT_REGION.to_owned()),
+            (None, None, None) if endpoint(options, &config).is_some() => Some(CUSTOM_ENDPOINT_REGION.to_owned()),
             (None, None, None) => None,
         };
         let region = match region {
@@ -152,14 +165,15 @@ impl Store {
         if let Some(endpoint) = &options.endpoint {
             s3 = s3.endpoint_url(endpoint);
         }
-        let custom = options.endpoint.as_deref().or_else(|| config.endpoint_url());
+        let custom = endpoint(options, config);
         Self {
             inner: Arc::new(Inner {
                 client: aws_sdk_s3::Client::from_conf(s3.build()),
                 bucket: options.bucket.clone(),
-                endpoint: custom.map_or_else(|| regional_endpoint(region), without_user_info),
+                endpoint: custom.as_deref().map_or_else(|| regional_endpoint(region), without_user_info),
                 custom_endpoint: custom.is_some(),
                 request_payer: options.request_payer,
+                open_gets: tokio::sync::Semaphore::new(MAX_OPEN_GETS),
                 usage: Usage::default(),
                 liveness: Liveness::new(),
             }),
@@ -181,6 +195,7 @@ impl Store {
                 },
                 custom_endpoint: self.inner.custom_endpoint,
                 request_payer: self.inner.request_payer,
+                open_gets: tokio::sync::Semaphore::new(MAX_OPEN_GETS),
                 usage: Usage::default(),
                 liveness: Liveness::new(),
             }),
@@ -196,10 +211,10 @@ async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {
         CredentialSource::Chain { profile } => profile.as_deref(),
         CredentialSource::Keys { access_key_id, secret_access_key, session_token } => {
             let mut keys = Credentials::builder()
-                .access_key_id(access_key_id)
-                .secret_access_key(secret_access_key)
+                .access_key_id(access_key_id.expose())
+                .secret_access_key(secret_access_key.expose())
                 .provider_name("spec");
-            keys.set_session_token(session_token.clone());
+            keys.set_session_token(session_token.as_ref().map(|token| token.expose().to_owned()));
             loader = loader.credentials_provider(keys.build());
             None
         }
@@ -214,7 +229,7 @@ async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {
     let region = match &options.region {
         Some(region) => Some(Region::new(region.clone())),
         // The instance metadata service is only asked where AWS is meant: elsewhere it costs a second for nothing.
-        None if options.endpoint.is_some() => {
+        None if options.endpoint.is_some() || environment_endpoint().is_some() => {
             let mut file = ProfileFileRegionProvider::builder();
             if let Some(profile) = profile {
                 file = file.profile_name(profile);
@@ -237,7 +252,7 @@ async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {
     let mut assume = aws_config::sts::AssumeRoleProvider::builder(&role.arn)
         .session_name(role.session_name.as_deref().unwrap_or(DEFAULT_SESSION_NAME));
     if let Some(id) = &role.external_id {
-        assume = assume.external_id(id);
+        assume = assume.external_id(id.expose());
     }
     if config.region().is_none() {
         // STS wants one, too; its global endpoint is there.
@@ -251,8 +266,8 @@ async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {
 fn http_client() -> Result<SharedHttpClient, ConnectError> {
     let mut trust = TrustStore::default();
     if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-        let pem = std::fs::read(&path)
-            .map_err(|source| ConnectError::CaBundle { path: path.to_string_lossy().into_owned(), source })?;
+        let refuse = |source| ConnectError::CaBundle { path: path.to_string_lossy().into_owned(), source };
+        let pem = std::fs::read(&path).and_then(usable_certificates).map_err(refuse)?;
         // As in other AWS tools, the bundle replaces the system's certificates.
         trust = TrustStore::empty().with_pem_certificate(pem);
     }
@@ -268,10 +283,39 @@ fn http_client() -> Result<SharedHttpClient, ConnectError> {
     }))
 }
 
+/// The PEM text, if each certificate in it can be used: the TLS library takes what it is given on trust.
+fn usable_certificates(pem: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+    let invalid = |text: String| std::io::Error::new(std::io::ErrorKind::InvalidData, text);
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        count += 1;
+        let certificate = certificate.map_err(|error| invalid(format!("certificate {count} is no PEM: {error}")))?;
+        webpki::anchor_from_trusted_cert(&certificate)
+            .map_err(|error| invalid(format!("certificate {count} cannot be used: {error}; remove it")))?;
+    }
+    if count == 0 { Err(invalid("it has no PEM certificate".to_owned())) } else { Ok(pem) }
+}
+
 /// `arn:aws:s3:eu-west-1:…` names its region; a multi-region access point has none.
 fn arn_region(bucket: &str) -> Option<&str> {
     let mut parts = bucket.split(':');
     (parts.next()? == "arn").then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
+}
+
+/// The endpoint that requests will go to, if it is not AWS's own: the spec's, else what the AWS environment says.
+fn endpoint(options: &Options, config: &SdkConfig) -> Option<String> {
+    let spec = options.endpoint.clone();
+    spec.or_else(environment_endpoint).or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+/// The SDK applies these variables by itself; here they only decide what is said and which region is the default.
+fn environment_endpoint() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"))
 }
 
 /// What AWS calls the region's endpoint, for people to read; the SDK finds the real one by its own rules.
@@ -311,8 +355,8 @@ mod tests {
     #[test]
     fn keys_are_not_printed() {
         let source = CredentialSource::Keys {
-            access_key_id: "AKIAX".to_owned(),
-            secret_access_key: "hush".to_owned(),
+            access_key_id: Secret::new("AKIAX".to_owned()),
+            secret_access_key: Secret::new("hush".to_owned()),
             session_token: None,
         };
         assert_eq!(format!("{source:?}"), "Keys");

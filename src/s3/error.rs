@@ -1,5 +1,6 @@
 //! What can go wrong with S3, in terms of what the caller does next.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error as StdError;
@@ -105,6 +106,9 @@ impl Error {
             ErrorKind::AccessDenied(action) => {
                 format!("allow {action} on {}", self.resource(action))
             }
+            ErrorKind::Unauthorized if self.code == "RequestTimeTooSkewed" => {
+                "set the machine's clock: S3 refuses requests that are 15 minutes off".to_owned()
+            }
             ErrorKind::Unauthorized => "check the credentials: the spec's `credentials` or `local_profile`, \
                  else the AWS environment, profile, container or instance role"
                 .to_owned(),
@@ -112,17 +116,23 @@ impl Error {
             ErrorKind::EndpointDown | ErrorKind::Unreachable => {
                 "check `endpoint`, `region`, the network and HTTPS_PROXY/NO_PROXY".to_owned()
             }
-            ErrorKind::Changed | ErrorKind::Gone | ErrorKind::Exhausted | ErrorKind::Refused => return None,
+            ErrorKind::Exhausted => "S3 is overloaded or has a fault: sync again, or lower `concurrency`".to_owned(),
+            ErrorKind::Changed | ErrorKind::Gone | ErrorKind::Refused => return None,
         })
     }
 
     fn resource(&self, action: &str) -> String {
-        let bucket =
-            if self.bucket.starts_with("arn:") { self.bucket.clone() } else { format!("arn:aws:s3:::{}", self.bucket) };
+        // An access point's objects have a part of their own in the ARN.
+        let (bucket, objects) = if self.bucket.starts_with("arn:") {
+            (self.bucket.clone(), format!("{}/object", self.bucket))
+        } else {
+            let bucket = format!("arn:aws:s3:::{}", self.bucket);
+            (bucket.clone(), bucket)
+        };
         match (self.operation, action) {
             (_, "kms:Decrypt") => format!("the key that encrypts s3://{}/{}", self.bucket, self.key),
             (Operation::List, _) => bucket,
-            (Operation::Get, _) => format!("{bucket}/{}", self.key),
+            (Operation::Get, _) => format!("{objects}/{}", self.key),
         }
     }
 
@@ -206,13 +216,9 @@ where
         SdkError::ResponseError(context) => {
             Failure { status: Some(context.raw().status().as_u16()), ..Failure::transport("BadResponse", chain(error)) }
         }
-        SdkError::DispatchFailure(failure) if credentials(error) => Failure {
-            kind: ErrorKind::Unauthorized,
-            retryable: false,
-            code: "NoCredentials".to_owned(),
-            message: failure.as_connector_error().map_or_else(String::new, |e| chain(e)),
-            ..Failure::transport("", "")
-        },
+        error if let Some(retryable) = credentials(error) => {
+            Failure { kind: ErrorKind::Unauthorized, retryable, ..Failure::transport("NoCredentials", chain(error)) }
+        }
         SdkError::DispatchFailure(failure) => {
             let code = if failure.is_timeout() { "ConnectTimeout" } else { "ConnectionFailed" };
             let message = failure.as_connector_error().map_or_else(String::new, |e| chain(e));
@@ -230,11 +236,6 @@ where
                 header("x-amz-request-id"),
             )
         }
-        _ if credentials(error) => Failure {
-            kind: ErrorKind::Unauthorized,
-            retryable: false,
-            ..Failure::transport("NoCredentials", chain(error))
-        },
         _ => Failure { kind: ErrorKind::Refused, retryable: false, ..Failure::transport("BadRequest", chain(error)) },
     }
 }
@@ -266,7 +267,7 @@ pub(super) fn answer(
         | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             (ErrorKind::WrongRegion(region), false)
         }
-        (429 | 500..=599, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable") => {
+        (429 | 500 | 502..=599, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable") => {
             (ErrorKind::Exhausted, true)
         }
         (401, _) => (ErrorKind::Unauthorized, false),
@@ -274,8 +275,11 @@ pub(super) fn answer(
             (ErrorKind::AccessDenied("kms:Decrypt"), false)
         }
         (403, _) => (ErrorKind::AccessDenied(operation.action()), false),
-        (404, _) if operation == Operation::Get => (ErrorKind::Gone, false),
+        (404, "NoSuchKey") => (ErrorKind::Gone, false),
+        // Any other 404 may come from whatever stands between S3 and us: it does not prove that the object is gone.
+        (404, _) if operation == Operation::Get => (ErrorKind::Refused, false),
         (404, _) => (ErrorKind::NoSuchBucket, false),
+        (501, _) => (ErrorKind::Refused, false),
         // 416: shorter than the listing said, so it is another object now.
         (412 | 416, _) => (ErrorKind::Changed, false),
         _ => (ErrorKind::Refused, false),
@@ -284,16 +288,17 @@ pub(super) fn answer(
     Failure { kind, retryable, status: Some(status), code: code.to_owned(), message: message.to_owned(), request_id }
 }
 
-/// Looks through the wrappers by type: was it the credentials that could not be had?
-fn credentials(error: &(dyn StdError + 'static)) -> bool {
+/// Looks through the wrappers by type: was it the credentials that could not be had? Then, whether a later try may have
+/// them: a service that gives them may be slow or broken for a moment, a missing profile stays missing.
+fn credentials(error: &(dyn StdError + 'static)) -> Option<bool> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
+        if let Some(error) = error.downcast_ref::<CredentialsError>() {
+            return Some(matches!(error, CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_)));
         }
         next = error.source();
     }
-    false
+    None
 }
 
 /// The causes of an error, outermost first, each once.
@@ -328,7 +333,8 @@ mod tests {
             (Operation::Get, 412, "PreconditionFailed", "", Changed, false),
             (Operation::Get, 416, "InvalidRange", "", Changed, false),
             (Operation::Get, 404, "NoSuchKey", "", Gone, false),
-            (Operation::Get, 404, "", "", Gone, false),
+            (Operation::Get, 404, "", "", Refused, false),
+            (Operation::List, 501, "NotImplemented", "", Refused, false),
             (Operation::List, 404, "NoSuchBucket", "", NoSuchBucket, false),
             (Operation::List, 301, "PermanentRedirect", "", WrongRegion(Some("eu-west-1".to_owned())), false),
             (

@@ -2,23 +2,25 @@
 
 use super::error::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
-use super::{ByteRange, Error, ErrorKind, Operation, Store};
+use super::{ByteRange, Error, ErrorKind, ObjectMeta, Operation, Store};
 
 impl Store {
-    /// Lists one page under `prefix` and reads one byte of the first object that has any and is not archived.
+    /// Lists one page under `prefix` and reads one byte of one object: the first that is `wanted`, else the first that has
+    /// any and is not archived.
     ///
     /// # Errors
     /// The first call that fails. Gives up after a few tries: somebody is waiting.
-    pub async fn probe(&self, prefix: &str) -> Result<(), Error> {
+    pub async fn probe(&self, prefix: &str, wanted: impl Fn(&ObjectMeta) -> bool) -> Result<(), Error> {
         let page = self.list_with(prefix, Patience::PROBE).next().await?.unwrap_or_default();
-        let Some(object) = page.iter().find(|object| object.size_bytes > 0 && !object.archived) else {
+        let readable = || page.iter().filter(|object| object.size_bytes > 0 && !object.archived);
+        let Some(object) = readable().find(|object| wanted(object)).or_else(|| readable().next()) else {
             return Ok(());
         };
         let range = ByteRange::Part { start: 0, len: 1 };
         let read = self.get_with(&object.key, range, None, &RetryBudget::default(), Patience::PROBE).await;
         match read {
-            // Deleted or replaced since: access was granted, which is what we asked.
-            Err(error) if matches!(error.kind, ErrorKind::Gone | ErrorKind::Changed) => Ok(()),
+            // Deleted, replaced or archived: access was granted, which is what we asked.
+            Err(error) if matches!(error.kind, ErrorKind::Gone | ErrorKind::Changed | ErrorKind::Archived) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Ok(()),
         }

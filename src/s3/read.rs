@@ -5,7 +5,7 @@
 //! comes: a stall is S3's, and ends the attempt.
 
 use super::error::{Failure, classify};
-use super::retry::{Attempts, Patience, RetryBudget, STALL_TIMEOUT};
+use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ETag, Error, Operation, Store, Usage};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
@@ -157,6 +157,8 @@ impl Store {
         progress: &mut Progress,
         attempts: &mut Attempts<'_>,
     ) -> Result<(), Failure> {
+        // The permit lives as long as the body; the clock starts when it is there.
+        let _open = self.inner.open_gets.acquire().await;
         let first_byte = attempts.start();
         let header = progress.header(range);
         let resumed = progress.received.len() as u64;
@@ -175,8 +177,8 @@ impl Store {
             .await
             .map_err(|_| Failure::transport("Timeout", "no answer in time"))?
             .map_err(|error| classify(Operation::Get, &error))?;
-        self.inner.liveness.answered();
-        progress.check(&answer, header.is_some(), resumed)?;
+        attempts.progressed();
+        progress.check(&answer, range, resumed)?;
         let total = progress.len.unwrap_or(0);
         if matches!(range, ByteRange::Whole { most } if total > most) {
             return Err(Failure::changed(format!("the object has {total} bytes now")));
@@ -184,13 +186,20 @@ impl Store {
         let capacity = usize::try_from(total).map_err(|_| Failure::nonsense("more bytes than memory can address"))?;
         let mut body = answer.body;
         loop {
-            let chunk = tokio::time::timeout(STALL_TIMEOUT, body.next())
+            let chunk = tokio::time::timeout(attempts.stall(), body.next())
                 .await
                 .map_err(|_| Failure::transport("Stalled", "the body stopped coming"))?;
             match chunk {
                 None => break,
-                Some(Err(error)) => return Err(Failure::transport("BodyBroken", super::error::chain(&error))),
+                Some(Err(error)) => {
+                    // All bytes came and then an error: a checksum does not match, so none of them is worth anything.
+                    if progress.received.len() as u64 == total {
+                        progress.received = Received::Nothing;
+                    }
+                    return Err(Failure::transport("BodyBroken", super::error::chain(&error)));
+                }
                 Some(Ok(bytes)) => {
+                    attempts.progressed();
                     Usage::add(&self.inner.usage.bytes, bytes.len() as u64);
                     if (progress.received.len() + bytes.len()) as u64 > total {
                         return Err(Failure::nonsense("the body is longer than announced"));
@@ -221,7 +230,8 @@ impl Progress {
     }
 
     /// Holds the answer against the question, and learns position, size and version from the first one.
-    fn check(&mut self, answer: &GetObjectOutput, ranged: bool, resumed: u64) -> Result<(), Failure> {
+    fn check(&mut self, answer: &GetObjectOutput, range: ByteRange, resumed: u64) -> Result<(), Failure> {
+        let ranged = resumed > 0 || !matches!(range, ByteRange::Whole { .. });
         let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
         let (start, len, object_bytes) = match (ranged, answer.content_range()) {
             (true, Some(text)) => {
@@ -243,6 +253,11 @@ impl Progress {
             return Err(Failure::nonsense(format!(
                 "asked for {wanted_len} bytes at {wanted_start}, was given {len} bytes at {start}"
             )));
+        }
+        if matches!(range, ByteRange::Suffix { len: most } if len > most) {
+            // There is memory for no more; and a server that does this once does it again.
+            let text = format!("asked for the last bytes of the object, was given all {len}");
+            return Err(Failure { retryable: false, ..Failure::nonsense(text) });
         }
         let version = answer.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new);
         match (&self.etag, version) {
@@ -281,6 +296,85 @@ mod tests {
         for bad in ["bytes 5-4/100", "bytes 0-100/100", "bytes 0-9/*", "0-9/100", "bytes */100", "bytes a-b/c"] {
             assert_eq!(parse_content_range(bad), None, "{bad}");
         }
+    }
+
+    /// An S3 server of one object whose n-th answer (from 1) is these bytes of HTTP; after them it says nothing more and
+    /// keeps the connection open. Gives a store for it and the heads of the requests.
+    async fn store(
+        answer: impl Fn(u32) -> Vec<u8> + Send + 'static,
+    ) -> (Store, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let options = crate::s3::connect::Options {
+            bucket: "b".to_owned(),
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+            path_style: true,
+            request_payer: false,
+            credentials: crate::s3::connect::CredentialSource::Anonymous,
+            role: None,
+        };
+        let requests = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = std::sync::Arc::clone(&requests);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            for nth in 1.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                seen.lock().unwrap().push(String::from_utf8(head).unwrap().to_lowercase());
+                stream.write_all(&answer(nth)).await.unwrap();
+                open.push(stream);
+            }
+        });
+        (Store::connect(&options).await.unwrap(), requests)
+    }
+
+    /// Waits short enough for a test.
+    const HASTY: Patience = Patience {
+        max_attempts: 3,
+        first_byte: std::time::Duration::from_millis(300),
+        stall: std::time::Duration::from_millis(300),
+        ..Patience::OBJECT
+    };
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\netag: \"v\"\r\ncontent-length: 10\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_resumed_on_another_connection() {
+        let (store, requests) = store(|nth| match nth {
+            1 => format!("{HEAD}0123").into_bytes(),
+            _ => b"HTTP/1.1 206 Partial Content\r\netag: \"v\"\r\ncontent-range: bytes 4-9/10\r\n\
+                   content-length: 6\r\n\r\n456789"
+                .to_vec(),
+        })
+        .await;
+        let budget = RetryBudget::default();
+        let fetched = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap();
+        assert_eq!(fetched.bytes, "0123456789");
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests.len(), 2);
+        assert!(!requests[0].contains("if-match"), "{}", requests[0]);
+        assert!(requests[1].contains("range: bytes=4-9") && requests[1].contains("if-match: \"v\""), "{}", requests[1]);
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_is_given_up_with_the_number_of_tries() {
+        let (store, requests) = store(|_| format!("{HEAD}0123").into_bytes()).await;
+        let budget = RetryBudget::default();
+        // The second answer begins anew, which is not what was asked for: also a failed try.
+        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
+        assert_eq!((error.attempts, requests.lock().unwrap().len()), (3, 3));
+        assert!(
+            error.to_string().contains("GetObject of s3://b/k failed") && error.to_string().contains("tried 3 times")
+        );
+
+        let (store, _) = self::store(|_| Vec::new()).await;
+        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
+        assert_eq!((error.kind.clone(), error.attempts), (super::super::ErrorKind::EndpointDown, 3));
+        assert!(error.to_string().contains("no answer in time"), "{error}");
     }
 
     #[test]

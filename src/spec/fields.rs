@@ -1,15 +1,16 @@
 //! The types that fields of the spec have. Each says once what it accepts: the same constants make its JSON Schema and
 //! decide in [`FromJson`].
 
-use super::OnError;
 use super::glob::{self, GLOB_PATTERN};
 use super::read::{FromJson, Mistakes, quote, wrong_type};
 use super::secret::Secret;
+use super::{NestedAs, OnError};
 use regex_automata::meta::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// Largest count: what fits the 32-bit integers that other plugins use for these fields. Far above any useful value.
 pub(super) const MAX_COUNT: i64 = i32::MAX as i64;
@@ -148,6 +149,14 @@ inline_schema!(OnError; json_schema!({"type": "string", "enum": ["skip", "fail"]
 impl FromJson for OnError {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
         word(value, &[("skip", Self::Skip), ("fail", Self::Fail)], path, mistakes)
+    }
+}
+
+inline_schema!(NestedAs; json_schema!({"type": "string", "enum": ["json", "native"]}));
+
+impl FromJson for NestedAs {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        word(value, &[("json", Self::Json), ("native", Self::Native)], path, mistakes)
     }
 }
 
@@ -345,6 +354,40 @@ fn memory_bytes(text: &str) -> Option<u64> {
     })
 }
 
+/// A time span as text: a whole number with one unit.
+#[derive(Debug)]
+pub(super) struct RawDuration(pub(super) Duration);
+
+/// Six digits: in days some 2,700 years, so nothing overflows.
+const DURATION_PATTERN: &str = "^(?:0|[1-9][0-9]{0,5})[smhd]$";
+/// The units of spans, in seconds.
+const DURATION_UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+
+inline_schema!(RawDuration; json_schema!({"type": "string", "pattern": DURATION_PATTERN}));
+
+impl FromJson for RawDuration {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let Some(text) = value.as_str() else {
+            mistakes.add(path, wrong_type("text such as \"24h\"", value));
+            return None;
+        };
+        let span = duration(text).filter(|_| matches(DURATION_PATTERN, text));
+        if span.is_none() {
+            let expected = "must be a whole number of up to six digits with s, m, h or d, such as \"24h\"";
+            mistakes.add(path, format!("{expected}, found {}", quote(text)));
+        }
+        span.map(Self)
+    }
+}
+
+/// The span that a text of [`DURATION_PATTERN`] means.
+fn duration(text: &str) -> Option<Duration> {
+    DURATION_UNITS.iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(*unit)?.parse().ok()?;
+        Some(Duration::from_secs(number.checked_mul(*seconds)?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -414,6 +457,32 @@ mod tests {
                 let accepted = read::<MemoryLimit>(json!(text)).is_ok();
                 assert_eq!(pattern.is_match(&text), accepted, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn spans_with_one_unit() {
+        for (text, seconds) in
+            [("24h", 86_400), ("0s", 0), ("90m", 5_400), ("7d", 604_800), ("999999d", 86_399_913_600)]
+        {
+            assert_eq!(read::<RawDuration>(json!(text)).unwrap().0.as_secs(), seconds, "{text}");
+        }
+        for value in [
+            json!(""),
+            json!("24"),
+            json!("h"),
+            json!("1h30m"),
+            json!("-1h"),
+            json!("+1h"),
+            json!("1.5h"),
+            json!("01h"),
+            json!("1 h"),
+            json!("1H"),
+            json!("1000000s"),
+            json!("1w"),
+            json!(24),
+        ] {
+            assert!(read::<RawDuration>(value.clone()).is_err(), "{value}");
         }
     }
 

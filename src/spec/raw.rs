@@ -2,18 +2,22 @@
 //! Schema and of `docs/spec.md`; they are written for users, in Markdown.
 
 use super::fields::{
-    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, RawConcurrency, RawSecret, Text,
+    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, RawConcurrency, RawDuration, RawSecret, Text,
 };
 use super::read::{FromJson, Mistakes, ObjectReader, type_name};
 use super::text::{
     BucketRule, EndpointRule, ExternalIdRule, ProfileRule, RegionRule, RoleArnRule, RoleSessionNameRule,
 };
-use super::{DEFAULT_CONCURRENCY, DEFAULT_MAX_TABLES, DEFAULT_MEMORY_LIMIT, DEFAULT_ROWS_PER_RECORD, OnError};
+use super::{
+    DEFAULT_CONCURRENCY, DEFAULT_LATE_ARRIVAL_WINDOW, DEFAULT_LEDGER_LIMIT, DEFAULT_MAX_TABLES, DEFAULT_MEMORY_LIMIT,
+    DEFAULT_ROWS_PER_RECORD, NestedAs, OnError,
+};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 // A default that the schema promises must be one that it accepts.
 const _: () = assert!(DEFAULT_ROWS_PER_RECORD.get() < MAX_COUNT as usize);
+const _: () = assert!(DEFAULT_LEDGER_LIMIT.get() < MAX_COUNT as usize);
 
 /// What to read from which bucket, and how.
 #[derive(JsonSchema)]
@@ -100,6 +104,32 @@ pub(super) struct RawSpec {
     /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored.
     #[schemars(default, with = "OnError", extend("default" = "fail"))]
     pub(super) on_archived: Option<OnError>,
+
+    /// Only with `backend_options`: tells this source's state from that of other sources which read the same bucket,
+    /// prefix and table and share one state table, but have other destinations. A new value reads everything again.
+    #[schemars(default, with = "AnyText", extend("default" = ""))]
+    pub(super) state_id: Option<AnyText>,
+
+    /// Only with `backend_options`: most objects of a table that are remembered one by one (about 9 bytes each in the
+    /// state table). Above it, the oldest are remembered by a time only, and objects that arrive later with an older
+    /// last modification are not seen.
+    #[schemars(default, with = "Count", extend("default" = DEFAULT_LEDGER_LIMIT))]
+    pub(super) ledger_limit: Option<Count>,
+
+    /// How long before the present the time of `ledger_limit` stays: objects may arrive that late. A whole number with
+    /// `s`, `m`, `h` or `d`, such as `24h`.
+    #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
+    pub(super) late_arrival_window: Option<RawDuration>,
+
+    /// Adds the columns `_s3_key`, `_s3_last_modified` and `_s3_row` (from 0) to each table, behind `_cq_parent_id`: where
+    /// a row is from.
+    #[schemars(default, with = "Flag", extend("default" = false))]
+    pub(super) file_columns: Option<Flag>,
+
+    /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
+    /// are, for destinations that know such types; lists of lists stay JSON.
+    #[schemars(default, with = "NestedAs", extend("default" = "json"))]
+    pub(super) nested_as: Option<NestedAs>,
 }
 
 impl RawSpec {
@@ -124,6 +154,11 @@ impl RawSpec {
             max_tables: object.optional("max_tables", mistakes),
             on_object_error: object.optional("on_object_error", mistakes),
             on_archived: object.optional("on_archived", mistakes),
+            state_id: object.optional("state_id", mistakes),
+            ledger_limit: object.optional("ledger_limit", mistakes),
+            late_arrival_window: object.optional("late_arrival_window", mistakes),
+            file_columns: object.optional("file_columns", mistakes),
+            nested_as: object.optional("nested_as", mistakes),
         };
         let under_credentials = [
             "credentials.access_key_id",

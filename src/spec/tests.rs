@@ -56,6 +56,9 @@ fn defaults() {
     assert_eq!(spec.memory_limit_bytes, 536_870_912);
     assert_eq!(spec.max_tables.get(), 1000);
     assert_eq!((spec.on_object_error, spec.on_archived), (None, None));
+    assert_eq!((spec.state_id.as_str(), spec.ledger_limit.get()), ("", 5_000_000));
+    assert_eq!(spec.late_arrival_window.as_secs(), 86_400);
+    assert_eq!((spec.file_columns, spec.nested_as), (false, NestedAs::Json));
 }
 
 #[test]

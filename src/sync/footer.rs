@@ -1,9 +1,11 @@
-//! Reading an object's footer: the whole object when it is small and may be kept, else its last bytes.
+//! Reading an object's footer from its last bytes, or from the object if it is in memory.
 
 use super::Error;
 use super::memory::{FooterRoom, Memory};
+use super::ranges::coalesce;
+use crate::decode::DecodeError;
 use crate::decode::footer::{FIRST_SUFFIX_BYTES, FooterStep, footer_from_suffix};
-use crate::s3::{ByteRange, ETag, RetryBudget, Store};
+use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget, Store};
 use bytes::{Bytes, BytesMut};
 use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
@@ -23,13 +25,19 @@ pub struct FooterGuess {
 }
 
 impl FooterGuess {
-    /// How many of the last bytes of an object to ask for. Without experience, at most half of a small object: what is
-    /// read twice must stay in proportion.
+    /// How many of the last bytes of an object to ask for. What is read twice must stay in proportion: at most half of a
+    /// small object (unless the table's footers are larger than that: then one request is worth more than bytes), a
+    /// sixteenth of a medium one, a 128th of a large one.
     fn suffix_bytes(&self, object_bytes: u64) -> u64 {
+        let most = match object_bytes {
+            0..ROOMY_OBJECT_BYTES => object_bytes / 2,
+            ROOMY_OBJECT_BYTES..SMALL_OBJECT_BYTES => object_bytes / 16,
+            _ => object_bytes / 128,
+        };
         let guess = match self.largest_bytes.load(Ordering::Relaxed) {
-            0 if object_bytes < ROOMY_OBJECT_BYTES => FIRST_SUFFIX_BYTES.min(object_bytes / 2),
-            0 => FIRST_SUFFIX_BYTES,
-            seen => seen + GUESS_SLACK_BYTES,
+            0 => FIRST_SUFFIX_BYTES.min(most),
+            seen if seen > most && object_bytes < ROOMY_OBJECT_BYTES => seen + GUESS_SLACK_BYTES,
+            seen => (seen + GUESS_SLACK_BYTES).min(most),
         };
         guess.clamp(8, object_bytes.max(8))
     }
@@ -55,18 +63,50 @@ pub struct Footer {
     pub object_bytes: u64,
 }
 
+/// The largest footer that is read. Real ones have a few MiB at most; a damaged tail may claim anything.
+const MAX_FOOTER_BYTES: u64 = 256 << 20;
+
+/// How often an object is begun again that is replaced between two requests for its footer.
+const MAX_RESTARTS: u32 = 3;
+
 /// Parses the footer of an object that is in memory.
 ///
 /// # Errors
 /// When it is no sound Parquet file.
-pub async fn of_bytes(bytes: &Bytes) -> Result<Arc<ParquetMetaData>, Error> {
+pub async fn of_bytes(bytes: &Bytes, memory: &Memory) -> Result<(Arc<ParquetMetaData>, FooterRoom), Error> {
+    let footer_bytes = footer_bytes(bytes).min(bytes.len() as u64);
+    let mut room = memory.take_footer(footer_bytes * PARSED_FACTOR).await;
     match parse(bytes.clone(), bytes.len() as u64).await? {
-        FooterStep::Ready(metadata) => Ok(metadata),
+        FooterStep::Ready(metadata) => {
+            room.shrink_to(metadata.memory_size() as u64);
+            Ok((metadata, room))
+        }
         FooterStep::NeedSuffix { bytes: needed } => {
             let text = format!("the footer should have {needed} bytes, the object has {}", bytes.len());
-            Err(crate::decode::DecodeError::damaged(text).into())
+            Err(DecodeError::damaged(text).into())
         }
     }
+}
+
+/// As [`fetch`], for the version that is there now, whatever it is: an object that is replaced meanwhile is begun again.
+///
+/// # Errors
+/// As [`fetch`]; [`Error::NeverRests`].
+pub async fn fetch_current(
+    store: &Store,
+    key: &str,
+    object_bytes: u64,
+    guess: &FooterGuess,
+    budget: &RetryBudget,
+    memory: &Memory,
+) -> Result<Footer, Error> {
+    for _ in 0..=MAX_RESTARTS {
+        match fetch(store, key, object_bytes, None, guess, budget, memory).await {
+            Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {}
+            other => return other,
+        }
+    }
+    Err(Error::NeverRests { times: MAX_RESTARTS + 1 })
 }
 
 /// Fetches the last bytes of an object, once more if the footer is larger than guessed, and parses it. The footer has
@@ -88,36 +128,39 @@ pub async fn fetch(
     let suffix = ByteRange::Suffix { len: suffix_bytes };
     let mut fetched = store.get(key, suffix, etag, budget).await?;
     let object_bytes = fetched.object_bytes;
-    let step = parse(fetched.bytes.clone(), object_bytes).await?;
-    let metadata = match step {
+    let metadata = match parse(fetched.bytes.clone(), object_bytes).await? {
         FooterStep::Ready(metadata) => metadata,
+        FooterStep::NeedSuffix { bytes: needed } if needed > MAX_FOOTER_BYTES => {
+            return Err(DecodeError::damaged(format!(
+                "the footer claims {needed} bytes, more than the {MAX_FOOTER_BYTES} that a footer may have"
+            ))
+            .into());
+        }
         FooterStep::NeedSuffix { bytes: needed } => {
-            let held = fetched.bytes.len() as u64;
-            guess.learn(needed);
             // Given back before more is asked for: who holds room never waits for room.
             drop(room);
             room = memory.take_footer(needed * PARSED_FACTOR).await;
+            let held = fetched.bytes.len() as u64;
+            let missing = object_bytes.saturating_sub(needed)..object_bytes.saturating_sub(held);
             // Only what is missing, of the same version.
-            let part = ByteRange::Part {
-                start: object_bytes.saturating_sub(needed),
-                len: needed.min(object_bytes).saturating_sub(held).max(1),
-            };
-            let front = store.get(key, part, fetched.etag.as_ref(), budget).await?;
-            let mut whole = BytesMut::with_capacity(front.bytes.len() + fetched.bytes.len());
-            whole.extend_from_slice(&front.bytes);
+            let mut whole = BytesMut::with_capacity(usize::try_from(needed.max(held)).unwrap_or(0));
+            for part in coalesce(std::slice::from_ref(&missing)) {
+                let range = ByteRange::Part { start: part.start, len: part.end - part.start };
+                whole.extend_from_slice(&store.get(key, range, fetched.etag.as_ref(), budget).await?.bytes);
+            }
             whole.extend_from_slice(&fetched.bytes);
             fetched.bytes = whole.freeze();
             match parse(fetched.bytes.clone(), object_bytes).await? {
                 FooterStep::Ready(metadata) => metadata,
                 FooterStep::NeedSuffix { .. } => {
-                    return Err(
-                        crate::decode::DecodeError::damaged("the footer's length changed while it was read").into()
-                    );
+                    return Err(DecodeError::damaged("the footer's length changed while it was read").into());
                 }
             }
         }
     };
+    // Only a footer that was sound teaches something.
     guess.learn(footer_bytes(&fetched.bytes));
+    room.shrink_to(metadata.memory_size() as u64);
     Ok(Footer { _room: room, metadata, etag: fetched.etag, object_bytes })
 }
 
@@ -140,6 +183,7 @@ mod tests {
         let guess = FooterGuess::default();
         assert_eq!(guess.suffix_bytes(10_000), 5_000);
         assert_eq!(guess.suffix_bytes(1 << 20), FIRST_SUFFIX_BYTES);
+        assert_eq!(guess.suffix_bytes(8 << 20), FIRST_SUFFIX_BYTES);
         assert_eq!(guess.suffix_bytes(1 << 40), FIRST_SUFFIX_BYTES);
         assert_eq!(guess.suffix_bytes(3), 8);
     }
@@ -150,6 +194,15 @@ mod tests {
         guess.learn(2_000);
         guess.learn(1_000);
         assert_eq!(guess.suffix_bytes(1 << 30), 2_000 + GUESS_SLACK_BYTES);
-        assert_eq!(guess.suffix_bytes(1_500), 1_500);
+        assert_eq!(guess.suffix_bytes(1_500), 1_500, "more footer than data: one request is worth more than bytes");
+        assert_eq!(guess.suffix_bytes(4_200), 2_100, "the slack does not go beyond half");
+    }
+
+    #[test]
+    fn one_huge_footer_does_not_make_the_others_expensive() {
+        let guess = FooterGuess::default();
+        guess.learn(5 << 20);
+        assert_eq!(guess.suffix_bytes(10 << 20), (10 << 20) / 128);
+        assert_eq!(guess.suffix_bytes(4 << 20), (4 << 20) / 16);
     }
 }

@@ -1,39 +1,45 @@
 //! One object from its first byte to its last row.
 //!
-//! A small object is one step: one grant, one GET (none if the footer pass kept it), all row groups. A larger one is a
-//! step for each row group: while one is decoded and sent, the next is fetched, no more. A step's grant covers fetched
-//! bytes, decoding and messages, see [`super::memory`].
+//! A small object is one step: one share of memory, one GET (none if the footer pass kept it), all row groups. A larger
+//! one is a step for as many row groups as make one GET, at least one: while a step is decoded and sent, the next is
+//! fetched, no more. A step's share covers fetched bytes, decoding and messages, see [`super::memory`].
 //!
 //! Every GET names the ETag. When the object was replaced meanwhile (412), what was decoded is forgotten and the object
-//! is read again from its footer on, under the new ETag. Rows that had already been sent are overwritten by position,
-//! as their `_cq_id` is the same; if the new version has fewer rows than were sent, the object is in error instead,
-//! since nothing would remove the surplus: versions are never mixed in silence.
+//! is read again from its footer on, under the new ETag. Rows of the old version that had already been sent are sent
+//! again as the new version has them, with the same `_cq_id`, which a warning says; if the new version has fewer rows
+//! than were sent, or is gone, the object is in error instead, since nothing would replace the surplus: versions are
+//! never mixed in silence.
 
-use super::footer::{self, Footer, SMALL_OBJECT_BYTES};
-use super::memory::Share;
-use super::ranges::coalesce;
+use super::footer::{self, SMALL_OBJECT_BYTES};
+use super::memory::{MessagePool, Reserved, Share};
+use super::ranges::{MAX_GET_BYTES, coalesce};
 use super::table::TableRun;
 use super::{Context, Error, batch, cpu};
 use crate::cloudquery::source::Message;
-use crate::decode::ids::ObjectId;
 use crate::decode::ranges::{RangeBytes, row_group_ranges, working_set_bytes};
 use crate::decode::reader::{ObjectPlan, RowGroupDecoder};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::file::metadata::ParquetMetaData;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How often an object that is replaced while it is read is begun again.
 const MAX_RESTARTS: u32 = 3;
-/// Range reads of one row group at a time: enough to fill a connection's latency, few enough that fifty objects at a
-/// time do not open hundreds of connections each.
+/// Range reads of one step at a time: enough to fill a connection's latency, few enough that fifty objects at a time do
+/// not open hundreds of connections each.
 const GETS_IN_FLIGHT: usize = 4;
+/// What the messages of a step may take: the one that is sent and the one behind it.
+const MESSAGE_POOL_BYTES: u64 = 2 * batch::TARGET_MESSAGE_BYTES as u64;
+/// Least pool of a step, for objects that decode to next to nothing: a schema and some padding.
+const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
 
 /// An object to send, and what is known of it.
 #[derive(Debug)]
 pub struct Task {
+    /// Its place in [`TableRun::objects`].
+    pub index: usize,
     /// The whole key.
     pub key: String,
     /// Size in bytes, as listed or as read since.
@@ -46,84 +52,107 @@ pub struct Task {
     pub kept: Option<Kept>,
 }
 
-/// A small object in memory, with its share of the reserve.
+/// A small object in memory, with its part of the reserve.
 #[derive(Debug)]
 pub struct Kept {
     /// All bytes.
     pub bytes: Bytes,
     /// Holds them.
-    pub share: Share,
+    pub share: Reserved,
 }
 
 /// What became of an object that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All rows were sent.
     Sent {
-        /// How many.
-        rows: u64,
+        /// The version that was read.
+        etag: Option<ETag>,
     },
-    /// It was deleted since the listing.
+    /// It was deleted since the listing, before anything of it was sent.
     Gone,
 }
 
-/// Sends all rows of an object. `begun` is called once its grant is there.
+/// What a step's messages need, given what decoding takes; with a small budget no more than an eighth of it.
+#[must_use]
+pub fn message_pool_bytes(working_bytes: u64, limit_bytes: u64) -> u64 {
+    let most = MESSAGE_POOL_BYTES.min(limit_bytes / 8).max(MIN_MESSAGE_POOL_BYTES);
+    working_bytes.clamp(MIN_MESSAGE_POOL_BYTES, most)
+}
+
+/// Sends all rows of an object. `begun` is called once its share of memory is there.
 ///
 /// # Errors
 /// What keeps the object from being sent; the caller says where. [`Error::Disconnected`] when the peer has gone.
 pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl FnOnce()) -> Result<Outcome, Error> {
-    let sent = AtomicU64::new(0);
+    // Rows of the object that were sent, of whatever version.
+    let mut sent = 0;
     let mut begun = Some(begun);
     let mut restarts = 0;
     loop {
         let kept = task.kept.take();
         let result = if task.object_bytes <= SMALL_OBJECT_BYTES {
-            send_small(cx, table, &task, kept, &mut begun, &sent).await
+            send_small(cx, table, &task, kept, &mut begun, &mut sent).await
         } else {
             if let Some(begun) = begun.take() {
                 begun();
             }
-            send_large(cx, table, &task, &sent).await
+            send_large(cx, table, &task, &mut sent).await
         };
-        match result {
-            Err(Error::S3(error)) if error.kind == ErrorKind::Changed && restarts < MAX_RESTARTS => {
-                restarts += 1;
-                tracing::debug!(table = table.name, key = task.key, restarts, "object was replaced while it was read");
-                let budget = RetryBudget::default();
-                match current_version(cx, table, &task.key, &budget).await {
-                    Ok(footer) => {
-                        let rows: u64 = rows(&footer.metadata);
-                        let already = sent.load(Ordering::Relaxed);
-                        if rows < already {
-                            return Err(Error::ReplacedByFewerRows { sent: already, rows });
-                        }
-                        task.working_bytes = largest_working_set(&footer.metadata);
-                        task.object_bytes = footer.object_bytes;
-                        task.etag = footer.etag;
-                    }
-                    Err(Error::S3(error)) if error.kind == ErrorKind::Gone => return Ok(Outcome::Gone),
-                    Err(error) => return Err(error),
-                }
+        let error = match result {
+            Ok(()) => return Ok(Outcome::Sent { etag: task.etag }),
+            Err(error) => error,
+        };
+        match &error {
+            Error::S3(cause) if cause.kind == ErrorKind::Gone => return gone(sent),
+            Error::S3(cause) if cause.kind == ErrorKind::Changed && restarts < MAX_RESTARTS => {}
+            Error::S3(cause) if cause.kind == ErrorKind::Changed => {
+                return Err(Error::NeverRests { times: restarts + 1 });
             }
-            Err(Error::S3(error)) if error.kind == ErrorKind::Gone && sent.load(Ordering::Relaxed) == 0 => {
-                return Ok(Outcome::Gone);
-            }
-            other => return other.map(|rows| Outcome::Sent { rows }),
+            _ => return Err(error),
         }
+        restarts += 1;
+        let budget = RetryBudget::default();
+        let guess = &table.objects.footers;
+        let footer = match footer::fetch_current(&cx.store, &task.key, u64::MAX, guess, &budget, &cx.memory).await {
+            Err(Error::S3(error)) if error.kind == ErrorKind::Gone => return gone(sent),
+            other => other?,
+        };
+        let rows = rows(&footer.metadata);
+        if rows < sent {
+            return Err(Error::ReplacedByFewerRows { sent, rows });
+        }
+        if sent > 0 {
+            tracing::warn!(
+                table = table.name,
+                bucket = cx.store.bucket(),
+                key = task.key,
+                rows_sent_again = sent,
+                "object was replaced while it was read: rows of the old version were sent before, they are sent again \
+                 as the new version has them"
+            );
+        }
+        task.working_bytes = working_bytes(&footer.metadata) + cx.rows.working_bytes(&task.key, &footer.metadata);
+        task.object_bytes = footer.object_bytes;
+        task.etag = footer.etag;
     }
 }
 
-async fn current_version(cx: &Context, table: &TableRun, key: &str, budget: &RetryBudget) -> Result<Footer, Error> {
-    footer::fetch(&cx.store, key, u64::MAX, None, &table.footers, budget, &cx.memory).await
+/// Deleted: as if the listing had come later, unless some of its rows are out already.
+fn gone(sent: u64) -> Result<Outcome, Error> {
+    if sent == 0 { Ok(Outcome::Gone) } else { Err(Error::DeletedWhileRead { sent }) }
 }
 
 fn rows(metadata: &ParquetMetaData) -> u64 {
     metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
 }
 
-/// Memory to decode the row group that needs most.
-pub fn largest_working_set(metadata: &ParquetMetaData) -> u64 {
-    (0..metadata.num_row_groups()).map(|group| working_set_bytes(metadata, group)).max().unwrap_or(0)
+/// Memory to decode the row group that needs most, besides its bytes, the parsed footer included. What the spec's options
+/// add is [`super::RowOptions::working_bytes`].
+#[must_use]
+pub fn working_bytes(metadata: &ParquetMetaData) -> u64 {
+    let decoding = (0..metadata.num_row_groups()).map(|group| working_set_bytes(metadata, group)).max().unwrap_or(0);
+    decoding.saturating_add(metadata.memory_size() as u64)
 }
 
 async fn send_small(
@@ -132,78 +161,113 @@ async fn send_small(
     task: &Task,
     kept: Option<Kept>,
     begun: &mut Option<impl FnOnce()>,
-    sent: &AtomicU64,
-) -> Result<u64, Error> {
-    let (bytes, mut share) = match kept {
-        Some(kept) => {
-            let mut share = cx.memory.take_beside_reserve(task.working_bytes).await;
-            share.merge(kept.share);
-            (kept.bytes, share)
-        }
-        None => {
-            let needed = task.object_bytes + task.working_bytes;
-            let share = cx.memory.take(needed).await;
-            if share.oversized {
-                cx.warn_oversized(&task.key, needed);
-            }
-            let budget = RetryBudget::default();
-            let range = ByteRange::Whole { most: task.object_bytes };
-            let whole = cx.store.get(&task.key, range, task.etag.as_ref(), &budget).await?;
-            (whole.bytes, share)
-        }
+    sent: &mut u64,
+) -> Result<(), Error> {
+    let pool_bytes = message_pool_bytes(task.working_bytes, cx.memory.limit_bytes());
+    let needed = task.working_bytes.saturating_add(pool_bytes);
+    let (kept, share) = match kept {
+        Some(kept) => (Some(kept), cx.memory.take_beside_reserve(needed).await),
+        None => (None, cx.memory.take(needed.saturating_add(task.object_bytes)).await),
     };
+    if share.oversized {
+        cx.warn_oversized(&task.key, needed.saturating_add(task.object_bytes));
+    }
     if let Some(begun) = begun.take() {
         begun();
     }
-    let metadata = footer::of_bytes(&bytes).await?;
+    let (_input, pool) = share.with_messages(pool_bytes);
+    let (bytes, _reserved) = match kept {
+        Some(kept) => (kept.bytes, Some(kept.share)),
+        None => {
+            let range = ByteRange::Whole { most: task.object_bytes };
+            (cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes, None)
+        }
+    };
+    // Its room is in the share already, as part of the working memory.
+    let (metadata, room) = footer::of_bytes(&bytes, &cx.memory).await?;
+    drop(room);
     let plan = plan(cx, table, task, &metadata).await?;
     let input = RangeBytes::whole(bytes);
     let mut first_row = 0;
     for row_group in 0..metadata.num_row_groups() {
-        first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &mut share, sent).await?;
+        first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &pool, sent).await?;
     }
-    Ok(first_row)
+    Ok(())
 }
 
-/// One row group's bytes and the grant that holds them.
-struct FetchedGroup {
-    row_group: usize,
+/// Row groups that are fetched together, and what they need.
+#[derive(Debug)]
+struct Step {
+    row_groups: Range<usize>,
+    /// The GETs.
+    pieces: Vec<Range<u64>>,
+    working_bytes: u64,
+}
+
+/// The next step from `row_group` on: as many row groups as have `most_bytes`, at least one.
+fn step(metadata: &ParquetMetaData, row_group: usize, most_bytes: u64) -> Result<Step, Error> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let (mut end, mut bytes, mut working_bytes) = (row_group, 0, 0);
+    while end < metadata.num_row_groups() {
+        let group = row_group_ranges(metadata, end)?;
+        let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
+        if end > row_group && bytes + group_bytes > most_bytes {
+            break;
+        }
+        bytes += group_bytes;
+        ranges.extend(group);
+        working_bytes = working_set_bytes(metadata, end).max(working_bytes);
+        end += 1;
+    }
+    ranges.sort_by_key(|range| (range.start, range.end));
+    Ok(Step { row_groups: row_group..end, pieces: coalesce(&ranges), working_bytes })
+}
+
+/// A step's bytes and the memory that holds them.
+struct FetchedStep {
+    row_groups: Range<usize>,
     bytes: RangeBytes,
-    share: Share,
+    input: Share,
+    pool: MessagePool,
 }
 
-async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &AtomicU64) -> Result<u64, Error> {
+async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64) -> Result<(), Error> {
     let budget = Arc::new(RetryBudget::default());
+    let guess = &table.objects.footers;
+    // Held until the object is done, and with it its room.
     let footer =
-        footer::fetch(&cx.store, &task.key, task.object_bytes, task.etag.as_ref(), &table.footers, &budget, &cx.memory)
-            .await?;
-
+        footer::fetch(&cx.store, &task.key, task.object_bytes, task.etag.as_ref(), guess, &budget, &cx.memory).await?;
     let plan = plan(cx, table, task, &footer.metadata).await?;
 
-    // One row group ahead: the fetcher takes a place before it asks for memory.
-    let (places, mut fetched) = tokio::sync::mpsc::channel::<FetchedGroup>(1);
+    // One step ahead: the fetcher takes a place before it asks for memory.
+    let (places, mut fetched) = tokio::sync::mpsc::channel::<FetchedStep>(1);
     let fetcher = {
-        let (cx, key, metadata, etag) =
-            (cx.clone(), task.key.clone(), Arc::clone(&footer.metadata), footer.etag.clone());
+        let (cx, key) = (cx.clone(), task.key.clone());
+        let (metadata, etag) = (Arc::clone(&footer.metadata), footer.etag.clone());
         async move {
-            let mut warned = false;
-            for row_group in 0..metadata.num_row_groups() {
+            // What one GET can bring, with a small budget no more than an eighth of it.
+            let most_bytes = MAX_GET_BYTES.min(cx.memory.limit_bytes() / 8);
+            let (mut next, mut warned) = (0, false);
+            while next < metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
-                let group =
-                    fetch_row_group(&cx, &key, etag.as_ref(), &metadata, row_group, &budget, &mut warned).await?;
-                place.send(group);
+                let mut step = step(&metadata, next, most_bytes)?;
+                step.working_bytes += cx.rows.working_bytes(&key, &metadata);
+                next = step.row_groups.end;
+                place.send(fetch_step(&cx, &key, etag.as_ref(), step, &budget, &mut warned).await?);
             }
             Ok::<_, Error>(())
         }
     };
     let fetcher = super::AbortOnDrop(tokio::spawn(fetcher));
     let mut first_row = 0;
-    while let Some(mut group) = fetched.recv().await {
-        let (row_group, bytes) = (group.row_group, group.bytes);
-        first_row += send_row_group(cx, table, &plan, row_group, bytes, first_row, &mut group.share, sent).await?;
+    while let Some(FetchedStep { row_groups, bytes, input, pool }) = fetched.recv().await {
+        for row_group in row_groups {
+            first_row += send_row_group(cx, table, &plan, row_group, bytes.clone(), first_row, &pool, sent).await?;
+        }
+        drop(bytes);
+        drop(input);
     }
-    fetcher.join().await??;
-    Ok(first_row)
+    fetcher.join().await?
 }
 
 async fn plan(
@@ -212,39 +276,40 @@ async fn plan(
     task: &Task,
     metadata: &Arc<ParquetMetaData>,
 ) -> Result<Arc<ObjectPlan>, Error> {
-    let id = ObjectId::new(cx.store.bucket(), &task.key);
+    let last_modified_s = table.objects.get(task.index).map_or(0, |(_, object)| object.last_modified_s);
+    let origin = cx.rows.origin(cx.store.bucket(), &task.key, last_modified_s);
     let (metadata, schema, output, counts) =
         (Arc::clone(metadata), Arc::clone(&table.schema), Arc::clone(table.encoder.schema()), Arc::clone(&table.casts));
-    let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, id, counts)).await??;
+    let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, origin, counts)).await??;
     Ok(Arc::new(plan))
 }
 
-async fn fetch_row_group(
+async fn fetch_step(
     cx: &Context,
     key: &str,
     etag: Option<&ETag>,
-    metadata: &ParquetMetaData,
-    row_group: usize,
+    step: Step,
     budget: &RetryBudget,
     warned: &mut bool,
-) -> Result<FetchedGroup, Error> {
-    let ranges = coalesce(&row_group_ranges(metadata, row_group)?);
-    let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-    let needed = bytes + working_set_bytes(metadata, row_group);
+) -> Result<FetchedStep, Error> {
+    let bytes: u64 = step.pieces.iter().map(|piece| piece.end - piece.start).sum();
+    let pool_bytes = message_pool_bytes(step.working_bytes, cx.memory.limit_bytes());
+    let needed = bytes.saturating_add(step.working_bytes).saturating_add(pool_bytes);
     let share = cx.memory.take(needed).await;
     if share.oversized && !std::mem::replace(warned, true) {
         cx.warn_oversized(key, needed);
     }
-    let pieces: Vec<(u64, Bytes)> = futures::stream::iter(ranges)
-        .map(|range| async move {
-            let part = ByteRange::Part { start: range.start, len: range.end - range.start };
-            let piece = cx.store.get(key, part, etag, budget).await?;
-            Ok::<_, Error>((piece.start, piece.bytes))
+    let (input, pool) = share.with_messages(pool_bytes);
+    let pieces: Vec<(u64, Bytes)> = futures::stream::iter(step.pieces)
+        .map(|piece| async move {
+            let part = ByteRange::Part { start: piece.start, len: piece.end - piece.start };
+            let fetched = cx.store.get(key, part, etag, budget).await?;
+            Ok::<_, Error>((fetched.start, fetched.bytes))
         })
         .buffer_unordered(GETS_IN_FLIGHT)
         .try_collect()
         .await?;
-    Ok(FetchedGroup { row_group, bytes: RangeBytes::new(pieces)?, share })
+    Ok(FetchedStep { row_groups: step.row_groups, bytes: RangeBytes::new(pieces)?, input, pool })
 }
 
 /// Decodes, cuts, encodes and sends one row group; answers its number of rows.
@@ -256,8 +321,8 @@ async fn send_row_group(
     row_group: usize,
     bytes: RangeBytes,
     first_row: u64,
-    share: &mut Share,
-    sent: &AtomicU64,
+    pool: &MessagePool,
+    sent: &mut u64,
 ) -> Result<u64, Error> {
     let open = Arc::clone(plan);
     let mut decoder = cpu::run(move || RowGroupDecoder::open(open, row_group, bytes, first_row)).await??;
@@ -274,17 +339,16 @@ async fn send_row_group(
         let Some((messages, batch_rows)) = step? else { return Ok(rows) };
         for (record, message_rows) in messages {
             let message_bytes = record.len() as u64;
-            let grant = share.split(message_bytes);
+            let grant = pool.grant(message_bytes).await;
             cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
-            let position = sent.load(Ordering::Relaxed).max(batch_row + message_rows.end);
-            sent.store(position, Ordering::Relaxed);
+            *sent = (*sent).max(batch_row + message_rows.end);
             table.sent(message_rows.end - message_rows.start, message_bytes);
         }
         rows += batch_rows;
     }
 }
 
-type Step = Option<(Vec<(Bytes, std::ops::Range<u64>)>, u64)>;
+type Decoded = Option<(Vec<(Bytes, Range<u64>)>, u64)>;
 
 /// One decoded batch as messages, each with its rows (counted inside the batch).
 fn decode_step(
@@ -292,7 +356,7 @@ fn decode_step(
     encoder: &crate::cloudquery::ipc::BatchEncoder,
     most_rows: std::num::NonZeroUsize,
     first_row: u64,
-) -> Result<Step, Error> {
+) -> Result<Decoded, Error> {
     let Some(decoded) = decoder.next_batch()? else { return Ok(None) };
     let size = |offset, len| encoder.encoded_size_bytes(&decoded.slice(offset, len));
     let slices = batch::cut(decoded.num_rows(), first_row, most_rows, size)?;

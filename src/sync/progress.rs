@@ -157,7 +157,7 @@ mod tests {
             progress.footers_begin(3);
             progress.footer_done();
             progress.log();
-            let (a, b) = (run("a"), run("b"));
+            let (a, b) = (run("a", 2, 1_000), run("b", 1, 50));
             a.sent(7, 100);
             a.handled(1_000);
             b.sent(1, 10);
@@ -170,9 +170,9 @@ mod tests {
             [
                 "INFO listing the bucket",
                 "INFO reading footers objects_done=1 objects=3",
-                "DEBUG sending rows of a table table=\"a\" objects_done=1 objects=0 bytes_done=1000 bytes=0 rows=7",
-                "DEBUG sending rows of a table table=\"b\" objects_done=0 objects=0 bytes_done=0 bytes=0 rows=1",
-                "INFO sending rows objects_done=1 objects=0 bytes_done=1000 bytes=0 rows=8",
+                "DEBUG sending rows of a table table=\"a\" objects_done=1 objects=2 bytes_done=1000 bytes=2000 rows=7",
+                "DEBUG sending rows of a table table=\"b\" objects_done=0 objects=1 bytes_done=0 bytes=50 rows=1",
+                "INFO sending rows objects_done=1 objects=3 bytes_done=1000 bytes=2050 rows=8",
             ]
         );
     }

@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::table::{Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
+use crate::decode::DecodeError;
 use crate::s3::{self, Store};
 use crate::spec::{OnError, Spec};
 use crate::tables::group::Skipped;
@@ -18,8 +19,12 @@ pub struct Report {
     bucket: String,
     sink: SyncSink,
     with_error_messages: bool,
-    /// Objects and tables that failed, with the text of the first one, for the stream's end. Held for a push only.
+    /// The sync is incremental: tables are not emptied by delete-stale, and what failed is tried again.
+    incremental: bool,
+    /// Objects that failed, with the text of the first one, for the stream's end. Held for a push only.
     failed: Mutex<Failures>,
+    /// Tables whose files do not agree, likewise.
+    conflicts: Mutex<Failures>,
     /// Archived objects of selected tables, likewise.
     archived: Mutex<Failures>,
     gone: AtomicU64,
@@ -43,18 +48,20 @@ impl Failures {
 }
 
 impl Report {
-    /// A report without errors.
+    /// A report without errors. The collector's span of the sync begins.
     #[must_use]
-    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, telemetry: SyncTelemetry) -> Self {
+    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, incremental: bool) -> Self {
         Self {
             bucket: bucket.to_owned(),
             sink,
             with_error_messages,
+            incremental,
             failed: Mutex::default(),
+            conflicts: Mutex::default(),
             archived: Mutex::default(),
             gone: AtomicU64::new(0),
             progress: Progress::default(),
-            telemetry,
+            telemetry: crate::telemetry::otlp::sync_started(),
         }
     }
 
@@ -77,39 +84,34 @@ impl Report {
             Error::Disconnected => return Err(super::disconnected()),
             Error::Cancelled => return Err(SourceError::new(ErrorKind::Cancelled, error.to_string())),
             Error::S3(error) if error.is_fatal() => return Err(fatal(error)),
-            Error::S3(error) if error.kind == s3::ErrorKind::Archived => {
-                self.archived_objects(table, key, 1);
-                return Ok(());
-            }
+            Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.archived(table, key, 1).await,
             _ => {}
         }
-        // S3's errors name the object themselves.
-        let text = match &error {
-            Error::S3(error) => error.to_string(),
-            error => format!("s3://{}/{key}: {}", self.bucket, s3::error_chain(error)),
-        };
         let telemetry = self.telemetry.table(table);
         if matches!(error, Error::Panic(_)) {
-            telemetry.add_panic()
+            telemetry.add_panic();
         } else {
-            telemetry.add_error()
+            telemetry.add_error();
         }
+        let text = object_text(&self.bucket, key, &error);
         tracing::error!(table, bucket = self.bucket, key, error = text, "object could not be read");
-        self.fail(table, text).await
+        lock(&self.failed).add(1, || text.clone());
+        self.message(table, text).await
     }
 
     /// A whole table failed. The sync goes on.
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn table(&self, table: &str, text: String) -> Result<(), SourceError> {
+    pub async fn table(&self, table: &str, text: &str) -> Result<(), SourceError> {
         self.telemetry.table(table).add_error();
-        tracing::error!(table, bucket = self.bucket, error = text, "table could not be read");
-        self.fail(table, format!("table {table}: {text}")).await
+        let text = format!("table {table} of bucket {}: {text}", self.bucket);
+        tracing::error!(table, bucket = self.bucket, error = text, "table is left out");
+        lock(&self.conflicts).add(1, || text.clone());
+        self.message(table, text).await
     }
 
-    async fn fail(&self, table: &str, text: String) -> Result<(), SourceError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).add(1, || text.clone());
+    async fn message(&self, table: &str, text: String) -> Result<(), SourceError> {
         if !self.with_error_messages {
             return Ok(());
         }
@@ -117,10 +119,18 @@ impl Report {
         self.sink.send(message).await.map_err(|_| super::disconnected())
     }
 
-    /// `count` objects of a table are archived, `key` the first of them.
-    pub fn archived_objects(&self, table: &str, key: &str, count: u64) {
-        let text = || format!("s3://{}/{key} (table {table})", self.bucket);
-        self.archived.lock().unwrap_or_else(PoisonError::into_inner).add(count, text);
+    /// `count` objects of a table are archived, `key` the first of them. The log has one line for all tables, at the end.
+    ///
+    /// # Errors
+    /// When the peer has gone.
+    pub async fn archived(&self, table: &str, key: &str, count: u64) -> Result<(), SourceError> {
+        let first = format!("s3://{}/{key}", self.bucket);
+        lock(&self.archived).add(count, || format!("{first} (table {table})"));
+        let text = format!(
+            "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. Restore or \
+             `exclude` them"
+        );
+        self.message(table, text).await
     }
 
     /// An object was deleted since the listing: nothing of it was sent, as if the listing had come later.
@@ -129,8 +139,22 @@ impl Report {
         tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
     }
 
+    /// `fail` is the default of a full sync: a stream that ends well lets delete-stale remove the rows of what was not
+    /// read. In an incremental one nothing is removed and what failed is tried again, so `skip` is.
+    fn fails(&self, policy: Option<OnError>) -> bool {
+        let default = if self.incremental { OnError::Skip } else { OnError::Fail };
+        policy.unwrap_or(default) == OnError::Fail
+    }
+
     /// The last lines of a sync: one warning for each table whose values had to be changed, then what was done.
-    pub fn summary(&self, store: &Store, tables: &[Arc<TableRun>], skipped: &Skipped, elapsed: Duration) {
+    pub fn summary(
+        &self,
+        store: &Store,
+        tables: &[Arc<TableRun>],
+        skipped: &Skipped,
+        elapsed: Duration,
+        ended_well: bool,
+    ) {
         let mut total = [0_u64; 4];
         for table in tables {
             if let Some(changes) = table.casts.summary() {
@@ -158,8 +182,9 @@ impl Report {
             messages = total[2],
             message_bytes = total[3],
             skipped = skipped.to_string(),
-            failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).count,
-            archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner).count,
+            failed = lock(&self.failed).count,
+            conflicting_tables = lock(&self.conflicts).count,
+            archived = lock(&self.archived).count,
             gone = self.gone.load(Ordering::Relaxed),
             lists = Stats::get(&usage.lists),
             gets = Stats::get(&usage.gets),
@@ -167,7 +192,8 @@ impl Report {
             retries = Stats::get(&usage.retries),
             seconds = elapsed.as_secs_f64(),
             peak_memory_bytes = peak_memory_bytes(),
-            "sync finished"
+            "sync {}",
+            if ended_well { "finished" } else { "ended early" }
         );
     }
 
@@ -176,27 +202,34 @@ impl Report {
     /// # Errors
     /// [`ErrorKind::Incomplete`], for failures that the spec does not skip.
     pub fn verdict(&self, spec: &Spec) -> Result<(), SourceError> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = lock(&self.failed);
+        let conflicts = lock(&self.conflicts);
+        let archived = lock(&self.archived);
         let mut texts = Vec::new();
         if let Some(first) = &failed.first {
             let count = failed.count;
-            if fails(spec.on_object_error) {
+            if self.fails(spec.on_object_error) {
                 texts.push(format!(
-                    "{count} objects or tables could not be read, the first: {first}. Repair or `exclude` them, or set \
-                     `on_object_error: skip`"
+                    "{count} objects could not be read, the first: {first}. An object that is bad for good belongs in \
+                     `exclude`; `on_object_error: skip` lets a sync end well all the same"
                 ));
-            } else {
+            } else if !self.incremental {
                 tracing::warn!(
                     count,
+                    first,
                     "objects could not be read and on_object_error is skip: with write_mode overwrite-delete-stale the \
                      destination removes the rows that earlier syncs brought of them"
                 );
             }
         }
+        if let Some(first) = &conflicts.first
+            && self.fails(spec.on_object_error)
+        {
+            texts.push(format!("{} tables were left out, the first: {first}", conflicts.count));
+        }
         if let Some(first) = &archived.first {
             let count = archived.count;
-            if fails(spec.on_archived) {
+            if self.fails(spec.on_archived) {
                 let text = format!(
                     "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. \
                      Restore or `exclude` them, or set `on_archived: skip`"
@@ -204,12 +237,13 @@ impl Report {
                 tracing::error!(bucket = self.bucket, error = text, "archived objects could not be read");
                 texts.push(text);
             } else {
-                tracing::warn!(
-                    count,
-                    first,
-                    "archived objects are skipped: with write_mode overwrite-delete-stale the destination removes the \
-                     rows that earlier syncs brought of them"
-                );
+                let consequence = if self.incremental {
+                    "they are read when they are restored"
+                } else {
+                    "with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of \
+                     them"
+                };
+                tracing::warn!(count, first, "archived objects are skipped: {consequence}");
             }
         }
         if texts.is_empty() {
@@ -240,9 +274,30 @@ fn high_water_mark(status: &str) -> Option<u64> {
     Some(kibibytes * 1_024)
 }
 
-/// `fail` is the default: a stream that ends well lets delete-stale remove the rows of what was not read.
-fn fails(policy: Option<OnError>) -> bool {
-    policy.unwrap_or(OnError::Fail) == OnError::Fail
+fn lock(failures: &Mutex<Failures>) -> std::sync::MutexGuard<'_, Failures> {
+    failures.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One object's failure: where, what, what was tried, what to do.
+#[must_use]
+pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
+    match error {
+        // S3's errors name the object themselves, and mostly what to do.
+        Error::S3(error) if error.hint().is_some() => error.to_string(),
+        Error::S3(error) => format!("{error}; sync again, or put it into `exclude`"),
+        // These say what to do themselves.
+        Error::NeverRests { .. }
+        | Error::ReplacedByFewerRows { .. }
+        | Error::DeletedWhileRead { .. }
+        | Error::Decode(DecodeError::Encrypted | DecodeError::Unsupported { .. } | DecodeError::SchemaChanged { .. }) =>
+        {
+            format!("s3://{bucket}/{key}: {error}")
+        }
+        error => {
+            let text = s3::error_chain(error);
+            format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
 use super::footer::{self, FooterGuess, SMALL_OBJECT_BYTES};
-use super::memory::{RESERVE_DIVISOR, Share};
-use super::object::{Kept, Task, largest_working_set};
+use super::incremental::TableState;
+use super::object::{Kept, message_pool_bytes, working_bytes};
 use super::report::Report;
-use super::table::{Planned, Stats, TableRun};
-use super::{Context, Error, cpu};
+use super::table::{Objects, Stats, TableRun};
+use super::{Context, Error, RowOptions, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::decode::file::FileSchema;
+use crate::decode::origin::FILE_COLUMNS;
 use crate::decode::types::ColumnType;
 use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
@@ -22,95 +23,94 @@ use crate::tables::schema::{SchemaMerger, TableSchema};
 use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use std::sync::atomic::{AtomicU64, Ordering};
+use futures::StreamExt as _;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 /// Objects of a table whose footers GetTables reads: the first and the newest. Enough to show its columns; a sync reads
 /// all of them.
-const SAMPLED_OBJECTS: usize = 10;
+pub const SAMPLED_OBJECTS: usize = 10;
 
 /// A table with its schema, and its objects ready to be sent.
 #[derive(Debug)]
 pub struct SurveyedTable {
     /// What its objects share.
     pub run: Arc<TableRun>,
-    /// Its objects, without those that failed or are gone.
-    pub tasks: Vec<Task>,
+    /// Objects that the footer pass kept in memory, by their index.
+    pub kept: BTreeMap<usize, Kept>,
+    /// The table's state, and the object that its schema is from; only in incremental syncs.
+    pub state: Option<(TableState, String)>,
 }
 
 /// A table while its footers are read.
 struct Survey {
-    table: Table,
-    /// Objects whose footer was not looked at yet.
-    guess: Arc<FooterGuess>,
+    name: String,
+    objects: Objects,
+    /// Held for adding one file's schema.
     schema: Mutex<SchemaMerger>,
-    tasks: Mutex<Vec<Task>>,
+    /// Held for an insert.
+    kept: Mutex<BTreeMap<usize, Kept>>,
+    state: Option<TableState>,
     telemetry: TableTelemetry,
 }
 
 /// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
-/// tables. Tables without a readable object are left out, as are those whose
-/// files do not agree; both were reported.
+/// tables. Tables without a readable object are left out, as are those whose files do not agree; both were reported.
 ///
 /// # Errors
 /// When nothing will work, or the peer has gone.
 pub async fn survey(
     cx: &Context,
-    tables: Vec<Table>,
+    tables: Vec<(Table, Option<TableState>)>,
     shard: Shard,
     report: &Arc<Report>,
 ) -> Result<Vec<SurveyedTable>, SourceError> {
-    for table in &tables {
+    let mut surveys = Vec::with_capacity(tables.len());
+    for (table, state) in tables {
         if let Some(first) = &table.archived.first_key {
-            report.archived_objects(&table.name, first, table.archived.count);
+            report.archived(&table.name, first, table.archived.count).await?;
         }
+        let telemetry = report.telemetry().table(&table.name);
+        surveys.push(Arc::new(Survey::new(table, state, telemetry)));
     }
-    report.progress().footers_begin(tables.iter().map(|table| table.objects.len() as u64).sum());
-    let surveys: Vec<Arc<Survey>> = tables
-        .into_iter()
-        .map(|table| {
-            let telemetry = report.telemetry().table(&table.name);
-            Arc::new(Survey::new(table, telemetry))
-        })
-        .collect();
-    let kept_bytes = Arc::new(AtomicU64::new(0));
+    report.progress().footers_begin(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
     let mut objects =
-        surveys.iter().flat_map(|survey| (0..survey.table.objects.len()).map(|index| (Arc::clone(survey), index)));
+        surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(|index| (Arc::clone(survey), index)));
     let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
     loop {
         while tasks.len() < cx.concurrency {
             let Some((survey, index)) = objects.next() else { break };
-            let (cx, report, kept_bytes) = (cx.clone(), Arc::clone(report), Arc::clone(&kept_bytes));
-            tasks.spawn(async move { survey.object(&cx, index, shard, &kept_bytes, &report).await });
+            let (cx, report) = (cx.clone(), Arc::clone(report));
+            tasks.spawn(async move { survey.object(&cx, index, shard, &report).await });
         }
         match tasks.join_next().await {
             None => break,
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(fatal))) => return Err(fatal),
-            Some(Err(error)) if error.is_cancelled() => {
-                return Err(SourceError::new(ErrorKind::Cancelled, "cancelled"));
-            }
-            Some(Err(_)) => return Err(SourceError::new(ErrorKind::Internal, "a task of the footer pass panicked")),
+            Some(result) => super::joined(result)?,
         }
     }
     drop(objects);
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
-        let Some(survey) = Arc::into_inner(survey) else { continue };
-        let name = survey.table.name;
-        match survey.schema.into_inner().unwrap_or_else(PoisonError::into_inner).finish() {
-            Err(conflict) => report.table(&name, conflict.to_string()).await?,
+        let Some(Survey { name, objects, schema: merger, kept, state, telemetry }) = Arc::into_inner(survey) else {
+            continue;
+        };
+        let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let reference = merger.reference_key().unwrap_or_default().to_owned();
+        match merger.finish() {
+            Err(conflict) => report.table(&name, &conflict.to_string()).await?,
             // Each of its objects was reported.
             Ok(None) => {}
-            Ok(Some(schema)) => {
-                let mut tasks = survey.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
-                tasks.sort_by(|a, b| a.key.cmp(&b.key));
-                let planned =
-                    Planned { objects: tasks.len() as u64, bytes: tasks.iter().map(|task| task.object_bytes).sum() };
-                let run = Arc::new(run(name, schema, survey.guess, planned, survey.telemetry)?);
-                surveyed.push(SurveyedTable { run, tasks });
+            Ok(Some(columns)) => {
+                let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let mut announced = announced(&name, &columns, cx.rows.file_columns);
+                if state.is_some() {
+                    // Else the default write mode deletes every row that is not sent again.
+                    announced = schema::incremental(&announced);
+                }
+                let run = Arc::new(run(name, columns, announced, objects, telemetry)?);
+                surveyed.push(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) });
             }
         }
     }
@@ -119,35 +119,37 @@ pub async fn survey(
 
 fn run(
     name: String,
-    schema: TableSchema,
-    footers: Arc<FooterGuess>,
-    planned: Planned,
+    columns: TableSchema,
+    announced: SchemaRef,
+    objects: Objects,
     telemetry: TableTelemetry,
 ) -> Result<TableRun, SourceError> {
-    let announced = announced(&name, &schema);
     let encoder = BatchEncoder::new(announced)
         .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
     Ok(TableRun {
         name,
-        schema: Arc::new(schema),
+        schema: Arc::new(columns),
         encoder: Arc::new(encoder),
         casts: Arc::default(),
-        footers,
-        planned,
+        planned: objects.planned(),
+        objects,
         stats: Stats::default(),
         telemetry,
     })
 }
 
-/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else.
+/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else. With `file_columns`
+/// the columns that say where a row is from stand behind the ids.
 #[must_use]
-pub fn announced(name: &str, table: &TableSchema) -> SchemaRef {
+pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
+    let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
+    let added = added.iter().map(|(name, added)| schema::field(*name, &outgoing(added), true));
     let columns = table
         .columns()
         .iter()
         .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
-    schema::table_schema(name, ids.into_iter().chain(columns))
+    schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
 }
 
 /// A column's type in CloudQuery's terms.
@@ -155,55 +157,73 @@ fn outgoing(column: &ColumnType) -> schema::ColumnType {
     match column {
         ColumnType::Uuid => schema::ColumnType::Uuid,
         ColumnType::Json => schema::ColumnType::Json,
-        ColumnType::List(item) if **item == ColumnType::Uuid => schema::list_of_uuids(),
         other => schema::ColumnType::Arrow(other.arrow_type()),
     }
 }
 
-/// The columns of `table` by a sample of its footers, and whether that was all of them. `None` when no object of the
-/// sample could be read.
+/// What a sample of a table's footers gave.
+#[derive(Debug)]
+pub struct Sample {
+    /// Its columns; `None` when no object of the sample could be read, or its files do not agree.
+    pub schema: Option<SchemaRef>,
+    /// The sample had all of its objects.
+    pub whole: bool,
+    /// Why the first of the objects that could not be read could not be read.
+    pub error: Option<String>,
+}
+
+/// The columns of `table` by a sample of its footers, `concurrency` at a time.
 ///
 /// # Errors
 /// When nothing will work.
-pub async fn sample(cx: &Context, table: &Table) -> Result<(Option<SchemaRef>, bool), SourceError> {
+pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> {
     let sampled = sampled(&table.objects);
     let whole = sampled.len() == table.objects.len();
     let guess = FooterGuess::default();
-    let reads = sampled.into_iter().map(|object| {
-        let guess = &guess;
-        async move {
-            let key = table.object_key(object);
-            let read = read_footer(cx, &key, object.size_bytes, object.etag.as_ref(), guess).await;
-            (key, read)
-        }
-    });
+    let sampled: Vec<(String, ListedObject)> =
+        sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
+    let mut reads = futures::stream::iter(sampled)
+        .map(|(key, object)| {
+            let guess = &guess;
+            async move {
+                let schema = async {
+                    // The footer goes with this block, and with it its room, which the others wait for.
+                    let footer = read_footer(cx, &key, object.size_bytes, object.etag.as_ref(), guess).await?;
+                    Ok(schema_and_memory(cx.rows, &key, Arc::clone(&footer.metadata)).await?.0)
+                };
+                let schema: Result<FileSchema, Error> = schema.await;
+                (key, schema)
+            }
+        })
+        .buffer_unordered(cx.concurrency.clamp(1, SAMPLED_OBJECTS));
     let mut merger = SchemaMerger::new();
-    for (key, read) in futures::future::join_all(reads).await {
+    let mut first_error = None;
+    while let Some((key, read)) = reads.next().await {
         match read {
-            Ok((_, schema)) => merger.add(&key, schema),
+            Ok(schema) => merger.add(&key, schema),
             Err(Error::S3(error)) if error.is_fatal() => return Err(super::fatal(&error)),
             Err(error) => {
+                let text = super::report::object_text(cx.store.bucket(), &key, &error);
                 tracing::warn!(
                     table = table.name,
                     bucket = cx.store.bucket(),
                     key,
-                    error = s3::error_chain(&error),
+                    error = text,
                     "footer could not be read"
                 );
+                first_error.get_or_insert(text);
             }
         }
     }
-    match merger.finish() {
-        Ok(schema) => Ok((schema.map(|schema| announced(&table.name, &schema)), whole)),
+    let schema = match merger.finish() {
+        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, cx.rows.file_columns)),
         Err(conflict) => {
-            tracing::warn!(
-                table = table.name,
-                error = conflict.to_string(),
-                "table is left out: a sync would refuse it"
-            );
-            Ok((None, whole))
+            let error = conflict.to_string();
+            tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
+            None
         }
-    }
+    };
+    Ok(Sample { schema, whole, error: first_error })
 }
 
 /// The first half by key, the newest for the rest.
@@ -223,96 +243,114 @@ async fn read_footer(
     object_bytes: u64,
     etag: Option<&ETag>,
     guess: &FooterGuess,
-) -> Result<(footer::Footer, FileSchema), Error> {
+) -> Result<footer::Footer, Error> {
     let budget = RetryBudget::default();
-    let footer = match footer::fetch(&cx.store, key, object_bytes, etag, guess, &budget, &cx.memory).await {
+    match footer::fetch(&cx.store, key, object_bytes, etag, guess, &budget, &cx.memory).await {
         // Replaced since the listing: nothing was read of the old version yet.
         Err(Error::S3(error)) if error.kind == s3::ErrorKind::Changed => {
-            footer::fetch(&cx.store, key, object_bytes, None, guess, &budget, &cx.memory).await?
+            footer::fetch_current(&cx.store, key, object_bytes, guess, &budget, &cx.memory).await
         }
-        other => other?,
-    };
-    let metadata = Arc::clone(&footer.metadata);
-    let schema = cpu::run(move || FileSchema::from_metadata(&metadata)).await??;
-    Ok((footer, schema))
+        other => other,
+    }
 }
 
 impl Survey {
-    fn new(table: Table, telemetry: TableTelemetry) -> Self {
-        Self { table, guess: Arc::default(), schema: Mutex::default(), tasks: Mutex::default(), telemetry }
+    fn new(table: Table, state: Option<TableState>, telemetry: TableTelemetry) -> Self {
+        let stored = state.as_ref().and_then(|state| state.schema.stored());
+        let schema =
+            stored.map_or_else(SchemaMerger::new, |stored| SchemaMerger::with_reference(&stored.key, &stored.schema));
+        Self {
+            name: table.name.clone(),
+            objects: Objects::new(table),
+            schema: Mutex::new(schema),
+            kept: Mutex::default(),
+            state,
+            telemetry,
+        }
     }
 
     /// Looks at one object. Only what ends the whole sync is an error.
-    async fn object(
-        &self,
-        cx: &Context,
-        index: usize,
-        shard: Shard,
-        kept_bytes: &AtomicU64,
-        report: &Report,
-    ) -> Result<(), SourceError> {
-        let object = &self.table.objects[index];
-        let key = self.table.object_key(object);
-        let ours = shard.has(&key);
+    async fn object(&self, cx: &Context, index: usize, shard: Shard, report: &Report) -> Result<(), SourceError> {
+        let Some((key, object)) = self.objects.get(index) else { return Ok(()) };
+        let (mut ours, mut looked_at) = (shard.has(&key), true);
+        if let Some(state) = &self.state {
+            // Without a schema from earlier syncs all footers are needed, those of done objects and of other shards too.
+            looked_at = state.schema.stored().is_none();
+            ours = ours && !state.is_done(&key, &object);
+        }
+        if !ours && !looked_at {
+            report.progress().footer_done();
+            return Ok(());
+        }
         self.telemetry.begun();
-        let looked = self.look(cx, object, &key, ours, kept_bytes).await;
+        let looked = self.look(cx, index, &object, &key, ours).await;
         report.progress().footer_done();
         match looked {
-            Ok((task, schema)) => {
+            Ok(schema) => {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
-                if ours {
-                    self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-                }
                 Ok(())
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
-                report.gone(&self.table.name, &key);
+                report.gone(&self.name, &key);
                 Ok(())
             }
-            Err(error) => report.object(&self.table.name, &key, error).await,
+            // The shard that sends it reports it.
+            Err(Error::S3(error)) if error.is_fatal() => Err(super::fatal(&error)),
+            Err(error) if !ours => {
+                tracing::debug!(
+                    table = self.name,
+                    key,
+                    error = s3::error_chain(&error),
+                    "unreadable, of another shard"
+                );
+                Ok(())
+            }
+            Err(error) => report.object(&self.name, &key, error).await,
         }
     }
 
     async fn look(
         &self,
         cx: &Context,
+        index: usize,
         object: &ListedObject,
         key: &str,
-        keep: bool,
-        kept_bytes: &AtomicU64,
-    ) -> Result<(Task, FileSchema), Error> {
-        let share = if keep { reserve(cx, object.size_bytes, kept_bytes) } else { None };
-        if let Some(share) = share
+        ours: bool,
+    ) -> Result<FileSchema, Error> {
+        let keep = ours && object.size_bytes <= SMALL_OBJECT_BYTES;
+        if let Some(share) = keep.then(|| cx.memory.try_reserve(object.size_bytes)).flatten()
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
-            let metadata = footer::of_bytes(&bytes).await?;
-            let working_bytes = largest_working_set(&metadata);
-            let schema = cpu::run(move || FileSchema::from_metadata(&metadata)).await??;
-            let object_bytes = bytes.len() as u64;
-            let kept = Some(Kept { bytes, share });
-            return Ok((Task { key: key.to_owned(), object_bytes, etag, working_bytes, kept }, schema));
+            let (metadata, _room) = footer::of_bytes(&bytes, &cx.memory).await?;
+            let (schema, working_bytes) = schema_and_memory(cx.rows, key, metadata).await?;
+            self.objects.ready(index, etag, bytes.len() as u64, working_bytes);
+            // One that needs more than there is beside the reserve takes the way of the larger ones.
+            let needed = working_bytes + message_pool_bytes(working_bytes, cx.memory.limit_bytes());
+            if needed <= cx.memory.beside_reserve_bytes() {
+                self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, share });
+            }
+            return Ok(schema);
         }
-        let (footer, schema) = read_footer(cx, key, object.size_bytes, object.etag.as_ref(), &self.guess).await?;
-        let task = Task {
-            key: key.to_owned(),
-            object_bytes: footer.object_bytes,
-            etag: footer.etag,
-            working_bytes: largest_working_set(&footer.metadata),
-            kept: None,
-        };
-        Ok((task, schema))
+        let footer = read_footer(cx, key, object.size_bytes, object.etag.as_ref(), &self.objects.footers).await?;
+        let (schema, working_bytes) = schema_and_memory(cx.rows, key, Arc::clone(&footer.metadata)).await?;
+        if ours {
+            self.objects.ready(index, footer.etag.clone(), footer.object_bytes, working_bytes);
+        }
+        Ok(schema)
     }
 }
 
-/// A share of the reserve for a small object, while there is room.
-fn reserve(cx: &Context, object_bytes: u64, kept_bytes: &AtomicU64) -> Option<Share> {
-    if object_bytes > SMALL_OBJECT_BYTES {
-        return None;
-    }
-    let most = cx.memory.limit_bytes() / RESERVE_DIVISOR;
-    let room = |held: u64| (held + object_bytes <= most).then_some(held + object_bytes);
-    let held = kept_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
-    cx.memory.try_reserve(object_bytes, held)
+async fn schema_and_memory(
+    rows: RowOptions,
+    key: &str,
+    metadata: Arc<parquet::file::metadata::ParquetMetaData>,
+) -> Result<(FileSchema, u64), Error> {
+    let added = rows.working_bytes(key, &metadata);
+    cpu::run(move || {
+        let schema = FileSchema::from_metadata(&metadata, rows.nested_as)?;
+        Ok((schema, working_bytes(&metadata).saturating_add(added)))
+    })
+    .await?
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.
@@ -328,15 +366,27 @@ async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::spec::KeyFilter;
     use crate::tables::group::Grouper;
 
-    /// A table run without columns from files, for tests that only need one.
-    pub fn run(name: &str) -> Arc<TableRun> {
+    /// The run of a table with `objects` objects of `object_bytes` bytes each and without columns, for tests that only
+    /// need one.
+    pub fn run(name: &str, objects: usize, object_bytes: u64) -> Arc<TableRun> {
+        let filter = KeyFilter::default();
+        let mut grouper = Grouper::new(&filter);
+        for n in 0..objects {
+            let key = format!("{name}/{n}.parquet");
+            let (size_bytes, etag, last_modified_s, archived) = (object_bytes, None, 0, false);
+            grouper.add(crate::s3::ObjectMeta { key, size_bytes, etag, last_modified_s, archived });
+        }
+        let objects_of_table = Objects::new(grouper.finish().tables.remove(0));
+        (0..objects).for_each(|index| objects_of_table.ready(index, None, object_bytes, 1));
         let mut merger = SchemaMerger::new();
         merger.add("k", FileSchema { columns: Vec::new() });
-        let schema = merger.finish().unwrap().unwrap();
-        let run = super::run(name.to_owned(), schema, Arc::default(), Planned::default(), TableTelemetry::default());
-        Arc::new(run.unwrap())
+        let columns = merger.finish().unwrap().unwrap();
+        let announced = announced(name, &columns, false);
+        let telemetry = TableTelemetry::default();
+        Arc::new(super::run(name.to_owned(), columns, announced, objects_of_table, telemetry).unwrap())
     }
 
     #[test]

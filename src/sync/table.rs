@@ -1,12 +1,14 @@
-//! One table during a sync: what all its objects share, and what is counted.
+//! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
 use super::footer::FooterGuess;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::decode::CastCounts;
+use crate::s3::ETag;
+use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::TableSchema;
 use crate::telemetry::otlp::TableTelemetry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A table whose migrate was sent.
 #[derive(Debug)]
@@ -19,9 +21,9 @@ pub struct TableRun {
     pub encoder: Arc<BatchEncoder>,
     /// What casting had to change.
     pub casts: Arc<CastCounts>,
-    /// Experience with its footers.
-    pub footers: Arc<FooterGuess>,
-    /// What there is to send.
+    /// Its objects.
+    pub objects: Objects,
+    /// What there is to send of them.
     pub planned: Planned,
     /// What was sent.
     pub stats: Stats,
@@ -52,6 +54,89 @@ pub struct Planned {
     pub objects: u64,
     /// Their size in bytes.
     pub bytes: u64,
+}
+
+/// The objects of a table, in the order of their keys, with what the footer pass learned of them. There may be millions,
+/// so each exists once and is updated in place.
+#[derive(Debug)]
+pub struct Objects {
+    /// What all their keys begin with.
+    folder: String,
+    /// Held for reading or writing one record only.
+    list: Mutex<Vec<ListedObject>>,
+    /// Objects that are in the bucket and not read this time.
+    unread: Vec<ListedObject>,
+    /// Experience with their footers.
+    pub footers: FooterGuess,
+}
+
+impl Objects {
+    /// The objects of a table.
+    #[must_use]
+    pub fn new(table: Table) -> Self {
+        Self {
+            folder: table.key.directory_str().to_owned(),
+            list: Mutex::new(table.objects),
+            unread: table.unread,
+            footers: FooterGuess::default(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those that are ready to be sent.
+    #[must_use]
+    pub fn planned(&self) -> Planned {
+        let list = self.lock();
+        let mut planned = Planned::default();
+        for object in list.iter().filter(|object| object.working_bytes().is_some()) {
+            planned.objects += 1;
+            planned.bytes += object.size_bytes;
+        }
+        planned
+    }
+
+    /// One object, with its whole key.
+    pub fn get(&self, index: usize) -> Option<(String, ListedObject)> {
+        let object = self.lock().get(index)?.clone();
+        Some((object.key(&self.folder), object))
+    }
+
+    /// The object is ready to be sent: its version, size and the memory that decoding it takes are known.
+    pub fn ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, working_bytes: u64) {
+        if let Some(object) = self.lock().get_mut(index) {
+            object.etag = etag;
+            object.size_bytes = size_bytes;
+            object.set_working_bytes(working_bytes);
+        }
+    }
+
+    /// The object was sent to its last row, in this version.
+    pub fn sent(&self, index: usize, etag: Option<ETag>) {
+        if let Some(object) = self.lock().get_mut(index) {
+            object.etag = etag;
+            object.sent = true;
+        }
+    }
+
+    /// Every object that is in the bucket, those that are not read included: the key and what is known of it.
+    pub fn for_each(&self, mut each: impl FnMut(&str, &ListedObject)) {
+        for object in self.lock().iter().chain(&self.unread) {
+            each(&object.key(&self.folder), object);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ListedObject>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counters of one table.

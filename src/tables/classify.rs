@@ -113,13 +113,6 @@ fn is_test_object(key: &str) -> bool {
         .any(|table| key.find(table).is_some_and(|at| key[at + table.len()..].contains("TEST_UUID")))
 }
 
-/// Whether GET on an object of this storage class fails until it is restored. `restored`: the listing says that a
-/// restored copy is there (a restore that is finished and not expired). GLACIER_IR and INTELLIGENT_TIERING are readable
-/// at once.
-pub fn is_archived(storage_class: &str, restored: bool) -> bool {
-    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE") && !restored
-}
-
 /// A table format that keeps files which are no longer, or not yet, part of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LakeFormat {
@@ -242,21 +235,6 @@ mod tests {
     fn reasons_have_names_of_their_own() {
         let names: std::collections::BTreeSet<&str> = SkipReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names.len(), SkipReason::ALL.len());
-    }
-
-    #[test]
-    fn archive_classes() {
-        for (class, restored, expected) in [
-            ("GLACIER", false, true),
-            ("GLACIER", true, false),
-            ("DEEP_ARCHIVE", false, true),
-            ("GLACIER_IR", false, false),
-            ("INTELLIGENT_TIERING", false, false),
-            ("STANDARD", false, false),
-            ("", false, false),
-        ] {
-            assert_eq!(is_archived(class, restored), expected, "{class}");
-        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Names of outgoing columns. Most pass unchanged; the rules here are for those that destinations can't take.
 
+use crate::decode::origin::FILE_COLUMNS;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,8 @@ const HASH_DIGITS: usize = 8;
 
 /// The outgoing names of a file's columns, in the same order.
 ///
-/// A name passes unchanged except: `_cq_…` (in any case) becomes `src_cq_…`; empty becomes `_`; `"` and control characters
+/// A name passes unchanged except: `_cq_…` (in any case) becomes `src_cq_…`; the names of [`FILE_COLUMNS`] become
+/// `src_s3_…`; empty becomes `_`; `"` and control characters
 /// become `_`; more than [`MAX_COLUMN_NAME_BYTES`] are cut and end in `_` and a hash of the whole name. Of several
 /// names that are equal ignoring case, one that needs no change comes first, then the order decides: the n-th gets
 /// `_n`, counting on where that name is taken. The result is unique ignoring case and the same in all releases.
@@ -67,7 +69,10 @@ fn clean(name: &str) -> String {
     if clean.is_empty() {
         clean.push('_');
     }
-    if clean.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX)) {
+    // Whether or not this sync adds those columns: the option must not rename others.
+    let added = FILE_COLUMNS.iter().any(|(added, _)| clean.eq_ignore_ascii_case(added));
+    let reserved = clean.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX));
+    if added || reserved {
         clean.insert_str(0, RENAMED_PREFIX);
     }
     if clean.len() > MAX_COLUMN_NAME_BYTES {
@@ -104,10 +109,29 @@ mod tests {
             (&["ä", "Ä"], &["ä", "Ä_2"]),
             (&[&long], &["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_ffe054fe"]),
             (&["_cq", "cq_id"], &["_cq", "cq_id"]),
+            (&["_s3_key", "_S3_Row", "_s3_last_modified"], &["src_s3_key", "src_S3_Row", "src_s3_last_modified"]),
+            (&["_s3_keys", "_s3_", "s3_key"], &["_s3_keys", "_s3_", "s3_key"]),
         ];
         for (names, expected) in cases {
             assert_eq!(output_names(names), *expected, "{names:?}");
         }
+    }
+
+    /// The table in `docs/naming.md`: names of one file, and what becomes of them.
+    #[test]
+    fn the_documentation_is_right() {
+        let text = include_str!("../../docs/naming.md");
+        let section = text.split("## Column names").nth(1).expect("a section about columns");
+        let names = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let mut rows = 0;
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split('|').collect();
+            let (given, expected) = (names(cells[1]), names(cells[2]));
+            let given: Vec<&str> = given.iter().map(String::as_str).collect();
+            assert_eq!(output_names(&given), expected, "{line}");
+            rows += 1;
+        }
+        assert!(rows >= 4, "{rows} rows of the table were found");
     }
 
     #[test]

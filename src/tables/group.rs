@@ -22,17 +22,16 @@ pub struct Table {
     pub objects: Vec<ListedObject>,
     /// Its objects that are archived: known, but not readable.
     pub archived: Archived,
+    /// Objects that are in the bucket but not read this time (filtered out, archived): they keep the state that they
+    /// have. Only there if the grouper was told to remember them.
+    pub unread: Vec<ListedObject>,
 }
 
 impl Table {
     /// The whole key of one of its objects.
     #[must_use]
     pub fn object_key(&self, object: &ListedObject) -> String {
-        let folder = self.key.directory_str();
-        let mut key = String::with_capacity(folder.len() + object.suffix.len());
-        key.push_str(folder);
-        key.push_str(&object.suffix);
-        key
+        object.key(self.key.directory_str())
     }
 }
 
@@ -47,6 +46,43 @@ pub struct ListedObject {
     pub size_bytes: u64,
     /// Last modification, seconds since 1970.
     pub last_modified_s: i64,
+    /// What the footer pass found out: the memory that decoding it takes, in KiB, plus one. 0: not to be sent.
+    working_kib: u32,
+    /// Its last row was sent in this sync.
+    pub sent: bool,
+}
+
+impl ListedObject {
+    fn new(object: ObjectMeta, folder: &str) -> Self {
+        Self {
+            suffix: object.key[folder.len()..].into(),
+            etag: object.etag,
+            size_bytes: object.size_bytes,
+            last_modified_s: object.last_modified_s,
+            working_kib: 0,
+            sent: false,
+        }
+    }
+
+    /// The whole key, given what the keys of its table begin with.
+    #[must_use]
+    pub fn key(&self, folder: &str) -> String {
+        let mut key = String::with_capacity(folder.len() + self.suffix.len());
+        key.push_str(folder);
+        key.push_str(&self.suffix);
+        key
+    }
+
+    /// The object can be sent, and decoding it takes so much memory.
+    pub fn set_working_bytes(&mut self, bytes: u64) {
+        self.working_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
+    }
+
+    /// The memory that decoding it takes, in bytes; `None` for an object that is not to be sent.
+    #[must_use]
+    pub fn working_bytes(&self) -> Option<u64> {
+        self.working_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
+    }
 }
 
 /// Archived objects of a table.
@@ -125,6 +161,9 @@ const MAX_LAKE_WARNINGS: usize = 20;
 #[derive(Debug)]
 pub struct Grouper<'a> {
     keys: &'a KeyFilter,
+    remember_unread: bool,
+    /// Filtered out, by the table that they would belong to.
+    excluded: HashMap<TableKey, Vec<ListedObject>>,
     index: HashMap<TableKey, usize>,
     tables: Vec<Table>,
     skipped: Skipped,
@@ -135,19 +174,39 @@ impl<'a> Grouper<'a> {
     /// A grouper without objects, that leaves out what `keys` does not admit.
     #[must_use]
     pub fn new(keys: &'a KeyFilter) -> Self {
-        Self { keys, index: HashMap::new(), tables: Vec::new(), skipped: Skipped::default(), lakes: BTreeSet::new() }
+        Self {
+            keys,
+            remember_unread: false,
+            excluded: HashMap::new(),
+            index: HashMap::new(),
+            tables: Vec::new(),
+            skipped: Skipped::default(),
+            lakes: BTreeSet::new(),
+        }
+    }
+
+    /// Has [`Table::unread`] filled, for incremental syncs.
+    #[must_use]
+    pub fn remember_unread(mut self, remember: bool) -> Self {
+        self.remember_unread = remember;
+        self
     }
 
     /// Adds one object.
     pub fn add(&mut self, object: ObjectMeta) {
-        if let Some((format, prefix)) = lake_table(&object.key)
-            && self.keys.admits(&object.key)
-        {
+        if let Some((format, prefix)) = lake_table(&object.key) {
             self.lakes.insert((format, prefix.to_owned()));
         }
         let key = match classify(&object.key, object.size_bytes, self.keys) {
             Classified::Skipped(reason) => {
                 *self.skipped.counts.entry(reason).or_default() += 1;
+                if self.remember_unread
+                    && reason == SkipReason::Excluded
+                    && let Classified::Parquet(key) = classify(&object.key, object.size_bytes, &KeyFilter::default())
+                {
+                    let object = ListedObject::new(object, key.directory_str());
+                    self.excluded.entry(key).or_default().push(object);
+                }
                 return;
             }
             Classified::Parquet(key) => key,
@@ -162,6 +221,7 @@ impl<'a> Grouper<'a> {
                     key: key.clone(),
                     objects: Vec::new(),
                     archived: Archived::default(),
+                    unread: Vec::new(),
                 });
                 self.tables.len() - 1
             }),
@@ -169,20 +229,27 @@ impl<'a> Grouper<'a> {
         let table = &mut self.tables[index];
         if object.archived {
             table.archived.count += 1;
-            table.archived.first_key.get_or_insert(object.key);
+            if table.archived.first_key.is_none() {
+                table.archived.first_key = Some(object.key.clone());
+            }
+            if self.remember_unread {
+                table.unread.push(ListedObject::new(object, table.key.directory_str()));
+            }
             return;
         }
-        table.objects.push(ListedObject {
-            suffix: object.key[table.key.directory_str().len()..].into(),
-            etag: object.etag,
-            size_bytes: object.size_bytes,
-            last_modified_s: object.last_modified_s,
-        });
+        table.objects.push(ListedObject::new(object, table.key.directory_str()));
     }
 
     /// The listing is complete.
     #[must_use]
     pub fn finish(mut self) -> Listing {
+        // Whether `include` admits the log files says nothing; what counts is whether anything below is read.
+        self.lakes
+            .retain(|(_, prefix)| self.tables.iter().any(|table| table.key.prefix().starts_with(prefix.as_str())));
+        for table in &mut self.tables {
+            table.objects.shrink_to_fit();
+            table.unread.extend(self.excluded.remove(&table.key).unwrap_or_default());
+        }
         self.tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));
         Listing { tables: self.tables, skipped: self.skipped, lakes: self.lakes }
     }
@@ -318,8 +385,14 @@ mod tests {
 
     #[test]
     fn lake_tables_are_warned_about_once() {
-        let listing =
-            list(&["t/_delta_log/0.json", "t/_delta_log/1.json", "t/a.parquet", "i/metadata/v1.metadata.json"]);
+        let listing = list(&[
+            "t/_delta_log/0.json",
+            "t/_delta_log/1.json",
+            "t/a.parquet",
+            "i/metadata/v1.metadata.json",
+            "i/data/x.parquet",
+            "nothing/_delta_log/0.json",
+        ]);
         let warnings = listing.warnings("lake");
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].starts_with("s3://lake/t/ is a table in Delta format"), "{}", warnings[0]);
@@ -339,6 +412,6 @@ mod tests {
 
     #[test]
     fn a_listed_object_is_small() {
-        assert!(size_of::<ListedObject>() <= 56);
+        assert!(size_of::<ListedObject>() <= 64);
     }
 }

@@ -1,7 +1,7 @@
 //! The one place that decides a table's schema from the schemas of its files. Today all files must agree; merging and
 //! widening would go here.
 
-use crate::decode::file::FileSchema;
+use crate::decode::file::{FileColumn, FileSchema};
 use crate::decode::types::{ColumnType, UUID_BYTES};
 use crate::tables::columns::output_names;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -47,6 +47,25 @@ impl TableSchema {
         &self.arrow
     }
 
+    /// The table that has these columns.
+    pub fn from_columns(columns: Vec<TableColumn>) -> Self {
+        let uuid = DataType::FixedSizeBinary(UUID_BYTES);
+        let mut fields = vec![Field::new(CQ_ID, uuid.clone(), false), Field::new(CQ_PARENT_ID, uuid, true)];
+        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), c.nullable)));
+        Self { columns, arrow: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The same columns as those of a file. What types they had in the files is not known any more.
+    fn to_file(&self) -> FileSchema {
+        let column = |column: &TableColumn| FileColumn {
+            name: column.source_name.clone(),
+            nullable: column.nullable,
+            target: column.column_type.clone(),
+            source: column.column_type.to_string(),
+        };
+        FileSchema { columns: self.columns.iter().map(column).collect() }
+    }
+
     fn new(schema: &FileSchema) -> Self {
         let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
         let columns: Vec<TableColumn> = output_names(&names)
@@ -61,10 +80,7 @@ impl TableSchema {
                 nullable: column.nullable,
             })
             .collect();
-        let uuid = DataType::FixedSizeBinary(UUID_BYTES);
-        let mut fields = vec![Field::new(CQ_ID, uuid.clone(), false), Field::new(CQ_PARENT_ID, uuid, true)];
-        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), c.nullable)));
-        Self { columns, arrow: Arc::new(Schema::new(fields)) }
+        Self::from_columns(columns)
     }
 }
 
@@ -104,6 +120,8 @@ pub struct SchemaMerger {
     /// The shapes with the smallest keys, at most [`MAX_SHAPES`]: with two the table is in conflict, and these two are
     /// the ones to name.
     shapes: Vec<Shape>,
+    /// The first shape was given: it decides, whatever the keys of the others are.
+    given: bool,
 }
 
 /// The reference and one that differs from it.
@@ -118,6 +136,20 @@ impl SchemaMerger {
         Self::default()
     }
 
+    /// A merger for a table that has a schema already, set by the file `key`: new files are compared with it, and may
+    /// only make columns nullable.
+    pub fn with_reference(key: &str, schema: &TableSchema) -> Self {
+        let mut merger = Self::default();
+        merger.add(key, schema.to_file());
+        merger.given = true;
+        merger
+    }
+
+    /// The key of the file that decides. `None` when no file was added.
+    pub fn reference_key(&self) -> Option<&str> {
+        self.shapes.first().map(|shape| shape.key.as_str())
+    }
+
     /// Adds the file `key`.
     pub fn add(&mut self, key: &str, schema: FileSchema) {
         let hash = schema.shape();
@@ -128,16 +160,17 @@ impl SchemaMerger {
             .filter(|(_, column)| column.nullable)
             .map(|((name, occurrence), _)| (name.to_owned(), occurrence))
             .collect();
-        if let Some(shape) = self.shapes.iter_mut().find(|shape| shape.hash == hash) {
+        let given = usize::from(self.given);
+        if let Some((index, shape)) = self.shapes.iter_mut().enumerate().find(|(_, shape)| shape.hash == hash) {
             shape.nullable.extend(nullable);
-            if key < shape.key.as_str() {
+            if index >= given && key < shape.key.as_str() {
                 shape.key = key.to_owned();
                 shape.schema = schema;
             }
         } else {
             self.shapes.push(Shape { hash, key: key.to_owned(), schema, nullable });
         }
-        self.shapes.sort_by(|a, b| a.key.cmp(&b.key));
+        self.shapes[given..].sort_by(|a, b| a.key.cmp(&b.key));
         self.shapes.truncate(MAX_SHAPES);
     }
 
@@ -176,8 +209,7 @@ fn conflict(reference: &Shape, other: &Shape) -> SchemaConflict {
         let first = in_reference.get(&identity).map(|i| &reference.schema.columns[*i]);
         let second = in_other.get(&identity).map(|i| &other.schema.columns[*i]);
         let same = first.map(|c| &c.target) == second.map(|c| &c.target);
-        let text =
-            |column: Option<&crate::decode::file::FileColumn>| column.map_or(MISSING.into(), |c| c.source.clone());
+        let text = |column: Option<&FileColumn>| column.map_or(MISSING.into(), |c| c.source.clone());
         (!same).then(|| (name.to_owned(), text(first), text(second)))
     };
     let all = reference.schema.identities().into_iter().chain(other.schema.identities());
@@ -196,7 +228,6 @@ fn conflict(reference: &Shape, other: &Shape) -> SchemaConflict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::file::FileColumn;
     use proptest::prelude::*;
 
     fn file(columns: &[(&str, ColumnType, bool)]) -> FileSchema {
@@ -252,6 +283,28 @@ mod tests {
     fn nothing_added_is_no_schema() {
         assert!(SchemaMerger::new().is_empty());
         assert_eq!(SchemaMerger::new().finish(), Ok(None));
+    }
+
+    #[test]
+    fn a_given_schema_decides_against_smaller_keys() {
+        let old = file(&[("x", ColumnType::Int64, false), ("X", ColumnType::Utf8, false)]);
+        let schema = merge(&[("k5", old.clone())]).unwrap().unwrap();
+        let with = |files: &[(&str, FileSchema)]| {
+            let mut merger = SchemaMerger::with_reference("k5", &schema);
+            files.iter().for_each(|(key, schema)| merger.add(key, schema.clone()));
+            assert_eq!(merger.reference_key(), Some("k5"));
+            merger.finish()
+        };
+        assert_eq!(with(&[]).unwrap().unwrap(), schema);
+        let relaxed = file(&[("X", ColumnType::Utf8, true), ("x", ColumnType::Int64, false)]);
+        let merged = with(&[("k1", relaxed)]).unwrap().unwrap();
+        let columns: Vec<_> = merged.columns().iter().map(|c| (c.name.as_str(), c.nullable)).collect();
+        assert_eq!(columns, [("x", false), ("X_2", true)], "the order stays");
+        let other = |column_type| file(&[("x", column_type, false), ("X", ColumnType::Utf8, false)]);
+        let conflict = with(&[("k3", other(ColumnType::Date32)), ("k2", other(ColumnType::Json)), ("k1", old)]);
+        let conflict = conflict.unwrap_err();
+        assert_eq!((conflict.reference_key.as_str(), conflict.other_key.as_str()), ("k5", "k2"));
+        assert_eq!((conflict.reference_type.as_str(), conflict.other_type.as_str()), ("int64", "source json"));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! What the destination holds in the end is compared value by value with what was written to the bucket.
 
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::cloudquery::{Cli, destination, source};
@@ -109,6 +111,36 @@ async fn registry_grpc_over_a_unix_socket_overwrites() {
         assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
         setup.assert_contents(1).await;
     }
+}
+
+/// The CLI builds the address of the release's zip by itself, downloads it, and runs the file that it expects inside.
+#[tokio::test]
+async fn registry_github_runs_the_zip_of_the_release() {
+    let setup = Setup::new().await;
+    let dir = setup.dir.path().join("github");
+    std::fs::create_dir(&dir).expect("make a folder");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cloudquery/github_registry.py");
+    let mut github = Command::new("python3");
+    github.arg(script).arg(&dir).args([crate::PLUGIN, "v1.2.3"]);
+    let mut github = github.stdout(Stdio::piped()).spawn().expect("start python3");
+    let mut port = String::new();
+    let output = github.stdout.take().expect("a piped output");
+    BufReader::new(output).read_line(&mut port).expect("the proxy's port");
+    let cli = Cli::new(&dir).with_env([
+        ("HTTPS_PROXY", format!("http://127.0.0.1:{}", port.trim())),
+        ("SSL_CERT_FILE", dir.join("ca.pem").display().to_string()),
+    ]);
+    let mut from_github = setup.source("github", "acme/s3");
+    from_github["spec"]["version"] = json!("v1.2.3");
+
+    let rows = cli.sync(&[], &[from_github, setup.mem("append")]);
+
+    let _ = github.kill(); // it serves until then
+    let _ = github.wait();
+    assert_eq!(rows, setup.row_count());
+    setup.assert_contents(1).await;
+    let requests = std::fs::read_to_string(dir.join("requests.txt")).expect("the requests");
+    assert!(requests.contains("GET https://github.com/acme/cq-source-s3/releases/download/v1.2.3/"), "{requests}");
 }
 
 #[tokio::test]

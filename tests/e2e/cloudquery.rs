@@ -16,6 +16,7 @@ const LOG_TAIL_LINES: usize = 40;
 pub struct Cli {
     binary: OsString,
     dir: PathBuf,
+    env: Vec<(&'static str, String)>,
 }
 
 /// What one run of the CLI gave.
@@ -33,7 +34,13 @@ impl Cli {
             .unwrap_or_else(|| panic!("{CLI_VARIABLE} is not set: run these tests with `just test-cli`"));
         let dir = dir.join("cli");
         fs::create_dir(&dir).expect("make the CLI's folder");
-        Self { binary, dir }
+        Self { binary, dir, env: Vec::new() }
+    }
+
+    /// Variables beyond those that every run has.
+    pub fn with_env(mut self, env: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.env.extend(env);
+        self
     }
 
     /// The working folder.
@@ -63,6 +70,7 @@ impl Cli {
             .env("TMPDIR", &self.dir)
             .env("CQ_TELEMETRY_LEVEL", "none")
             .env("CQ_DISABLE_PLATFORM_DESTINATION", "1")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .output()
             .unwrap_or_else(|error| panic!("start the CloudQuery CLI {}: {error}", self.binary.display()));
         Run {

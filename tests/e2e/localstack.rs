@@ -102,6 +102,14 @@ impl LocalStack {
         })
     }
 
+    /// As [`Self::spec`], with the address that other containers on the engine's default network reach.
+    pub async fn spec_for_containers(&self, bucket: &str) -> Value {
+        let address = self.container.get_bridge_ip_address().await.expect("the container's address");
+        let mut spec = self.spec(bucket);
+        spec["endpoint"] = json!(format!("http://{address}:{EDGE_PORT}"));
+        spec
+    }
+
     /// What the container printed: one line for each request.
     pub async fn log(&self) -> String {
         String::from_utf8_lossy(&self.container.stdout_to_vec().await.expect("the container's output")).into_owned()

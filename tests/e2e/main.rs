@@ -1,5 +1,6 @@
 //! The built plugin with real parts: S3 in a container, the CloudQuery CLI, destinations that run as processes of their
-//! own. `just test-e2e` runs [`localstack`] and [`sync`], `just test-cli` runs [`cli`].
+//! own. `just test-e2e` runs [`localstack`] and [`sync`], `just test-cli` runs [`cli`], `just test-image`
+//! runs [`image`], `just test-docs` runs [`readme`].
 //!
 //! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
 //! one day test nothing. CloudQuery's own PostgreSQL destination is in no package registry: its test is selected where a
@@ -13,8 +14,10 @@ mod client;
 mod cloudquery;
 mod data;
 mod destination;
+mod image;
 mod localstack;
 mod postgres;
+mod readme;
 mod server;
 mod sync;
 

@@ -87,7 +87,8 @@ fn other_commands_print_what_they_say() {
     let schema = run(&["spec-schema"]);
     assert!(schema.status.success());
     let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
-    assert_eq!(schema["type"], "object");
+    assert_eq!(schema["$ref"], "#/$defs/Spec");
+    assert_eq!(schema["$defs"]["Spec"]["type"], "object");
     let info = String::from_utf8(run(&["info"]).stdout).unwrap();
     assert!(info.contains(concat!("source/s3@v", env!("CARGO_PKG_VERSION"))), "{info}");
 }

@@ -12,13 +12,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PLUGIN: &str = env!("CARGO_BIN_EXE_cq-source-s3");
-const PAGES: [&str; 4] = ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+const PAGES: [&str; 5] = ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/releasing.md"];
 /// Set by `just test-docs` to the command that lists the recipes.
 const JUST_VARIABLE: &str = "CQ_TEST_DOCS";
 /// What the CloudQuery CLI has; its flags are its own business.
 const CLOUDQUERY_COMMANDS: [&str; 5] = ["sync", "migrate", "tables", "validate-config", "test-connection"];
 /// Commands that everyone has and that prove nothing about this project.
-const FOREIGN_COMMANDS: [&str; 5] = ["git", "docker", "aws", "export", "cd"];
+const FOREIGN_COMMANDS: [&str; 7] = ["git", "docker", "aws", "export", "cd", "sha256sum", "gh"];
 /// A plugin answers within milliseconds; this is for a machine that does much else.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -11,11 +11,27 @@ mod raw_http2;
 
 mod client;
 mod command_line;
+mod data;
 mod discovery;
+mod docs;
+mod init_tables;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
 mod otel;
 mod parquet_files;
+mod release;
 mod s3_server;
+mod state_backend;
+mod sync_shape;
 mod transport;
+
+// From tables to messages: what is read, at what cost, and what happens when it goes wrong.
+mod cost;
+mod faults;
+mod incremental;
+mod lineage;
+#[cfg(target_os = "linux")]
+mod memory;
+mod policies;
+mod rig;

@@ -18,14 +18,13 @@ fn rows(file: &Bytes) -> RecordBatch {
     arrow::compute::concat_batches(&schema, &batches).unwrap()
 }
 
-/// All values as text, column by column: the reader adds metadata to nested fields, which is not what is compared.
-fn texts(batch: &RecordBatch) -> Vec<String> {
-    let options = arrow::util::display::FormatOptions::default().with_null("∅");
-    let columns = batch.columns().iter().flat_map(|values| {
-        let shown = arrow::util::display::ArrayFormatter::try_new(values.as_ref(), &options).unwrap();
-        (0..batch.num_rows()).map(|row| shown.value(row).to_string()).collect::<Vec<_>>()
-    });
-    columns.collect()
+/// Fails when the file's rows are not these. The reader adds metadata to nested fields, which is not what is compared.
+#[track_caller]
+fn assert_rows(file: &Bytes, written: &RecordBatch) {
+    for (read, written) in rows(file).columns().iter().zip(written.columns()) {
+        assert_eq!(&arrow::compute::cast(read, written.data_type()).unwrap(), written);
+    }
+    assert_eq!(rows(file).num_columns(), written.num_columns());
 }
 
 #[test]
@@ -37,8 +36,8 @@ fn the_same_arguments_give_the_same_bytes() {
 
 #[test]
 fn batches_come_back_as_written() {
-    assert_eq!(texts(&rows(&files::flat(100, 3))), texts(&files::flat_batch(100, 3)));
-    assert_eq!(texts(&rows(&files::nested(100, 3))), texts(&files::nested_batch(100, 3)));
+    assert_rows(&files::flat(100, 3), &files::flat_batch(100, 3));
+    assert_rows(&files::nested(100, 3), &files::nested_batch(100, 3));
     assert_eq!(rows(&files::zero_rows()).num_rows(), 0);
 }
 

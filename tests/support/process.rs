@@ -1,5 +1,8 @@
 //! Starts the real binary with a clean environment, reads its log, talks to it and stops it.
 
+#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests, examples and benches use this")]
+
 use cq_source_s3::cloudquery::{
     proto::plugin_v3::{self as pb, plugin_client::PluginClient},
     server::MAX_MESSAGE_BYTES,

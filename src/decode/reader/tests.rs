@@ -1,6 +1,6 @@
 use super::*;
 use crate::decode::footer::FooterStep;
-use crate::decode::tests::{columns, decode, footer, next_column, table, write, write_raw, write_with};
+use crate::decode::tests::{columns, decode, decode_as, footer, next_column, table, write, write_raw, write_with};
 use arrow::array::{Array, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ fn plan(file: &Bytes) -> Arc<ObjectPlan> {
     let metadata = footer(file).unwrap();
     let table = table(&metadata).unwrap();
     let output = Arc::clone(table.arrow());
-    Arc::new(ObjectPlan::new(metadata, &table, output, ObjectId::new("b", "k"), Arc::default()).unwrap())
+    Arc::new(ObjectPlan::new(metadata, &table, output, Origin::new("b", "k"), Arc::default()).unwrap())
 }
 
 fn numbers(rows: i64) -> RecordBatch {
@@ -66,7 +66,7 @@ fn long_dictionary_values_make_small_batches() {
     assert!(metadata.row_group(0).column(0).unencoded_byte_array_data_bytes().is_none());
     let table = table(&metadata).unwrap();
     let output = Arc::clone(table.arrow());
-    let plan = Arc::new(ObjectPlan::new(metadata, &table, output, ObjectId::new("b", "k"), Arc::default()).unwrap());
+    let plan = Arc::new(ObjectPlan::new(metadata, &table, output, Origin::new("b", "k"), Arc::default()).unwrap());
     let mut decoder = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap();
     let (mut rows, mut largest) = (0, 0);
     while let Some(batch) = decoder.next_batch().unwrap() {
@@ -130,7 +130,7 @@ fn another_order_and_relaxed_nullability_fit_the_table() {
     let table = table(&footer(&first).unwrap()).unwrap();
     let open = |file: &Bytes| {
         let output = Arc::clone(table.arrow());
-        ObjectPlan::new(footer(file).unwrap(), &table, output, ObjectId::new("b", "k"), Arc::default())
+        ObjectPlan::new(footer(file).unwrap(), &table, output, Origin::new("b", "k"), Arc::default())
     };
     let decode = |file: &Bytes| {
         let plan = Arc::new(open(file).unwrap());
@@ -165,7 +165,7 @@ fn the_output_schema_carries_the_callers_metadata() {
         .collect();
     let output = Arc::new(Schema::new(fields));
     let new = |output: &SchemaRef| {
-        ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), ObjectId::new("b", "k"), Arc::default())
+        ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
     };
     let plan = Arc::new(new(&output).unwrap());
     let batch = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
@@ -173,9 +173,9 @@ fn the_output_schema_carries_the_callers_metadata() {
     assert!(matches!(new(&Arc::new(Schema::empty())), Err(DecodeError::Internal { .. })));
 }
 
-/// A list of UUIDs has the extension on its item field: it must be on the batch's array, too.
+/// A list of UUIDs has the extension on its item field: on the batch's array, too. Another output schema is refused.
 #[test]
-fn nested_metadata_of_the_output_schema_reaches_the_arrays() {
+fn nested_fields_of_the_output_schema_are_the_tables() {
     let message = "message m { OPTIONAL GROUP u (LIST) { REPEATED GROUP list {
         OPTIONAL FIXED_LEN_BYTE_ARRAY (16) element (UUID); } } }";
     let uuid = parquet::data_type::FixedLenByteArray::from(vec![7; 16]);
@@ -184,16 +184,43 @@ fn nested_metadata_of_the_output_schema_reaches_the_arrays() {
     });
     let metadata = footer(&file).unwrap();
     let table = table(&metadata).unwrap();
-    let extension = HashMap::from([("ARROW:extension:name".to_owned(), "uuid".to_owned())]);
-    let item = Field::new("item", DataType::FixedSizeBinary(16), true).with_metadata(extension);
-    let mut fields: Vec<Field> = table.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
-    fields[2] = Field::new("u", DataType::List(Arc::new(item.clone())), true);
-    let output = Arc::new(Schema::new(fields));
-    let plan = ObjectPlan::new(metadata, &table, output, ObjectId::new("b", "k"), Arc::default()).unwrap();
-    let mut decoder = RowGroupDecoder::open(Arc::new(plan), 0, RangeBytes::whole(file), 0).unwrap();
-    let batch = decoder.next_batch().unwrap().unwrap();
-    assert_eq!(batch.column(2).data_type(), &DataType::List(Arc::new(item)));
+    let new = |output: &SchemaRef| {
+        ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
+    };
+    let plan = Arc::new(new(table.arrow()).unwrap());
+    let batch = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
+    let DataType::List(item) = batch.column(2).data_type() else { panic!("not a list") };
+    assert_eq!(item.metadata()["ARROW:extension:name"], "uuid");
     assert_eq!(batch.column(2).as_list::<i32>().value(0).as_fixed_size_binary().value(0), [7; 16]);
+    let mut fields: Vec<Field> = table.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[2] = Field::new("u", DataType::new_list(DataType::FixedSizeBinary(16), true), true);
+    assert!(matches!(new(&Arc::new(Schema::new(fields))), Err(DecodeError::Internal { .. })));
+}
+
+/// Rows are numbered over the whole object, whatever its row groups and batches are.
+#[test]
+fn file_columns_tell_key_time_and_row() {
+    let file =
+        write_with(&numbers(25_000), WriterProperties::builder().set_max_row_group_row_count(Some(10_000)).build());
+    let origin = Origin::with_file_columns("bucket", "a/b.parquet", 1_700_000_000);
+    let (batches, _) = decode_as(&file, crate::spec::NestedAs::Json, origin).unwrap();
+    assert!(batches.len() > 3);
+    let mut next = 0;
+    for batch in &batches {
+        let schema = batch.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["_cq_id", "_cq_parent_id", "_s3_key", "_s3_last_modified", "_s3_row", "n", "t"]);
+        assert!(batch.column(2).as_string::<i32>().iter().all(|key| key == Some("a/b.parquet")));
+        let times = batch.column(3).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        assert!(times.iter().all(|time| time == Some(1_700_000_000_000_000)));
+        let rows = batch.column(4).as_primitive::<arrow::datatypes::Int64Type>().values();
+        assert!(rows.iter().copied().eq(next..next + batch.num_rows() as i64));
+        assert_eq!(batch.column(4).as_ref(), batch.column(5).as_ref(), "the file's own numbers");
+        let ids = batch.column(0).as_fixed_size_binary();
+        assert_eq!(ids.value(0), crate::decode::ids::ObjectId::new("bucket", "a/b.parquet").row(next.unsigned_abs()));
+        next += batch.num_rows() as i64;
+    }
+    assert_eq!(next, 25_000);
 }
 
 #[test]

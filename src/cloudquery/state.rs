@@ -1,0 +1,383 @@
+//! The client of a state backend: a destination plugin that keeps a small table of keys and values between syncs.
+//!
+//! [`StateClient::open`] loads the whole table, [`StateClient::get`] and [`StateClient::set`] work on memory, and
+//! [`StateClient::flush`] writes what was changed, in one insert. Backends that only append are fine: each change of a
+//! key has a higher *version*, and of several rows with one key the highest version counts.
+
+mod target;
+
+pub use target::TargetError;
+
+use super::{
+    ipc::{BatchEncoder, EncodeError, encode_schema},
+    proto::{
+        discovery_v1::{self, discovery_client::DiscoveryClient},
+        plugin_v3::{self as pb, plugin_client::PluginClient},
+    },
+    schema::{ColumnType, PRIMARY_KEY, field, table_schema},
+    source::Backend,
+};
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray, UInt64Array},
+    compute::cast,
+    datatypes::{DataType, SchemaRef, UInt64Type},
+    error::ArrowError,
+    ipc::reader::StreamReader,
+};
+use bytes::Bytes;
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
+use tonic::{Status, transport::Channel};
+
+/// Largest message in either direction: what the state clients of CloudQuery's own SDK allow.
+pub const MAX_STATE_MESSAGE_BYTES: usize = 100 << 20;
+/// Keys and values in one insert, in bytes. Far more than a usual flush; only above it there are several inserts, so
+/// that none comes near [`MAX_STATE_MESSAGE_BYTES`].
+const MAX_INSERT_BYTES: usize = 64 << 20;
+/// How long a backend may take to accept a connection. It was started before the source, so it listens already.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Room for state on its way, per stream and per connection: the default of 64 KiB would make a large state table slow.
+const WINDOW_BYTES: u32 = 4 << 20;
+/// The version of the plugin protocol that a backend must speak.
+const PROTOCOL_VERSION: i32 = 3;
+
+/// Why there is no state, or why it was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// One of the two strings is missing.
+    #[error("backend_options must contain both connection and table_name: {missing} is empty")]
+    Options {
+        /// The empty one.
+        missing: &'static str,
+    },
+    /// The state could not be loaded.
+    #[error("failed to create state client: {0}")]
+    Open(#[from] OpenError),
+    /// The changed keys may or may not have been written.
+    #[error("failed to write state to the backend's table {table:?}: {reason}")]
+    Flush {
+        /// The state table.
+        table: String,
+        /// What the backend answered.
+        reason: String,
+    },
+}
+
+/// What went wrong while the state was loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// `connection` is no target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Nobody answers there.
+    #[error("connect to the backend at {target:?}: {reason}")]
+    Connect {
+        /// `connection`, as given.
+        target: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The backend is too old or too new. The text is that of CloudQuery's SDK.
+    #[error("please upgrade your state backend plugin. state supporting version 3 plugin has {versions:?}")]
+    Versions {
+        /// What it speaks.
+        versions: Vec<i32>,
+    },
+    /// A call failed.
+    #[error("{call} of the state table {table:?}: {reason}")]
+    Call {
+        /// What was tried.
+        call: &'static str,
+        /// The state table.
+        table: String,
+        /// What the backend answered.
+        reason: String,
+    },
+    /// The backend's rows are not those of a state table.
+    #[error(
+        "the backend's table {table:?} is not a state table: {reason}; give another table_name in backend_options, or \
+         drop that table"
+    )]
+    Table {
+        /// The state table.
+        table: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Our bug.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// One key's state.
+#[derive(Debug, Default)]
+struct Entry {
+    value: String,
+    version: u64,
+    /// When the value was last set: changes are written in that order. `None`: as the backend has it.
+    changed: Option<u64>,
+}
+
+/// The state table, in memory.
+#[derive(Debug)]
+pub struct StateClient {
+    table: String,
+    schema: SchemaRef,
+    client: PluginClient<Channel>,
+    entries: BTreeMap<String, Entry>,
+    /// Counts calls of [`StateClient::set`] that changed something.
+    sets: u64,
+}
+
+impl StateClient {
+    /// Connects, creates the table if need be, and loads it. `None` when no backend is configured (both strings
+    /// empty). Waits [`CONNECT_TIMEOUT`] for a connection, and for answers as long as the backend takes: it may be
+    /// busy. Safe to cancel: at most the empty table was created.
+    ///
+    /// # Errors
+    /// [`StateError::Options`] and [`StateError::Open`].
+    pub async fn open(backend: &Backend) -> Result<Option<Self>, StateError> {
+        match (backend.connection.is_empty(), backend.table_name.is_empty()) {
+            (true, true) => return Ok(None),
+            (true, false) => return Err(StateError::Options { missing: "connection" }),
+            (false, true) => return Err(StateError::Options { missing: "table_name" }),
+            (false, false) => {}
+        }
+        Ok(Some(Self::load(backend).await?))
+    }
+
+    async fn load(backend: &Backend) -> Result<Self, OpenError> {
+        let endpoint = target::endpoint(&backend.connection)?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES);
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| OpenError::Connect { target: backend.connection.clone(), reason: chain(&error) })?;
+        let table = backend.table_name.clone();
+        let failed =
+            |call| move |status: Status| OpenError::Call { call, table: table.clone(), reason: describe(&status) };
+        let mut discovery = DiscoveryClient::new(channel.clone());
+        let versions = discovery.get_versions(discovery_v1::get_versions::Request {}).await;
+        let versions = versions.map_err(failed.clone()("ask for the versions of the backend"))?.into_inner().versions;
+        if !versions.contains(&PROTOCOL_VERSION) {
+            return Err(OpenError::Versions { versions });
+        }
+        let mut client = PluginClient::new(channel)
+            .max_decoding_message_size(MAX_STATE_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_STATE_MESSAGE_BYTES);
+        let schema = state_schema(&backend.table_name);
+        let encoded = encode_schema(&schema)?;
+        let migrate = pb::write::MessageMigrateTable { table: encoded.clone(), migrate_force: false };
+        client
+            .write(one(pb::write::request::Message::MigrateTable(migrate)))
+            .await
+            .map_err(failed.clone()("migrate"))?;
+        let read = client.read(pb::read::Request { table: encoded }).await;
+        let mut records = read.map_err(failed.clone()("read"))?.into_inner();
+        let mut entries = BTreeMap::new();
+        while let Some(response) = records.message().await.map_err(failed.clone()("read"))? {
+            add_record(&mut entries, &response.record)
+                .map_err(|reason| OpenError::Table { table: backend.table_name.clone(), reason })?;
+        }
+        Ok(Self { table: backend.table_name.clone(), schema, client, entries, sets: 0 })
+    }
+
+    /// The value of a key; `None` when the backend has no row with it. An empty value is `Some("")`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).map(|entry| entry.value.as_str())
+    }
+
+    /// All keys that start with `prefix`, with their values, sorted by key.
+    pub fn keys_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.entries
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .map(|(key, entry)| (key.as_str(), entry.value.as_str()))
+    }
+
+    /// Sets a key in memory. The same value as before changes nothing; so does an empty one for a key that is not there.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        let value = value.into();
+        if self.get(key).unwrap_or_default() == value {
+            return;
+        }
+        let entry = self.entries.entry(key.to_owned()).or_default();
+        entry.value = value;
+        entry.version = entry.version.saturating_add(1);
+        entry.changed = Some(self.sets);
+        self.sets += 1;
+    }
+
+    /// Writes the changed keys in the order in which they were last set, in one insert, and gives their number. Without
+    /// a change the backend is not called. Call it once, when everything that the state speaks of was sent.
+    ///
+    /// Not safe to cancel: the backend may have written all, some or none of the keys. They stay marked as changed, so
+    /// a second flush writes them again.
+    ///
+    /// # Errors
+    /// [`StateError::Flush`]. Then, too, the keys stay marked.
+    pub async fn flush(&mut self) -> Result<usize, StateError> {
+        let mut changed: Vec<(u64, &String, &Entry)> =
+            self.entries.iter().filter_map(|(key, entry)| entry.changed.map(|when| (when, key, entry))).collect();
+        changed.sort_unstable_by_key(|(when, ..)| *when);
+        if changed.is_empty() {
+            return Ok(0);
+        }
+        let count = changed.len();
+        let table = &self.table;
+        let failed = |reason: String| StateError::Flush { table: table.clone(), reason };
+        let inserts = inserts(&self.schema, &changed).map_err(|error| failed(error.to_string()))?;
+        let requests = inserts.into_iter().map(|record| pb::write::Request {
+            message: Some(pb::write::request::Message::Insert(pb::write::MessageInsert { record })),
+        });
+        let written = self.client.write(tokio_stream::iter(requests.collect::<Vec<_>>())).await;
+        written.map_err(|status| failed(describe(&status)))?;
+        self.entries.values_mut().for_each(|entry| entry.changed = None);
+        Ok(count)
+    }
+}
+
+/// The schema of a state table: key (the primary key, though nullable), value, version.
+fn state_schema(table_name: &str) -> SchemaRef {
+    let mut key = field("key", &ColumnType::Arrow(DataType::Utf8), true);
+    let mut metadata = key.metadata().clone();
+    metadata.insert(PRIMARY_KEY.to_owned(), "true".to_owned());
+    key.set_metadata(metadata);
+    let value = field("value", &ColumnType::Arrow(DataType::Utf8), true);
+    let version = field("version", &ColumnType::Arrow(DataType::UInt64), true);
+    table_schema(table_name, [key, value, version])
+}
+
+/// A stream of one message: the client half-closes behind it.
+fn one(message: pb::write::request::Message) -> impl futures::Stream<Item = pb::write::Request> {
+    tokio_stream::once(pb::write::Request { message: Some(message) })
+}
+
+/// Takes the rows of a record of the Read stream. Columns go by position, since backends rename them.
+fn add_record(entries: &mut BTreeMap<String, Entry>, record: &Bytes) -> Result<(), String> {
+    let unreadable = |error: ArrowError| format!("its answer is no Arrow record: {error}");
+    for batch in StreamReader::try_new(&record[..], None).map_err(unreadable)? {
+        let batch = batch.map_err(unreadable)?;
+        let column = |index: usize, name: &str, as_type: &DataType| -> Result<ArrayRef, String> {
+            let column = batch.columns().get(index).ok_or_else(|| format!("it has no column {name}"))?;
+            cast(column, as_type).map_err(|_| format!("its column {name} is {}, not {as_type}", column.data_type()))
+        };
+        let keys = column(0, "key", &DataType::Utf8)?;
+        let values = column(1, "value", &DataType::Utf8)?;
+        // State tables made by CloudQuery's SDK for Python have two columns.
+        let versions = if batch.num_columns() > 2 { Some(column(2, "version", &DataType::UInt64)?) } else { None };
+        let (keys, values) = (keys.as_string::<i32>(), values.as_string::<i32>());
+        let versions = versions.as_ref().map(|versions| versions.as_primitive::<UInt64Type>());
+        for row in (0..batch.num_rows()).filter(|&row| keys.is_valid(row)) {
+            let version = versions.filter(|versions| versions.is_valid(row)).map_or(0, |versions| versions.value(row));
+            let key = keys.value(row);
+            if entries.get(key).is_some_and(|entry| entry.version > version) {
+                continue;
+            }
+            let value = if values.is_valid(row) { values.value(row) } else { "" };
+            entries.insert(key.to_owned(), Entry { value: value.to_owned(), version, changed: None });
+        }
+    }
+    Ok(())
+}
+
+/// The records of a flush, nearly always one.
+fn inserts(schema: &SchemaRef, changed: &[(u64, &String, &Entry)]) -> Result<Vec<Bytes>, EncodeError> {
+    let encoder = BatchEncoder::new(schema.clone())?;
+    let mut records = Vec::new();
+    let mut rest = changed;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|(_, key, entry)| {
+            bytes += key.len() + entry.value.len();
+            bytes <= MAX_INSERT_BYTES
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        let keys: StringArray = now.iter().map(|(_, key, _)| Some(key.as_str())).collect();
+        let values: StringArray = now.iter().map(|(_, _, entry)| Some(entry.value.as_str())).collect();
+        let versions: UInt64Array = now.iter().map(|(_, _, entry)| Some(entry.version)).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values), Arc::new(versions)];
+        records.push(encoder.encode(&RecordBatch::try_new(schema.clone(), columns)?)?);
+        rest = later;
+    }
+    Ok(records)
+}
+
+/// A status in words: its message, or what its code means when it has none.
+fn describe(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    }
+}
+
+/// An error and what caused it: tonic says only "transport error" itself.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(rows: &[(&str, &str, u64)]) -> BTreeMap<String, Entry> {
+        let entry = |value: &str, version| Entry { value: value.to_owned(), version, changed: Some(0) };
+        rows.iter().map(|(key, value, version)| ((*key).to_owned(), entry(value, *version))).collect()
+    }
+
+    #[test]
+    fn the_schema_is_that_of_a_state_table() {
+        let schema = state_schema("state");
+        assert_eq!(schema.metadata()["cq:table_name"], "state");
+        assert_eq!(schema.metadata().len(), 6);
+        let fields: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|f| (f.name().as_str(), f.data_type().clone(), f.is_nullable(), f.metadata()[PRIMARY_KEY].as_str()))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                ("key", DataType::Utf8, true, "true"),
+                ("value", DataType::Utf8, true, "false"),
+                ("version", DataType::UInt64, true, "false"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_flush_above_the_limit_has_several_inserts_in_order() {
+        let large = "x".repeat(MAX_INSERT_BYTES / 2);
+        let state = entries(&[("a", &large, 1), ("b", &large, 1), ("c", "small", 1), ("d", &large, 1)]);
+        let changed: Vec<_> = state.iter().map(|(key, entry)| (0, key, entry)).collect();
+        let records = inserts(&state_schema("state"), &changed).unwrap();
+        assert_eq!(records.len(), 3);
+        assert!(records.iter().all(|record| record.len() < MAX_STATE_MESSAGE_BYTES));
+        let mut read = BTreeMap::new();
+        for record in &records {
+            add_record(&mut read, record).unwrap();
+        }
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert_eq!(read["c"].value, "small");
+    }
+
+    #[test]
+    fn rows_that_are_no_state_are_an_error() {
+        let schema = table_schema("state", [field("key", &ColumnType::Arrow(DataType::Utf8), true)]);
+        let keys: ArrayRef = Arc::new(StringArray::from(vec!["k"]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![keys]).unwrap();
+        let record = BatchEncoder::new(schema).unwrap().encode(&batch).unwrap();
+        assert_eq!(add_record(&mut BTreeMap::new(), &record).unwrap_err(), "it has no column value");
+        let error = add_record(&mut BTreeMap::new(), &Bytes::from_static(b"nonsense")).unwrap_err();
+        assert!(error.contains("no Arrow record"), "{error}");
+    }
+}

@@ -1,0 +1,352 @@
+//! The ledger against a model: random histories, torn writes, limits; and its size.
+
+use super::*;
+use crate::plan::{MAX_KEY_CHARS, MAX_VALUE_CHARS};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Rows = BTreeMap<String, String>;
+
+/// So small that a few objects make many chunks.
+const TINY: ChunkSizes = ChunkSizes { max: 8, full: 6, merged: 2 };
+const NO_LIMIT: Limits = Limits { ledger_limit: u64::MAX, newest_low_water_s: 0 };
+const IDENTITY: Identity<'_> =
+    Identity { endpoint: "", bucket: "b", prefix: "", table: "t", shard: None, state_id: "" };
+
+fn load(rows: &Rows) -> Result<Ledger, BadState> {
+    Ledger::load(&IDENTITY, rows.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+/// An object of the model: key number, ETag number, last modification.
+type Put = (u16, u16, i64);
+
+fn with_object<T>(&(key, etag, last_modified_s): &Put, use_it: impl FnOnce(&Object<'_>) -> T) -> T {
+    let (key, etag) = (format!("raw/{key:05}.parquet"), format!("\"{etag}\""));
+    use_it(&Object { key: &key, etag: Some(&etag), last_modified_s })
+}
+
+/// A sync that sends what is not done and not in `held_back`; all are in the bucket.
+fn sync(rows: &Rows, bucket: &[Put], held_back: &BTreeSet<u16>, limits: &Limits, sizes: ChunkSizes) -> Changes {
+    let ledger = load(rows).unwrap();
+    let sent: Vec<bool> = bucket
+        .iter()
+        .map(|put| !held_back.contains(&put.0) && !with_object(put, |object| ledger.is_done(object)))
+        .collect();
+    let mut update = ledger.update();
+    for (put, sent) in bucket.iter().zip(sent) {
+        with_object(put, |object| if sent { update.sent(object) } else { update.listed(object) });
+    }
+    let changes = update.finish_with(limits, sizes);
+    for (key, value) in &changes.entries {
+        assert!(key.is_ascii() && key.len() <= MAX_KEY_CHARS && key.starts_with(&IDENTITY.state_prefix()), "{key}");
+        assert!(value.is_ascii() && value.len() <= MAX_VALUE_CHARS, "{key}: {}", value.len());
+    }
+    changes
+}
+
+/// `count` objects, 50 in a second.
+fn many(count: u16) -> Vec<Put> {
+    (0..count).map(|key| (key, 0, 1_700_000_000 + i64::from(key / 50))).collect()
+}
+
+fn is_done(rows: &Rows, put: &Put) -> bool {
+    let ledger = load(rows).unwrap();
+    with_object(put, |object| ledger.is_done(object))
+}
+
+#[test]
+fn done_is_this_key_with_this_etag() {
+    let mut rows = Rows::new();
+    assert!(!is_done(&rows, &(1, 1, 10)));
+    let changes = sync(&rows, &[(1, 1, 10), (2, 1, 10)], &BTreeSet::from([2]), &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!((changes.objects, changes.added, changes.forgotten), (1, 1, 0));
+    rows.extend(changes.entries);
+    assert!(is_done(&rows, &(1, 1, 10)));
+    assert!(is_done(&rows, &(1, 1, 99)), "the time does not matter");
+    assert!(!is_done(&rows, &(1, 2, 10)), "replaced");
+    assert!(!is_done(&rows, &(2, 1, 10)), "failed");
+    let without_etag = Object { key: "raw/00001.parquet", etag: None, last_modified_s: 10 };
+    assert!(!load(&rows).unwrap().is_done(&without_etag));
+}
+
+#[test]
+fn an_empty_table_writes_nothing() {
+    assert_eq!(sync(&Rows::new(), &[], &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES).entries, []);
+}
+
+#[test]
+fn new_objects_change_the_newest_chunk_and_late_ones_theirs() {
+    let prefix = IDENTITY.state_prefix();
+    let keys = |changes: &Changes| -> Vec<String> {
+        changes.entries.iter().map(|(key, _)| key.strip_prefix(&prefix).unwrap().to_owned()).collect()
+    };
+    let mut rows = Rows::new();
+    let mut bucket = many(12_000);
+    let changes = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!(keys(&changes), ["ledger.0", "ledger.1", "ledger.2", "ledger"]);
+    rows.extend(changes.entries);
+    assert_eq!(sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES).entries, [], "nothing new");
+
+    bucket.push((12_001, 0, 1_700_001_000));
+    let newest = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!(keys(&newest), ["ledger.3", "ledger"]);
+    rows.extend(newest.entries);
+    bucket.push((12_002, 0, 1_600_000_000));
+    let late = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!(keys(&late), ["ledger.2", "ledger"], "one part, in the place that the newest chunk left");
+    assert!(late.entries[0].1.starts_with("v1 0.0000000000000000 5001 "), "{}", &late.entries[0].1[..40]);
+    rows.extend(late.entries);
+    bucket.retain(|put| put.0 != 6_000);
+    let gone = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!((gone.forgotten, gone.objects, keys(&gone).len()), (1, 12_001, 2));
+}
+
+#[test]
+fn a_second_with_too_many_objects_is_cut_too() {
+    let bucket: Vec<Put> = (0..12_000).map(|key| (key, 0, 5)).collect();
+    let mut rows = Rows::new();
+    rows.extend(sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES).entries);
+    assert_eq!(load(&rows).unwrap().starts.len(), 3);
+    assert_eq!(sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES).entries, []);
+}
+
+#[test]
+fn above_the_limit_the_oldest_become_a_time() {
+    let mut rows = Rows::new();
+    let held_back = BTreeSet::from([3, 999]);
+    let limits = Limits { ledger_limit: 600, newest_low_water_s: i64::MAX };
+    let changes = sync(&rows, &many(1_000), &held_back, &limits, TINY);
+    // 998 are done, 398 too many; the time of the last of them is that of objects 350 to 399.
+    let collapse = Collapse { low_water_s: 1_700_000_007, objects: 399, unseen: 1 };
+    assert_eq!(changes.collapse, Some(collapse));
+    assert_eq!(changes.objects, 599);
+    rows.extend(changes.entries);
+    assert!(is_done(&rows, &(3, 0, 1_700_000_000)), "below the low water");
+    assert!(is_done(&rows, &(7_777, 1, 1_700_000_007)), "an old object that arrives later is not seen");
+    assert!(!is_done(&rows, &(7_777, 1, 1_700_000_008)));
+    assert!(!is_done(&rows, &(999, 0, 1_700_000_019)));
+    let again = sync(&rows, &many(1_000), &held_back, &limits, TINY);
+    assert_eq!((again.entries, again.collapse), (Vec::new(), None));
+}
+
+#[test]
+fn the_low_water_never_passes_its_newest_time() {
+    let mut rows = Rows::new();
+    let limits = Limits { ledger_limit: 10, newest_low_water_s: 1_700_000_004 };
+    let changes = sync(&rows, &many(1_000), &BTreeSet::new(), &limits, TINY);
+    assert_eq!(changes.collapse.unwrap().low_water_s, 1_700_000_004);
+    assert_eq!(changes.objects, 750, "above the limit, but too young");
+    rows.extend(changes.entries);
+    assert!(!is_done(&rows, &(7_777, 1, 1_700_000_005)));
+    // A clock that goes back changes nothing.
+    let back = Limits { newest_low_water_s: -5, ..limits };
+    let changes = sync(&rows, &many(1_000), &BTreeSet::new(), &back, TINY);
+    assert_eq!((changes.entries, changes.collapse), (Vec::new(), None));
+    // Time goes by: some more.
+    let later = Limits { newest_low_water_s: 1_700_000_005, ..limits };
+    let changes = sync(&rows, &many(1_000), &BTreeSet::new(), &later, TINY);
+    assert_eq!(changes.collapse.unwrap(), Collapse { low_water_s: 1_700_000_005, objects: 50, unseen: 0 });
+}
+
+#[test]
+fn a_bad_state_says_how_to_reset_it() {
+    let mut rows = Rows::new();
+    rows.extend(sync(&rows, &many(10), &BTreeSet::new(), &NO_LIMIT, TINY).entries);
+    let prefix = IDENTITY.state_prefix();
+    rows.remove(&format!("{prefix}ledger.1"));
+    assert_eq!(
+        load(&rows).unwrap_err().to_string(),
+        format!(
+            "the state of table \"t\" cannot be used: {prefix}ledger.1 is missing, which {prefix}ledger counts on; to \
+             read the whole table again, delete the rows whose key starts with \"{prefix}\" from the backend's state \
+             table, or give the spec another state_id"
+        )
+    );
+}
+
+/// Frozen: the next release reads it. (Rewritten never; a change of the format gets a new version and a new file.)
+#[test]
+fn golden_ledger() {
+    let golden: Rows = serde_json::from_str(include_str!("../../../tests/fixtures/state/ledger_v1.json")).unwrap();
+    let limits = Limits { ledger_limit: 250, newest_low_water_s: i64::MAX };
+    let sizes = ChunkSizes { max: 120, full: 100, merged: 40 };
+    let held_back = BTreeSet::from([290]);
+    let written: Rows = sync(&Rows::new(), &many(300), &held_back, &limits, sizes).entries.into_iter().collect();
+    assert_eq!(written, golden);
+    let ledger = load(&golden).unwrap();
+    assert_eq!((ledger.objects(), ledger.low_water), (249, 1_700_000_000));
+    for put in many(300) {
+        assert_eq!(with_object(&put, |object| ledger.is_done(object)), put.0 != 290, "{put:?}");
+    }
+}
+
+/// Bytes an object at a million objects, and that the walk over them does what it does for a few.
+#[test]
+fn a_million_objects_take_nine_bytes_each() {
+    const COUNT: u32 = 1_000_000;
+    let object = |number: u32, use_it: &mut dyn FnMut(&Object<'_>)| {
+        let key = format!("raw/orders/2024/{number:08}.parquet");
+        use_it(&Object { key: &key, etag: Some("\"0123\""), last_modified_s: 1_700_000_000 + i64::from(number / 7) });
+    };
+    let mut update = load(&Rows::new()).unwrap().update();
+    (0..COUNT).for_each(|number| object(number, &mut |object| update.sent(object)));
+    let started = std::time::Instant::now();
+    let changes = update.finish(&NO_LIMIT);
+    let flush = started.elapsed();
+    let chars: usize = changes.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(changes.entries.iter().all(|(_, value)| value.len() <= MAX_VALUE_CHARS));
+    assert!(chars <= 9 * COUNT as usize, "{chars}");
+    let rows: Rows = changes.entries.into_iter().collect();
+    let started = std::time::Instant::now();
+    let ledger = load(&rows).unwrap();
+    println!(
+        "{} keys, {:.3} characters an object (keys included), flush built in {flush:?}, loaded in {:?}",
+        rows.len(),
+        chars as f64 / f64::from(COUNT),
+        started.elapsed()
+    );
+    assert_eq!(ledger.objects(), u64::from(COUNT));
+    assert_eq!(size_of::<Entry>(), 12);
+    let mut update = ledger.update();
+    (0..COUNT).for_each(|number| object(number, &mut |object| update.listed(object)));
+    assert_eq!(update.finish(&NO_LIMIT).entries, []);
+}
+
+/// What happens to a bucket and its state between two syncs.
+#[derive(Debug, Clone)]
+struct Step {
+    puts: Vec<Put>,
+    deletes: Vec<u16>,
+    held_back: BTreeSet<u16>,
+    write: Write,
+}
+
+/// How much of what a sync changed reaches the backend.
+#[derive(Debug, Clone)]
+enum Write {
+    All,
+    /// Of so many hundredths of the keys, from the first.
+    UpTo(usize),
+    /// All but this one (modulo their number).
+    Without(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let put = (0..60_u16, 0..3_u16, 1..30_i64);
+    let write = prop_oneof![
+        6 => Just(Write::All),
+        2 => (0..100_usize).prop_map(Write::UpTo),
+        1 => any::<usize>().prop_map(Write::Without),
+    ];
+    (
+        prop::collection::vec(put, 0..40),
+        prop::collection::vec(0..60_u16, 0..10),
+        prop::collection::btree_set(0..60_u16, 0..10),
+        write,
+    )
+        .prop_map(|(puts, deletes, held_back, write)| Step { puts, deletes, held_back, write })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_histories_agree_with_a_set(steps in prop::collection::vec(step(), 1..12)) {
+        let mut rows = Rows::new();
+        let mut bucket: BTreeMap<u16, (u16, i64)> = BTreeMap::new();
+        let mut done: BTreeSet<(u16, u16)> = BTreeSet::new();
+        for step in steps {
+            bucket.extend(step.puts.iter().map(|&(key, etag, time)| (key, (etag, time))));
+            step.deletes.iter().for_each(|key| { bucket.remove(key); });
+            let listing: Vec<Put> = bucket.iter().map(|(&key, &(etag, time))| (key, etag, time)).collect();
+            let ledger = load(&rows).unwrap();
+            for put in &listing {
+                let known = with_object(put, |object| ledger.is_done(object));
+                prop_assert_eq!(known, done.contains(&(put.0, put.1)), "{:?}", put);
+            }
+            let changes = sync(&rows, &listing, &step.held_back, &NO_LIMIT, TINY);
+            let after: BTreeSet<(u16, u16)> = listing
+                .iter()
+                .filter(|put| done.contains(&(put.0, put.1)) || !step.held_back.contains(&put.0))
+                .map(|put| (put.0, put.1))
+                .collect();
+            prop_assert_eq!(changes.objects, after.len() as u64);
+            prop_assert_eq!(changes.forgotten, done.difference(&after).count() as u64);
+            prop_assert_eq!(changes.added, after.difference(&done).count() as u64);
+            if after == done {
+                // Times may have moved objects to other chunks; that they are in the ledger did not change.
+                prop_assert_eq!((changes.added, changes.forgotten), (0, 0));
+            }
+            let mut entries = changes.entries;
+            let all = entries.len();
+            match step.write {
+                Write::All => {}
+                Write::UpTo(share) => entries.truncate(all * share / 100),
+                Write::Without(index) if all > 0 => { entries.remove(index % all); }
+                Write::Without(_) => {}
+            }
+            let whole = entries.len() == all;
+            let mut written = rows.clone();
+            written.extend(entries);
+            match load(&written) {
+                // The old one or the new one, never a mixture, and never nothing in place of something.
+                Ok(ledger) => {
+                    let is = |set: &BTreeSet<(u16, u16)>| {
+                        ledger.objects() == set.len() as u64
+                            && set.iter().all(|&(key, etag)| with_object(&(key, etag, 1), |o| ledger.is_done(o)))
+                    };
+                    if whole || (is(&after) && !is(&done)) {
+                        prop_assert!(is(&after));
+                        done = after;
+                    } else {
+                        prop_assert!(is(&done));
+                    }
+                    rows = written;
+                    if whole {
+                        let again = sync(&rows, &listing, &step.held_back, &NO_LIMIT, TINY);
+                        prop_assert_eq!(again.entries, vec![], "nothing changed");
+                    }
+                }
+                // The user was told. Go on as if it had not been written.
+                Err(error) => {
+                    prop_assert!(!whole, "{}", error);
+                    prop_assert!(error.to_string().contains("state_id"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_limit_only_the_low_water_adds_to_what_is_done(
+        steps in prop::collection::vec((step(), 1..40_u64, 0..35_i64), 1..10),
+    ) {
+        let mut rows = Rows::new();
+        let mut bucket: BTreeMap<u16, (u16, i64)> = BTreeMap::new();
+        let mut sent: BTreeSet<(u16, u16)> = BTreeSet::new();
+        let mut low_water = 0;
+        for (step, ledger_limit, newest_low_water_s) in steps {
+            bucket.extend(step.puts.iter().map(|&(key, etag, time)| (key, (etag, time))));
+            step.deletes.iter().for_each(|key| { bucket.remove(key); });
+            let listing: Vec<Put> = bucket.iter().map(|(&key, &(etag, time))| (key, etag, time)).collect();
+            let ledger = load(&rows).unwrap();
+            for put in &listing {
+                if with_object(put, |object| ledger.is_done(object)) {
+                    prop_assert!(sent.contains(&(put.0, put.1)) || put.2 <= low_water, "{:?}", put);
+                } else if !step.held_back.contains(&put.0) {
+                    sent.insert((put.0, put.1));
+                }
+            }
+            let limits = Limits { ledger_limit, newest_low_water_s };
+            let changes = sync(&rows, &listing, &step.held_back, &limits, TINY);
+            if let Some(collapse) = changes.collapse {
+                prop_assert!(collapse.low_water_s > low_water && collapse.low_water_s <= newest_low_water_s);
+                low_water = collapse.low_water_s;
+            }
+            let young = listing.iter().filter(|put| put.2 > newest_low_water_s.max(low_water)).count() as u64;
+            prop_assert!(changes.objects <= ledger_limit.max(young), "{} {}", changes.objects, young);
+            rows.extend(changes.entries);
+            let again = sync(&rows, &listing, &step.held_back, &limits, TINY);
+            prop_assert_eq!(again.entries, vec![]);
+        }
+    }
+}

@@ -1,0 +1,676 @@
+//! Checklist items 78 and 84–92, and what users do to buckets between two syncs: which objects are read again, what the
+//! state then says, and that nothing is done that was not sent.
+
+use crate::rig::{Rig, STATE_TABLE, small, state_request, versioned, versioned_batch};
+use crate::support::backend::{Backend, Call, Mode};
+use crate::support::client::{Client, Collected, Message, assert_protocol};
+use crate::support::parquet_files as files;
+use crate::support::process::Plugin;
+use crate::support::s3_server::{Action, ObjectAttributes, Op, Restore};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tonic::Code;
+
+/// A bucket, the plugin, and a backend.
+struct Lake {
+    rig: Rig,
+    backend: Backend,
+}
+
+impl Lake {
+    async fn start() -> Self {
+        Self::with(Mode::Upsert).await
+    }
+
+    async fn with(mode: Mode) -> Self {
+        Self { rig: Rig::start().await, backend: Backend::start(mode).await }
+    }
+
+    /// A sync that must end well.
+    async fn sync(&mut self, spec: Value) -> Collected {
+        let sync = self.any_sync(spec).await;
+        assert_protocol(&sync);
+        sync
+    }
+
+    async fn any_sync(&mut self, spec: Value) -> Collected {
+        self.rig.s3.reset_counts();
+        self.backend.forget_calls();
+        self.rig.sync_with_state(spec, &self.backend).await
+    }
+
+    /// A sync that must end well, and the objects whose rows it brought.
+    async fn origins(&mut self, spec: Value) -> BTreeSet<String> {
+        origins(&self.sync(spec).await)
+    }
+
+    fn put(&self, key: &str) {
+        self.rig.s3.put(key, small(key));
+    }
+
+    fn keys_read(&self) -> BTreeSet<String> {
+        let requests = self.rig.s3.requests();
+        requests.into_iter().filter(|request| request.op == Op::Get).map(|request| request.key).collect()
+    }
+
+    fn flushes(&self) -> usize {
+        self.backend.calls().iter().filter(|call| matches!(call, Call::Insert(_))).count()
+    }
+}
+
+/// The values of `origin` in all rows.
+fn origins(sync: &Collected) -> BTreeSet<String> {
+    let batches = sync.messages.iter().filter_map(|message| match message {
+        Message::Insert { batches, .. } => Some(batches),
+        _ => None,
+    });
+    let texts = |batch: &RecordBatch| -> Vec<String> {
+        let column = batch.column_by_name("origin").expect("origin").as_string::<i32>();
+        column.iter().flatten().map(str::to_owned).collect()
+    };
+    batches.flatten().flat_map(texts).collect()
+}
+
+fn set(keys: &[&str]) -> BTreeSet<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+fn at(seconds: u64) -> ObjectAttributes {
+    let last_modified = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    ObjectAttributes { last_modified, ..ObjectAttributes::default() }
+}
+
+/// A second and a minute of one day in 2026.
+const NOON: u64 = 1_772_000_000;
+
+fn is_incremental(sync: &Collected) -> Vec<bool> {
+    let incremental = |schema: &arrow::datatypes::SchemaRef| {
+        schema.metadata().get("cq:extension:incremental").map(String::as_str) == Some("true")
+    };
+    sync.migrates().into_iter().map(|(_, schema)| incremental(schema)).collect()
+}
+
+#[tokio::test]
+async fn item_78_tables_are_incremental_with_a_backend_only() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    for _ in 0..2 {
+        let sync = lake.rig.sync(json!({})).await;
+        assert_protocol(&sync);
+        assert_eq!(is_incremental(&sync), [false, false]);
+        assert_eq!((sync.rows("t"), sync.rows("u")), (100, 100), "without a backend all is read");
+    }
+    assert_eq!(lake.backend.calls(), []);
+    for rows in [100, 0] {
+        let sync = lake.sync(json!({})).await;
+        assert_eq!(is_incremental(&sync), [true, true]);
+        assert_eq!((sync.rows("t"), sync.rows("u")), (rows, rows));
+    }
+    let sync = lake.rig.sync(json!({})).await;
+    assert_eq!((is_incremental(&sync), sync.rows("t")), (vec![false, false], 100));
+    lake.rig.stop().assert_clean();
+}
+
+#[tokio::test]
+async fn item_84_the_flush_comes_after_the_last_row_and_before_the_end() {
+    let mut lake = Lake::start().await;
+    for n in 0..20 {
+        lake.put(&format!("t/{n}.parquet"));
+    }
+    lake.rig.init(json!({})).await;
+    let request = state_request(&lake.backend, None);
+    let mut stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    let mut messages = 0;
+    while let Some(_message) = stream.message().await.unwrap() {
+        messages += 1;
+        lake.backend.note(&format!("message {messages}"));
+        // A flush that did not wait for the peer would come in here.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lake.backend.note("end");
+    let calls = lake.backend.calls();
+    let place = |wanted: &dyn Fn(&Call) -> bool| calls.iter().position(wanted).expect("a call");
+    let first = place(&|call| *call == Call::Note("message 1".to_owned()));
+    let last = place(&|call| *call == Call::Note(format!("message {messages}")));
+    let flush = place(&|call| matches!(call, Call::Insert(_)));
+    let end = place(&|call| *call == Call::Note("end".to_owned()));
+    assert_eq!(messages, 21);
+    assert!(place(&|call| matches!(call, Call::Read(_))) < first, "{calls:?}");
+    // The peer's transport may have taken the last message a moment before the peer looks at it, and not two.
+    assert!(last - 1 <= flush && flush < end, "{calls:?}");
+    assert_eq!(lake.flushes(), 1);
+}
+
+#[tokio::test]
+async fn item_84_no_flush_while_the_peer_does_not_take_the_rows() {
+    let mut lake = Lake::start().await;
+    for n in 0..8 {
+        // More than gRPC's windows and buffers hold.
+        lake.rig.s3.put(&format!("t/{n}.parquet"), versioned("large", 4_000, 1_024, Some(1_000)));
+    }
+    lake.rig.init(json!({})).await;
+    let request = state_request(&lake.backend, None);
+    let mut stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    stream.message().await.unwrap().expect("a migrate");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(lake.flushes(), 0);
+    while let Some(_message) = stream.message().await.unwrap() {}
+    assert_eq!(lake.flushes(), 1);
+}
+
+#[tokio::test]
+async fn item_85_a_peer_that_goes_away_before_the_end_leaves_the_state_as_it_was() {
+    let mut lake = Lake::start().await;
+    for n in 0..8 {
+        lake.rig.s3.put(&format!("t/{n}.parquet"), versioned("large", 4_000, 1_024, Some(1_000)));
+    }
+    lake.rig.init(json!({})).await;
+    let request = state_request(&lake.backend, None);
+    let mut stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    for _ in 0..3 {
+        stream.message().await.unwrap().expect("a message");
+    }
+    drop(stream);
+    lake.rig.plugin.wait_for_line("that the peer has gone", |line| {
+        line["message"] == "sync ended early" || line["message"].as_str().is_some_and(|text| text.contains("cancel"))
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((lake.flushes(), lake.backend.rows(STATE_TABLE)), (0, vec![]));
+    assert_eq!(lake.sync(json!({})).await.rows("t"), 8 * 4_000, "all of it once more");
+}
+
+#[tokio::test]
+async fn item_86_a_failed_flush_fails_the_sync() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.backend.fail_writes_after(0);
+    let sync = lake.any_sync(json!({})).await;
+    let status = sync.status.as_ref().expect("an error");
+    assert_eq!((status.code(), sync.rows("t")), (Code::Unavailable, 100));
+    assert!(status.message().contains("failed to write state") && status.message().contains(STATE_TABLE), "{status}");
+    lake.backend.repair();
+    assert_eq!(lake.origins(json!({})).await, set(&["t/a.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn item_87_the_second_sync_of_an_unchanged_bucket_lists_and_migrates_and_nothing_else() {
+    for mode in [Mode::Upsert, Mode::Append] {
+        let mut lake = Lake::with(mode).await;
+        for n in 0..30 {
+            lake.put(&format!("t/{n:02}.parquet"));
+        }
+        lake.rig.s3.put("u/large.parquet", versioned("large", 12_000, 1_024, Some(2_000)));
+        lake.rig.s3.put("u/no_rows.parquet", versioned("none", 0, 1, None));
+        lake.rig.s3.set_page_keys(10);
+        let first = lake.sync(json!({})).await;
+        assert_eq!((first.rows("t"), first.rows("u")), (3_000, 12_000));
+        let state = lake.backend.rows(STATE_TABLE);
+        for _ in 0..2 {
+            let sync = lake.sync(json!({})).await;
+            assert_eq!(sync.messages.len(), 2, "migrates");
+            assert_eq!(sync.migrates(), first.migrates());
+            let counts = lake.rig.s3.counts();
+            assert_eq!((counts.lists, counts.http_requests), (4, 4));
+            let table = || STATE_TABLE.to_owned();
+            let opened = [Call::GetVersions, Call::Migrate(table()), Call::WriteEnd(1), Call::Read(table())];
+            assert_eq!(lake.backend.calls(), opened, "nothing is written");
+            assert_eq!(lake.backend.rows(STATE_TABLE), state);
+        }
+        lake.rig.stop().assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn item_88_only_what_is_new_replaced_or_late_is_read_whatever_its_time() {
+    let mut lake = Lake::start().await;
+    let s3 = &lake.rig.s3;
+    s3.put_with("t/a.parquet", small("a"), at(NOON));
+    s3.put_with("t/b.parquet", small("b"), at(NOON));
+    assert_eq!(lake.origins(json!({})).await, set(&["a", "b"]));
+
+    lake.rig.s3.put_with("t/same_second.parquet", small("same second"), at(NOON));
+    assert_eq!(lake.origins(json!({})).await, set(&["same second"]));
+    assert_eq!(lake.keys_read(), set(&["t/same_second.parquet"]));
+
+    lake.rig.s3.put_with("t/late.parquet", small("late"), at(NOON - 10 * 365 * 86_400));
+    assert_eq!(lake.origins(json!({})).await, set(&["late"]), "a late arrival with an old time");
+
+    lake.rig.s3.put_with("t/a.parquet", small("a again"), at(NOON));
+    assert_eq!(lake.origins(json!({})).await, set(&["a again"]), "replaced in the same second");
+    lake.rig.s3.put_with("t/b.parquet", small("b again"), at(NOON + 60));
+    assert_eq!(lake.origins(json!({})).await, set(&["b again"]), "replaced later");
+    assert_eq!(lake.keys_read(), set(&["t/b.parquet"]));
+
+    lake.rig.s3.put_with("t/b.parquet", small("b again"), at(NOON + 90));
+    assert_eq!(lake.origins(json!({})).await, set(&[]), "written anew with the same content: the same ETag");
+    lake.rig.s3.put_with("t/b.parquet", small("b"), at(NOON + 120));
+    assert_eq!(lake.origins(json!({})).await, set(&["b"]), "back to the first content: the destination has the second");
+}
+
+#[tokio::test]
+async fn deleted_objects_are_forgotten() {
+    let mut lake = Lake::start().await;
+    for key in ["t/a.parquet", "t/b.parquet"] {
+        lake.put(key);
+    }
+    lake.sync(json!({})).await;
+    lake.rig.s3.delete("t/a.parquet");
+    let sync = lake.sync(json!({})).await;
+    assert_eq!((sync.messages.len(), lake.flushes()), (1, 1), "a migrate; the state forgets");
+    lake.put("t/a.parquet");
+    assert_eq!(lake.origins(json!({})).await, set(&["t/a.parquet"]));
+}
+
+#[tokio::test]
+async fn a_failed_object_stays_undone_while_the_others_are_done() {
+    let mut lake = Lake::start().await;
+    lake.put("t/good.parquet");
+    lake.put("u/good.parquet");
+    lake.rig.s3.put("t/garbage.parquet", "no Parquet at all");
+    let cut = small("cut");
+    lake.rig.s3.put("t/cut.parquet", cut.slice(..cut.len() - 30));
+    for origins_now in [set(&["t/good.parquet", "u/good.parquet"]), set(&[])] {
+        let sync = lake.any_sync(json!({})).await;
+        assert!(sync.status.is_none(), "skip is the default with a backend: {:?}", sync.status);
+        assert_eq!(origins(&sync), origins_now);
+        let errors = sync.errors();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors.iter().all(|(table, _)| *table == "t"), "{errors:?}");
+        assert_eq!(lake.keys_read().contains("t/garbage.parquet"), true);
+    }
+    assert_eq!(lake.keys_read(), set(&["t/garbage.parquet", "t/cut.parquet"]));
+    assert_eq!(lake.flushes(), 0, "nothing changed");
+    assert_eq!(lake.rig.lines("error").len(), 4);
+    lake.rig.s3.put("t/garbage.parquet", small("repaired"));
+    lake.rig.s3.delete("t/cut.parquet");
+    assert_eq!(lake.origins(json!({})).await, set(&["repaired"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn an_object_that_fails_in_the_middle_of_its_rows_is_not_done() {
+    let mut lake = Lake::start().await;
+    let file = versioned("large", 12_000, 1_024, Some(1_000));
+    lake.rig.s3.put("t/large.parquet", file.clone());
+    lake.put("t/small.parquet");
+    // The footer, one range, and then no more.
+    lake.rig.s3.on_get(|key, nth| (key == "t/large.parquet" && nth > 2).then_some(Action::Status(403, "AccessDenied")));
+    let sync = lake.any_sync(json!({})).await;
+    assert!(sync.status.is_none() && sync.errors().len() == 1, "{:?} {:?}", sync.status, sync.errors());
+    lake.rig.s3.clear_hooks();
+    let sync = lake.sync(json!({})).await;
+    assert_eq!((sync.rows("t"), origins(&sync)), (12_000, set(&["large"])));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn with_fail_one_bad_object_keeps_the_state_as_it_was() {
+    let mut lake = Lake::start().await;
+    lake.put("t/good.parquet");
+    lake.rig.s3.put("t/garbage.parquet", "no Parquet at all");
+    let spec = json!({"on_object_error": "fail"});
+    for _ in 0..2 {
+        let sync = lake.any_sync(spec.clone()).await;
+        assert_eq!(sync.status.as_ref().map(tonic::Status::code), Some(Code::DataLoss));
+        assert_eq!(origins(&sync), set(&["t/good.parquet"]));
+        assert_eq!(lake.flushes(), 0);
+    }
+    lake.rig.s3.delete("t/garbage.parquet");
+    assert_eq!(lake.origins(spec.clone()).await, set(&["t/good.parquet"]));
+    assert_eq!(lake.origins(spec).await, set(&[]));
+}
+
+#[tokio::test]
+async fn archived_and_empty_objects_are_read_when_they_can_be() {
+    let mut lake = Lake::start().await;
+    let glacier = |restore| ObjectAttributes {
+        storage_class: Some("GLACIER".to_owned()),
+        restore,
+        ..ObjectAttributes::default()
+    };
+    lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(Restore::None));
+    lake.rig.s3.put("t/empty.parquet", "");
+    lake.put("t/good.parquet");
+    let sync = lake.any_sync(json!({})).await;
+    assert!(sync.status.is_none(), "{:?}", sync.status);
+    assert_eq!(origins(&sync), set(&["t/good.parquet"]));
+    let until = Restore::Until(SystemTime::now() + Duration::from_secs(86_400));
+    lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(until));
+    assert_eq!(lake.origins(json!({})).await, set(&["archived"]));
+    // The restored copy expires: nothing is forgotten, and nothing is read when it comes back.
+    lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(Restore::None));
+    let sync = lake.any_sync(json!({})).await;
+    assert_eq!((sync.status.is_none(), origins(&sync)), (true, set(&[])));
+    lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(until));
+    lake.rig.s3.put("t/empty.parquet", small("filled"));
+    assert_eq!(lake.origins(json!({})).await, set(&["filled"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn what_is_filtered_out_or_not_selected_keeps_its_state() {
+    let mut lake = Lake::start().await;
+    for key in ["t/a.parquet", "t/b.parquet", "u/a.parquet"] {
+        lake.put(key);
+    }
+    lake.sync(json!({})).await;
+    // An object that is excluded, while another one of its table changes.
+    lake.rig.s3.put("t/a.parquet", small("a again"));
+    assert_eq!(lake.origins(json!({"exclude": ["t/b.parquet"]})).await, set(&["a again"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+    // A whole table that is excluded.
+    lake.put("u/b.parquet");
+    assert_eq!(lake.origins(json!({"exclude": ["t/**"]})).await, set(&["u/b.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+    // What was never selected is read once it is.
+    lake.put("t/c.parquet");
+    assert_eq!(lake.origins(json!({"exclude": ["t/c.parquet"]})).await, set(&[]));
+    assert_eq!(lake.origins(json!({})).await, set(&["t/c.parquet"]));
+    // A table that is not selected.
+    lake.put("t/d.parquet");
+    lake.put("u/d.parquet");
+    let mut request = state_request(&lake.backend, None);
+    request.skip_tables = vec!["t".to_owned()];
+    let sync = lake.rig.client.sync_with(request, |_| {}).await;
+    assert_protocol(&sync);
+    assert_eq!(origins(&sync), set(&["u/d.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&["t/d.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+fn with_column(name: &str) -> Bytes {
+    let batch = files::batch_of(vec![(name, true, Arc::new(StringArray::from(vec!["7"])) as ArrayRef)]);
+    files::write_batch(&batch, &files::Layout::default())
+}
+
+#[tokio::test]
+async fn new_objects_are_compared_with_the_stored_schema() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    lake.sync(json!({})).await;
+    lake.rig.s3.put("t/b.parquet", with_column("other"));
+    lake.put("u/b.parquet");
+    let sync = lake.any_sync(json!({})).await;
+    assert!(sync.status.is_none(), "{:?}", sync.status);
+    assert_eq!((sync.tables(), origins(&sync)), (vec!["u".to_owned()], set(&["u/b.parquet"])));
+    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("t/a.parquet") && error.contains("t/b.parquet"), "{error}");
+    assert_eq!(lake.keys_read(), set(&["t/b.parquet", "u/b.parquet"]), "no footer of a done object");
+    // The object that set the schema may be gone: it still holds.
+    lake.rig.s3.delete("t/a.parquet");
+    let sync = lake.any_sync(json!({})).await;
+    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("state_id"), "says how to start anew: {error}");
+    let sync = lake.any_sync(json!({"state_id": "2"})).await;
+    assert_protocol(&sync);
+    assert_eq!(sync.rows("t"), 1);
+}
+
+#[tokio::test]
+async fn the_announced_schema_stays_when_the_object_that_set_it_goes() {
+    let mut lake = Lake::start().await;
+    let narrow = versioned_batch("a", 10, 4);
+    let nullable = files::batch_of(
+        ["row", "origin", "filler"].map(|name| (name, true, narrow.column_by_name(name).unwrap().clone())).to_vec(),
+    );
+    lake.rig.s3.put("t/a.parquet", files::write_batch(&nullable, &files::Layout::default()));
+    lake.rig.s3.put("t/b.parquet", small("b"));
+    let first = lake.sync(json!({})).await;
+    assert!(first.schema("t").field_with_name("row").unwrap().is_nullable());
+    lake.rig.s3.delete("t/a.parquet");
+    lake.put("t/c.parquet");
+    let second = lake.sync(json!({})).await;
+    assert_eq!(second.migrates(), first.migrates());
+    // Of a table without any object nothing is left to say.
+    for key in ["t/b.parquet", "t/c.parquet"] {
+        lake.rig.s3.delete(key);
+    }
+    assert_eq!(lake.any_sync(json!({})).await.messages.len(), 0);
+}
+
+#[tokio::test]
+async fn torn_state_is_an_error_that_says_how_to_start_anew() {
+    for part in ["/ledger.0", "/ledger", "/schema.0", "/schema"] {
+        let mut lake = Lake::start().await;
+        lake.put("t/a.parquet");
+        lake.sync(json!({})).await;
+        lake.backend.remove_rows(STATE_TABLE, |key| key.ends_with(part));
+        let sync = lake.any_sync(json!({})).await;
+        let Some(status) = &sync.status else {
+            // A head that is missing with its parts left behind: never written, by all that can be seen.
+            assert!(!part.ends_with('0'), "{part} is missing and nobody said so");
+            let read = origins(&sync);
+            assert!(part == "/schema" || read == set(&["t/a.parquet"]), "{part} is missing, {read:?}");
+            continue;
+        };
+        assert_eq!((sync.messages.len(), lake.flushes()), (0, 0));
+        let text = status.message();
+        for what in ["\"t\"", "cq-source-s3/test-bucket/t/", "state_id", "read the whole table again"] {
+            assert!(text.contains(what), "{what}: {text}");
+        }
+        assert_eq!(lake.origins(json!({"state_id": "anew"})).await, set(&["t/a.parquet"]));
+    }
+}
+
+#[tokio::test]
+async fn a_torn_flush_fails_the_sync_and_loses_nothing() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    lake.sync(json!({})).await;
+    for rows in 1..8 {
+        let key = format!("t/{rows}.parquet");
+        lake.put(&key);
+        lake.put(&format!("u/{rows}.parquet"));
+        lake.backend.fail_writes_after(rows % 4);
+        let sync = lake.any_sync(json!({})).await;
+        assert!(sync.status.is_some(), "a flush of {} rows", rows % 4);
+        lake.backend.repair();
+        let read = lake.origins(json!({})).await;
+        assert!(read.len() <= 2 && (rows % 4 > 0 || read.len() == 2), "{read:?}");
+        assert_eq!(lake.origins(json!({})).await, set(&[]));
+    }
+}
+
+#[tokio::test]
+async fn above_the_limit_old_objects_collapse_into_a_time_with_a_warning() {
+    let mut lake = Lake::start().await;
+    let spec = json!({"ledger_limit": 10, "late_arrival_window": "1h"});
+    for n in 0..30 {
+        lake.rig.s3.put_with(&format!("t/{n:02}.parquet"), small(&format!("{n:02}")), at(NOON + n));
+    }
+    assert_eq!(lake.origins(spec.clone()).await.len(), 30);
+    let warnings = lake.rig.lines("warn");
+    let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
+    assert!(warning["message"].as_str().unwrap().contains("ledger_limit") && warning["table"] == "t", "{warning}");
+    assert_eq!(lake.origins(spec.clone()).await, set(&[]));
+    lake.rig.s3.put_with("t/new.parquet", small("new"), at(NOON + 100));
+    lake.rig.s3.put_with("t/late.parquet", small("late"), at(NOON));
+    assert_eq!(lake.origins(spec.clone()).await, set(&["new"]), "what is below the low water is not seen");
+    // What is forgotten stays forgotten: a higher limit brings nothing back.
+    assert_eq!(lake.origins(json!({"ledger_limit": 1_000})).await, set(&[]));
+    assert_eq!(lake.rig.lines("warn").len(), 1, "one warning when it collapses");
+}
+
+#[tokio::test]
+async fn within_the_late_arrival_window_nothing_collapses() {
+    let mut lake = Lake::start().await;
+    let spec = json!({"ledger_limit": 5, "late_arrival_window": "24h"});
+    for n in 0..12 {
+        lake.put(&format!("t/{n}.parquet"));
+    }
+    assert_eq!(lake.origins(spec.clone()).await.len(), 12);
+    let hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+    let late = ObjectAttributes { last_modified: Some(hour_ago), ..ObjectAttributes::default() };
+    lake.rig.s3.put_with("t/late.parquet", small("late"), late);
+    assert_eq!(lake.origins(spec.clone()).await, set(&["late"]));
+    assert_eq!(lake.origins(spec).await, set(&[]));
+}
+
+#[tokio::test]
+async fn another_state_id_prefix_or_endpoint_reads_everything_and_disturbs_nobody() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    let all = set(&["t/a.parquet"]);
+    assert_eq!(lake.origins(json!({})).await, all);
+    for other in [json!({"state_id": "two"}), json!({"path_prefix": "t"})] {
+        assert_eq!(lake.origins(other.clone()).await, all, "{other}");
+        assert_eq!(lake.origins(other).await, set(&[]));
+    }
+    let said = lake.rig.lines("info").iter().filter(|line| line["message"].to_string().contains("state_id")).count();
+    assert_eq!(said, 2, "that there is state which does not count");
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn a_killed_plugin_changes_no_state() {
+    let Lake { rig, backend } = Lake::start().await;
+    let mut rig = rig;
+    for n in 0..8 {
+        rig.s3.put(&format!("t/{n}.parquet"), versioned(&format!("{n}"), 4_000, 1_024, Some(1_000)));
+    }
+    rig.init(json!({})).await;
+    let mut stream = rig.client.grpc.sync(state_request(&backend, None)).await.unwrap().into_inner();
+    for _ in 0..4 {
+        stream.message().await.unwrap().expect("a message");
+    }
+    rig.plugin.signal("KILL");
+    rig.plugin.wait();
+    while let Ok(Some(_)) = stream.message().await {}
+    assert_eq!(backend.rows(STATE_TABLE), []);
+    rig.plugin = Plugin::start();
+    rig.client = Client::connect(&format!("http://{}", rig.plugin.address())).await;
+    let sync = rig.sync_with_state(json!({}), &backend).await;
+    assert_protocol(&sync);
+    assert_eq!((sync.rows("t"), origins(&sync).len()), (8 * 4_000, 8));
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_while_it_is_read_is_done_as_it_was_read() {
+    let mut lake = Lake::start().await;
+    let old = versioned("old", 12_000, 1_024, Some(1_000));
+    let new = versioned("new", 13_000, 1_024, Some(1_000));
+    lake.rig.s3.put("t/a.parquet", old);
+    let replacement = new.clone();
+    lake.rig.s3.on_get(move |_, nth| (nth == 3).then(|| Action::ReplaceObjectFirst(replacement.clone())));
+    let sync = lake.any_sync(json!({})).await;
+    assert!(sync.status.is_none(), "{:?}", sync.status);
+    assert!(origins(&sync).contains("new"));
+    lake.rig.s3.clear_hooks();
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn without_an_etag_in_the_listing_an_object_is_read_every_time() {
+    let mut lake = Lake::start().await;
+    let attributes = ObjectAttributes { no_etag_in_listing: true, ..ObjectAttributes::default() };
+    lake.rig.s3.put_with("t/a.parquet", small("a"), attributes);
+    for _ in 0..2 {
+        assert_eq!(lake.origins(json!({})).await, set(&["a"]));
+    }
+}
+
+/// A plugin and a client for each shard.
+async fn shards(total: i32) -> Vec<(Plugin, Client, (i32, i32))> {
+    let mut shards = Vec::new();
+    for number in 1..=total {
+        let (plugin, client) = crate::rig::plugin().await;
+        shards.push((plugin, client, (number, total)));
+    }
+    shards
+}
+
+/// Syncs all shards at once: what each brought.
+async fn sync_shards(lake: &Lake, shards: &mut [(Plugin, Client, (i32, i32))]) -> Vec<Collected> {
+    let spec = lake.rig.spec(json!({}));
+    let syncs = shards.iter_mut().map(|(_, client, shard)| {
+        let (spec, request) = (spec.clone(), state_request(&lake.backend, Some(*shard)));
+        async move {
+            client.init(&spec).await.unwrap();
+            client.sync_with(request, |_| {}).await
+        }
+    });
+    let syncs = futures::future::join_all(syncs).await;
+    for sync in &syncs {
+        assert_protocol(sync);
+        assert_eq!(sync.tables(), syncs[0].tables(), "migrates in all shards");
+    }
+    syncs
+}
+
+#[tokio::test]
+async fn items_91_and_92_four_shards_at_once_against_one_backend_are_complete_without_doubles() {
+    let lake = Lake::start().await;
+    let mut keys = BTreeSet::new();
+    for n in 0..60 {
+        keys.insert(format!("t/{n}.parquet"));
+        keys.insert(format!("u/{n}.parquet"));
+    }
+    keys.insert("single/a.parquet".to_owned());
+    for key in &keys {
+        lake.put(key);
+    }
+    let mut shards = shards(4).await;
+    let mut of_key: BTreeMap<String, usize> = BTreeMap::new();
+    for (shard, sync) in sync_shards(&lake, &mut shards).await.iter().enumerate() {
+        let origins = origins(sync);
+        assert_eq!(sync.rows("t") + sync.rows("u") + sync.rows("single"), 100 * origins.len(), "no doubles");
+        assert!((15..50).contains(&origins.len()), "shard {shard} has {}", origins.len());
+        for origin in origins {
+            assert_eq!(of_key.insert(origin.clone(), shard), None, "{origin} in two shards");
+        }
+    }
+    assert_eq!(of_key.keys().cloned().collect::<BTreeSet<_>>(), keys);
+
+    lake.rig.s3.reset_counts();
+    for sync in sync_shards(&lake, &mut shards).await {
+        assert_eq!(sync.messages.len(), 3, "migrates only: nobody overwrote another's state");
+    }
+    assert_eq!(lake.rig.s3.counts().gets, 0);
+    lake.rig.s3.put("t/7.parquet", small("again"));
+    let syncs = sync_shards(&lake, &mut shards).await;
+    assert_eq!(syncs.iter().filter(|sync| origins(sync) == set(&["again"])).count(), 1);
+    assert_eq!(syncs.iter().filter(|sync| origins(sync).is_empty()).count(), 3);
+
+    // Another total: a re-read, which the log says.
+    let (plugin, mut client) = crate::rig::plugin().await;
+    client.init(&lake.rig.spec(json!({}))).await.unwrap();
+    let sync = client.sync_with(state_request(&lake.backend, None), |_| {}).await;
+    assert_protocol(&sync);
+    assert_eq!(origins(&sync).len(), keys.len());
+    plugin.wait_for_line("why it reads all", |line| line["message"].to_string().contains("number of shards"));
+}
+
+#[tokio::test]
+async fn item_91_a_shard_without_objects_sends_migrates() {
+    let lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    let mut shards = shards(3).await;
+    let syncs = sync_shards(&lake, &mut shards).await;
+    let mut rows: Vec<usize> = syncs.iter().map(|sync| sync.rows("t")).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [0, 0, 100]);
+}
+
+#[tokio::test]
+async fn a_damaged_object_is_reported_by_the_shard_that_has_it() {
+    let lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.rig.s3.put("t/garbage.parquet", "no Parquet at all");
+    let spec = lake.rig.spec(json!({}));
+    let mut errors = 0;
+    for (_plugin, mut client, shard) in shards(2).await {
+        client.init(&spec).await.unwrap();
+        let sync = client.sync_with(state_request(&lake.backend, Some(shard)), |_| {}).await;
+        assert!(sync.status.is_none(), "{:?}", sync.status);
+        errors += sync.errors().len();
+    }
+    assert_eq!(errors, 1);
+}

@@ -1,0 +1,201 @@
+//! The release workflow's promise, checked on the files that GitHub runs: nothing is published unless lint, tests, build
+//! and push all succeeded.
+//!
+//! `release.yml` is dist's and full of `always()`. The test walks it: for every choice of jobs that fail or are cancelled
+//! it computes, from `needs` and `if`, which jobs run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use expression::evaluate;
+
+mod expression;
+
+const BUILD: &str = "custom-build-binaries";
+const PUSH: &str = "custom-publish-image";
+const ANNOUNCE: &str = "announce";
+/// What one job of a run ended with.
+const RESULTS: [&str; 3] = ["success", "failure", "cancelled"];
+
+fn workflow(name: &str) -> Value {
+    let path = format!("{}/.github/workflows/{name}.yml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn jobs(workflow: &Value) -> &serde_json::Map<String, Value> {
+    workflow["jobs"].as_object().unwrap()
+}
+
+/// A string or a list of strings.
+fn needs(job: &Value) -> Vec<String> {
+    match &job["needs"] {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(all) => all.iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whom a job waits for, through all stages.
+fn ancestors(jobs: &serde_json::Map<String, Value>, name: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let mut open = needs(&jobs[name]);
+    while let Some(next) = open.pop() {
+        open.extend(needs(&jobs[&next]));
+        all.insert(next);
+    }
+    all
+}
+
+/// The jobs' results, if those that run end as `fates` says: a job whose condition doesn't hold is skipped.
+fn run(workflow: &Value, fates: &BTreeMap<&str, &'static str>, plan_outputs: &Value) -> BTreeMap<String, &'static str> {
+    let jobs = jobs(workflow);
+    let mut results: BTreeMap<String, &'static str> = BTreeMap::new();
+    while results.len() < jobs.len() {
+        let before = results.len();
+        for (name, job) in jobs {
+            let needed = needs(job);
+            if results.contains_key(name) || !needed.iter().all(|need| results.contains_key(need)) {
+                continue;
+            }
+            let mut context = serde_json::Map::new();
+            for need in &needed {
+                let outputs = if need == "plan" { plan_outputs.clone() } else { json!({}) };
+                context.insert(need.clone(), json!({"result": results[need], "outputs": outputs}));
+            }
+            // GitHub's success() looks at all ancestors; a skipped one counts as no success for those that wait for it.
+            let success = ancestors(jobs, name).iter().all(|ancestor| results[ancestor] == "success");
+            let condition = job["if"].as_str().unwrap_or("success()");
+            let runs = evaluate(condition, &json!({"needs": context}), success);
+            results.insert(name.clone(), if runs { fates.get(name.as_str()).unwrap_or(&"success") } else { "skipped" });
+        }
+        assert!(results.len() > before, "the jobs wait for each other in a circle");
+    }
+    results
+}
+
+/// All choices of results for the jobs of the workflow.
+fn all_fates(names: &[&'static str]) -> Vec<BTreeMap<&'static str, &'static str>> {
+    names.iter().fold(vec![BTreeMap::new()], |choices, name| {
+        let with = |result| {
+            choices.iter().cloned().map(move |mut choice: BTreeMap<_, _>| {
+                choice.insert(*name, result);
+                choice
+            })
+        };
+        RESULTS.into_iter().flat_map(with).collect()
+    })
+}
+
+#[test]
+fn nothing_is_published_unless_lint_tests_build_and_push_succeeded() {
+    let release = workflow("release");
+    let names = ["plan", BUILD, "build-global-artifacts", "host", PUSH, ANNOUNCE];
+    for name in jobs(&release).keys() {
+        assert!(
+            names.contains(&name.as_str()) || name == "custom-verify-release",
+            "{name} is new: does it publish something?"
+        );
+    }
+    let mut published = 0;
+    for fates in all_fates(&names) {
+        for (publishing, prerelease, publish_prereleases) in
+            [("true", false, true), ("true", true, true), ("true", true, false), ("false", false, true)]
+        {
+            let plan = json!({
+                "announcement_is_prerelease": prerelease,
+                "publish_prereleases": publish_prereleases,
+                "ci": {"github": {"pr_run_mode": "skip"}},
+            });
+            let outputs = json!({"publishing": publishing, "val": plan.to_string(), "tag": "v1.2.3"});
+            let results = run(&release, &fates, &outputs);
+            let succeeded = |name: &str| results[name] == "success";
+            let built = ["plan", BUILD, "build-global-artifacts", "host"].into_iter().all(succeeded);
+            if results[PUSH] != "skipped" {
+                assert!(built, "the image is pushed although something failed before: {results:?}");
+            }
+            // A pre-release without publish_prereleases has no push; our draft is then missing, see the test below.
+            if results[ANNOUNCE] != "skipped" && publish_prereleases {
+                assert!(built && succeeded(PUSH), "the release becomes public although something failed: {results:?}");
+                published += 1;
+            }
+            if publishing == "false" {
+                assert_eq!(results[ANNOUNCE], "skipped", "nothing is published without a tag: {results:?}");
+            }
+        }
+    }
+    assert!(published > 0, "no release was ever published: the walk is broken");
+}
+
+#[test]
+fn pre_releases_are_published() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/dist-workspace.toml")).unwrap();
+    for line in ["publish-prereleases = true", "github-release = \"announce\"", "create-release = false"] {
+        assert!(manifest.lines().any(|found| found == line), "dist-workspace.toml lacks {line}");
+    }
+}
+
+/// A called workflow has failed when one of its jobs has; it is skipped only when all are. No job of ours has a condition.
+#[test]
+fn lint_and_tests_stand_before_the_build_and_nothing_goes_round_them() {
+    for name in ["build-binaries", "publish-image", "verify-release"] {
+        let called = workflow(name);
+        for (job_name, job) in jobs(&called) {
+            assert!(job["if"].is_null(), "{name}: {job_name} has a condition: could it be skipped?");
+            assert!(job["continue-on-error"].is_null(), "{name}: {job_name} may fail unseen");
+            assert!(job["timeout-minutes"].is_number(), "{name}: {job_name} has no timeout");
+            assert!(job["permissions"].is_object(), "{name}: {job_name} inherits permissions");
+            for step in job["steps"].as_array().unwrap() {
+                assert!(step["continue-on-error"].is_null(), "{name}: a step of {job_name} may fail unseen: {step}");
+            }
+        }
+    }
+    let build = workflow("build-binaries");
+    let build = jobs(&build);
+    assert_eq!(needs(&build["test"]), ["lint"]);
+    assert_eq!(needs(&build["test-image"]), ["lint"]);
+    let gates = ["lint", "test", "test-image"];
+    for (name, job) in build.iter().filter(|(name, _)| !gates.contains(&name.as_str())) {
+        for gate in gates {
+            assert!(ancestors(build, name).contains(gate), "{name} is built without {gate}: {job}");
+        }
+    }
+}
+
+/// The image's tags come after the pull on both platforms, and the draft, without which `announce` fails, after the tags.
+#[test]
+fn tags_come_last_and_the_draft_after_them() {
+    let publish = workflow("publish-image");
+    let steps = publish["jobs"]["image"]["steps"].as_array().unwrap();
+    let position = |text: &str| {
+        let found = steps.iter().position(|step| step.to_string().contains(text));
+        found.unwrap_or_else(|| panic!("no step with {text}"))
+    };
+    assert!(position("push-by-digest=true") < position(".ci/image verify"));
+    assert!(position(".ci/image verify") < position(".ci/image tag"));
+    assert_eq!(position(".ci/image tag"), steps.len() - 1, "nothing may fail after the tags");
+    assert_eq!(needs(&publish["jobs"]["draft"]), ["image"]);
+
+    let announce = workflow("release")["jobs"][ANNOUNCE].to_string();
+    assert!(announce.contains("gh release edit"), "announce must need the draft of publish-image");
+    assert!(!announce.contains("gh release create"), "announce must not make a release of its own");
+}
+
+#[test]
+fn actions_are_pinned_by_commit_and_scripts_take_no_untrusted_input() {
+    for name in ["ci", "build-binaries", "publish-image", "verify-release"] {
+        for (job_name, job) in jobs(&workflow(name)) {
+            for step in job["steps"].as_array().unwrap() {
+                if let Some(uses) = step["uses"].as_str() {
+                    let commit = uses.split_once('@').unwrap().1;
+                    let pinned = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    assert!(pinned, "{name}: {job_name} uses {uses}, not pinned by commit");
+                }
+                if let Some(script) = step["run"].as_str() {
+                    assert!(!script.contains("${{"), "{name}: {job_name} expands an expression in a script: {script}");
+                }
+            }
+        }
+    }
+}
