@@ -2,6 +2,7 @@
 //!
 //! It starts an S3 server in memory, fills a bucket as a small web shop would, starts the plugin as a process of its
 //! own (this very program, run again as `serve`), syncs over gRPC as the CloudQuery CLI does, and shows what arrived.
+//! Then it adds, replaces and removes a file and syncs again, with the state of the first sync: only these moved.
 //! It fails when a row is missing or too many.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
@@ -16,6 +17,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -23,6 +25,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use support::backend::{Backend, Mode};
 use support::client::{self, Client, Collected, Message};
 use support::parquet_files::{self as files, Layout, Numbers};
 use support::s3_server::{Bucket, S3Server};
@@ -66,8 +69,10 @@ async fn quickstart() -> ExitCode {
     let bar = ProgressBar::new(written.rows.values().sum::<usize>() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {msg}").expect("a valid template"),
     );
+    let backend = Backend::start(Mode::Upsert).await;
+    let request = || sync_request(&backend);
     let collected = client
-        .sync_with(client::sync_request(&["*"], &[]), |message| {
+        .sync_with(request(), |message| {
             if let Message::Insert { table, batches, .. } = message {
                 bar.inc(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64);
                 bar.set_message(table.clone());
@@ -75,8 +80,6 @@ async fn quickstart() -> ExitCode {
         })
         .await;
     bar.finish_and_clear();
-    let _ = client.close().await;
-    let log = plugin.stop();
 
     print_totals(&collected, &server);
     for table in collected.tables() {
@@ -86,13 +89,34 @@ async fn quickstart() -> ExitCode {
     for (key, reason) in &written.skipped {
         println!("  {key:<66} {reason}");
     }
+    let mut failures = failures(&collected, &written);
+
+    println!("\nNow the shop goes on:\n");
+    let changed = change_data_set(&server.bucket(BUCKET));
+    server.reset_counts();
+    println!("\nSyncing again, with what the state backend remembers …");
+    let second = client.sync_with(request(), |_| {}).await;
+    print_totals(&second, &server);
+    failures.extend(second_failures(&second, &changed));
+    server.reset_counts();
+    println!("\nAnd once more, with nothing changed:");
+    let third = client.sync_with(request(), |_| {}).await;
+    print_totals(&third, &server);
+    failures.extend(second_failures(&third, &BTreeMap::new()));
+    if server.counts().gets > 0 {
+        failures.push(format!("an unchanged bucket took {} GETs", server.counts().gets));
+    }
+    let _ = client.close().await;
+    let log = plugin.stop();
     if !log.is_empty() {
         println!("\nWhat the plugin had to say about it:\n\n  {}", log.join("\n  "));
     }
 
-    let failures = failures(&collected, &written);
     if failures.is_empty() {
-        println!("\nEvery row arrived, once. {:.1} s in all.\n{NEXT}", started.elapsed().as_secs_f64());
+        println!(
+            "\nEvery row arrived once, and only what was new came again. {:.1} s in all.\n{NEXT}",
+            started.elapsed().as_secs_f64()
+        );
         return ExitCode::SUCCESS;
     }
     println!("\nThis went wrong:\n\n  {}", failures.join("\n  "));
@@ -167,6 +191,29 @@ fn write_data_set(bucket: &Bucket) -> Written {
         written.skipped.push((key, reason));
     }
     written
+}
+
+/// A file more, a file replaced, a file less: the rows that the next sync must bring, by table.
+fn change_data_set(bucket: &Bucket) -> BTreeMap<&'static str, usize> {
+    let put = |what: &str, key: &str, batch: &RecordBatch| {
+        bucket.put(key, files::write_batch(batch, &Layout { row_group_rows: Some(2_000), ..Layout::default() }));
+        println!("  {what:<9} {key:<56} {} rows", HumanCount(batch.num_rows() as u64));
+        batch.num_rows()
+    };
+    let added = put("added", "orders/2027-01.parquet", &orders(3, 1_500));
+    let replaced = put("replaced", "customers/part-00001.snappy.parquet", &customers(1, 1_300));
+    bucket.delete("events/2026/11/day-01.parquet");
+    println!("  removed   events/2026/11/day-01.parquet");
+    BTreeMap::from([("orders", added), ("customers", replaced)])
+}
+
+/// A sync of all tables as the CLI asks for it, with a state backend.
+fn sync_request(backend: &Backend) -> pb::sync::Request {
+    let table_name = "cq_state_s3".to_owned();
+    pb::sync::Request {
+        backend: Some(pb::sync::BackendOptions { table_name, connection: backend.connection() }),
+        ..client::sync_request(&["*"], &[])
+    }
 }
 
 fn orders(month: i32, rows: usize) -> RecordBatch {
@@ -373,6 +420,25 @@ fn type_name(field: &Field) -> String {
         DataType::List(element) => format!("{}[]", type_name(element)),
         other => other.to_string().to_lowercase(),
     }
+}
+
+/// Why a sync after the first was not what it should have been: it must bring `rows`, by table, and nothing else.
+fn second_failures(collected: &Collected, rows: &BTreeMap<&'static str, usize>) -> Vec<String> {
+    let mut failures = client::protocol_violations(collected, client::Nested::AsJson);
+    if let Some(status) = &collected.status {
+        failures.push(format!("a sync ended with {}: {}", status.code(), status.message()));
+    }
+    for table in collected.tables() {
+        if collected.rows(&table) > 0 && !rows.contains_key(table.as_str()) {
+            failures.push(format!("{table} got {} rows, none was new", collected.rows(&table)));
+        }
+    }
+    for (table, &wanted) in rows {
+        if collected.rows(table) != wanted {
+            failures.push(format!("{table} got {} rows, {wanted} were new", collected.rows(table)));
+        }
+    }
+    failures
 }
 
 /// Why the sync was not what it should have been.

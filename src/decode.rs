@@ -137,7 +137,7 @@ pub struct CastCounts {
     pub dates_out_of_range: AtomicU64,
     /// Times of day that became null: negative or after 24:00.
     pub times_out_of_range: AtomicU64,
-    /// Decimals that became null: more than 38 digits in a column declared with at most 38.
+    /// Decimals that became null: more digits than the column declares (`|unscaled value| ≥ 10^precision`).
     pub decimals_out_of_range: AtomicU64,
     /// NaN and ±∞ inside JSON that became null.
     pub floats_not_finite: AtomicU64,
@@ -151,7 +151,7 @@ impl CastCounts {
             ("timestamps out of range became null", &self.timestamps_out_of_range),
             ("dates out of range became null", &self.dates_out_of_range),
             ("times of day out of range became null", &self.times_out_of_range),
-            ("decimals with more than 38 digits became null", &self.decimals_out_of_range),
+            ("decimals with more digits than declared became null", &self.decimals_out_of_range),
             ("NaN or infinite numbers inside JSON became null", &self.floats_not_finite),
             ("invalid JSON texts became JSON strings", &self.json_invalid),
         ]

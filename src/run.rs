@@ -18,6 +18,10 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Stack of each of the runtime's threads, in bytes. Reading a footer's schema recurses once for each level of nesting,
+/// and a file may nest as deeply as its footer is long. Virtual memory only: pages that are never touched cost nothing.
+const THREAD_STACK_BYTES: usize = 64 << 20;
+
 /// Runs the program with `args`, the program's name first. `serve` ends the process itself once it was told to stop.
 pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match Cli::parse_from(args).command {
@@ -48,7 +52,8 @@ fn serve(flags: Serve) -> Result<(), Box<dyn std::error::Error>> {
     let socket_file = listener.socket_file();
     shutdown::watch(token.clone(), move || drop(socket_file))?;
     telemetry::init(flags.log_format.into(), flags.log_level.into(), token.clone());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()?;
     telemetry::otlp::init(&flags.otel_endpoint, flags.otel_endpoint_insecure, runtime.handle().clone());
     tracing::info!(
         address = listener.address(),

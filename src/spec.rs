@@ -237,8 +237,8 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
     let fields::FileType = raw.filetype.unwrap_or(fields::FileType);
     Some(Spec {
         bucket: raw.bucket?.0,
-        region: raw.region.map(|text| text.0),
-        local_profile: raw.local_profile.map(|text| text.0),
+        region: raw.region.and_then(|text| text.0),
+        local_profile: raw.local_profile.and_then(|text| text.0),
         path_prefix: raw.path_prefix.map(|text| text.0).unwrap_or_default(),
         rows_per_record: count(raw.rows_per_record, DEFAULT_ROWS_PER_RECORD),
         concurrency: match raw.concurrency {
@@ -248,7 +248,7 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
                 .and_then(NonZeroUsize::new)
                 .map_or(Concurrency::Unlimited, Concurrency::Limited),
         },
-        endpoint: raw.endpoint.map(|url| Endpoint::new(url.0)),
+        endpoint: raw.endpoint.and_then(|url| url.0).map(Endpoint::new),
         path_style: raw.path_style.is_some_and(|flag| flag.0),
         credentials: raw.credentials.map(credentials).unwrap_or_default(),
         request_payer: raw.request_payer.is_some_and(|flag| flag.0),

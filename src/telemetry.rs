@@ -100,6 +100,14 @@ pub fn set_secrets(secrets: impl IntoIterator<Item = String>) {
     *SECRETS.write().unwrap_or_else(PoisonError::into_inner) = secrets;
 }
 
+/// Blanks the texts of [`set_secrets`] in a text that leaves the process by another way than the log.
+pub fn blank_secrets(text: &mut String) {
+    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(secrets) = secrets {
+        redact(text, &secrets);
+    }
+}
+
 thread_local! {
     /// Whether a panic on this thread is caught and reported by its caller.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };

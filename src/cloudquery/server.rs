@@ -39,6 +39,11 @@ use tonic::{
 pub const MAX_MESSAGE_BYTES: usize = 200 * 1024 * 1024;
 /// How long open connections get to end their streams once the process stops.
 pub const STOP_GRACE: Duration = Duration::from_millis(300);
+/// A connection is asked for a sign of life this often. Without it a peer whose machine vanished in mid-sync would hold
+/// the plugin for ever: nothing is sent that could fail.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// No answer for this long ends the connection, and with it its sync.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after a failed accept: the usual cause is too many open files, which time cures.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -253,7 +258,10 @@ async fn serve_connections<T>(
 where
     T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let serve = Server::builder().serve_with_incoming_shutdown(routes, incoming, shutdown.cancelled());
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+    let serve = server.serve_with_incoming_shutdown(routes, incoming, shutdown.cancelled());
     tokio::select! {
         result = serve => result.map_err(|error| ServeError::Serve(chain(&error))),
         () = async { shutdown.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => Ok(()),

@@ -16,7 +16,7 @@ use arrow::array::{
     StringArray, StringBuilder,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit, i256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,6 +37,9 @@ const MIN_DATE_DAYS: i32 = -2_440_588;
 
 /// The day after PostgreSQL's last date, 5874897-12-31 (Julian day 2,147,483,494), in days since 1970.
 const END_DATE_DAYS: i32 = 2_145_042_906;
+
+/// Digits that any 128-bit integer can hold, and that Arrow's 128-bit decimals have at most.
+const MAX_DECIMAL_DIGITS: u32 = 38;
 
 /// Why a column could not be cast.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,8 +128,17 @@ fn cast_leaf(
         }
         (DataType::Decimal256(..), ColumnType::Decimal128 { precision, scale }) => {
             let decimals = array.as_primitive::<arrow::array::types::Decimal256Type>();
-            let narrow = convert::<_, Decimal128Type>(decimals, |v| v.to_i128(), &counts.decimals_out_of_range);
+            let limit = decimal_limit(*precision);
+            let fit = |v: i256| v.to_i128().filter(|v| (-limit < *v) & (*v < limit));
+            let narrow = convert::<_, Decimal128Type>(decimals, fit, &counts.decimals_out_of_range);
             Arc::new(narrow.with_precision_and_scale(*precision, *scale)?)
+        }
+        // Parquet stores the digits as an integer or as bytes, which can hold more of them than were declared.
+        (DataType::Decimal128(..), ColumnType::Decimal128 { precision, scale }) => {
+            let limit = decimal_limit(*precision);
+            let fits = |v| (-limit < v) & (v < limit);
+            let decimals = in_range(array.as_primitive::<Decimal128Type>(), fits, &counts.decimals_out_of_range);
+            Arc::new(decimals.with_precision_and_scale(*precision, *scale)?)
         }
         (DataType::Decimal128(..), ColumnType::Utf8) => {
             let decimals = array.as_primitive::<Decimal128Type>();
@@ -141,6 +153,11 @@ fn cast_leaf(
         _ if *array.data_type() == target.arrow_type() => Arc::clone(array),
         _ => return Err(unexpected(array, target)),
     })
+}
+
+/// The first integer with more than `precision` digits; at most the first with 39.
+fn decimal_limit(precision: u8) -> i128 {
+    10_i128.pow(u32::from(precision).min(MAX_DECIMAL_DIGITS))
 }
 
 /// Days since 1970 of a 64-bit date, `None` when out of range.

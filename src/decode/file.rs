@@ -20,8 +20,6 @@ pub struct FileSchema {
 pub struct FileColumn {
     /// The name in the file.
     pub name: String,
-    /// Whether the outgoing column can hold nulls: by the file, or because the cast may make some.
-    pub nullable: bool,
     /// The outgoing type.
     pub target: ColumnType,
     /// The type in the file, for messages.
@@ -43,22 +41,11 @@ impl FileSchema {
             .iter()
             .map(|field| FileColumn {
                 name: field.name.clone(),
-                nullable: field.target_nullable(),
                 target: field.target_as(nested_as),
                 source: field.describe(),
             })
             .collect();
         Ok(Self { columns })
-    }
-
-    /// A hash of column names, outgoing types and nullability, whatever their order; the same in all releases.
-    pub fn fingerprint(&self) -> u64 {
-        self.hash(true)
-    }
-
-    /// Like [`Self::fingerprint`] without nullability: files of one shape go into one table.
-    pub fn shape(&self) -> u64 {
-        self.hash(false)
     }
 
     /// Each column with the number of columns of exactly that name before it: what identifies a column in all files of
@@ -74,7 +61,9 @@ impl FileSchema {
         identities
     }
 
-    fn hash(&self, with_nullability: bool) -> u64 {
+    /// A hash of column names and outgoing types, whatever their order, the same in all releases: files of one shape go
+    /// into one table. Whether the file lets a column be null plays no part: outgoing columns always may.
+    pub fn shape(&self) -> u64 {
         let mut parts: Vec<_> = self.identities().into_iter().zip(&self.columns).collect();
         parts.sort_by_key(|(identity, _)| *identity);
         let mut hash = Sha256::new();
@@ -86,7 +75,6 @@ impl FileSchema {
             let target = column.target.to_string();
             hash.update((target.len() as u64).to_be_bytes());
             hash.update(target);
-            hash.update([u8::from(with_nullability && column.nullable)]);
         }
         let digest = hash.finalize();
         let mut first = [0; 8];

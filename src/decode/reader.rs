@@ -165,9 +165,6 @@ fn match_columns(table: &TableSchema, source: &SourceSchema) -> Result<Vec<Colum
         if target != column.column_type && field.target_as(NestedAs::Json) != column.column_type {
             return Err(changed(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
         }
-        if field.target_nullable() && !column.nullable {
-            return Err(changed(name, "it can be null in this file, but not in the table".into()));
-        }
         columns.push(ColumnPlan { field: field.clone(), target: column.column_type.clone(), index, second });
     }
     if let Some(((name, _), _)) = by_identity.into_iter().min_by_key(|(identity, _)| *identity) {

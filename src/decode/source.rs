@@ -314,16 +314,6 @@ impl SourceField {
         }
     }
 
-    /// Whether the outgoing column is announced nullable: decided by types alone, so it can't differ between the
-    /// schema and the batches.
-    pub(crate) fn target_nullable(&self) -> bool {
-        let always = match &self.node {
-            Node::Leaf { arrow, .. } => matches!(arrow, DataType::Null | DataType::Decimal256(..)),
-            _ => false,
-        };
-        self.nullable || always || self.target().cast_may_null()
-    }
-
     /// The type as a person would say it.
     pub(crate) fn describe(&self) -> String {
         match &self.node {

@@ -281,9 +281,9 @@ fn timestamps_of_any_unit_become_utc_microseconds_or_null() {
     assert_eq!(counts.dates_out_of_range.load(Ordering::Relaxed), 1);
 }
 
-/// A non-nullable timestamp in the file is announced nullable: its cast may make a null.
+/// Required columns are announced nullable: casts make nulls, and the next file may have some.
 #[test]
-fn columns_whose_cast_may_null_are_nullable() {
+fn required_columns_are_nullable() {
     let schema = Schema::new(vec![
         Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), false),
         Field::new("i", DataType::Int64, false),
@@ -292,8 +292,33 @@ fn columns_whose_cast_may_null_are_nullable() {
         vec![Arc::new(TimestampMillisecondArray::from(vec![i64::MAX])), Arc::new(Int64Array::from(vec![1]))];
     let (output, _) = decode_one(&write(&RecordBatch::try_new(Arc::new(schema), arrays).unwrap()));
     assert!(output.schema().field_with_name("t").unwrap().is_nullable());
-    assert!(!output.schema().field_with_name("i").unwrap().is_nullable());
+    assert!(output.schema().field_with_name("i").unwrap().is_nullable());
     assert_eq!(output.column_by_name("t").unwrap().null_count(), 1);
+}
+
+/// A file's integers may have more digits than its decimals declare: destinations would refuse them.
+#[test]
+fn decimals_with_more_digits_than_declared_are_null() {
+    let message = "message m { REQUIRED INT32 d (DECIMAL(4, 2)); }";
+    let file = write_raw(message, |group| {
+        next_column::<parquet::data_type::Int32Type>(group, &[9_999, -9_999, 10_000, -10_000, i32::MIN], None, None);
+    });
+    let (output, counts) = decode_one(&file);
+    let decimals = |output: &RecordBatch, name: &str| -> Vec<Option<i128>> {
+        output.column_by_name(name).unwrap().as_primitive::<Decimal128Type>().iter().collect()
+    };
+    assert_eq!(target(&output, "d"), DataType::Decimal128(4, 2));
+    assert_eq!(decimals(&output, "d"), [Some(9_999), Some(-9_999), None, None, None]);
+    assert_eq!(counts.decimals_out_of_range.load(Ordering::Relaxed), 3);
+    assert!(counts.summary().unwrap().contains("3 decimals with more digits than declared"));
+
+    let wide = [10_i128.pow(38), 10_i128.pow(38) - 1, -10_i128.pow(38), 1 - 10_i128.pow(38)];
+    let wide = Decimal256Array::from(wide.map(arrow::datatypes::i256::from_i128).to_vec());
+    let wide: ArrayRef = Arc::new(wide.with_precision_and_scale(38, 0).unwrap());
+    let (output, counts) = decode_one(&write(&columns(vec![("w", wide)])));
+    let largest = 10_i128.pow(38) - 1;
+    assert_eq!(decimals(&output, "w"), [None, Some(largest), None, Some(-largest)]);
+    assert_eq!(counts.decimals_out_of_range.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -173,9 +173,4 @@ impl ColumnType {
             _ => None,
         }
     }
-
-    /// Whether casting to this type can make a null of a value: such a column is always announced nullable.
-    pub fn cast_may_null(&self) -> bool {
-        matches!(self, Self::Timestamp | Self::Date32 | Self::Time64)
-    }
 }

@@ -31,8 +31,8 @@ pub struct SchemaState {
     outdated: bool,
 }
 
-/// A column: source name, occurrence, outgoing name, type, whether it may hold nulls.
-type StoredColumn = (String, usize, String, String, bool);
+/// A column: source name, occurrence, outgoing name, type.
+type StoredColumn = (String, usize, String, String);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
@@ -77,10 +77,10 @@ impl SchemaState {
             return Ok(state);
         }
         let mut columns = Vec::with_capacity(stored.columns.len());
-        for (source_name, occurrence, name, column_type, nullable) in stored.columns {
+        for (source_name, occurrence, name, column_type) in stored.columns {
             let parsed = ColumnType::parse(&column_type)
                 .ok_or_else(|| format!("{key} has a column of the type {column_type:?}, which is not known"))?;
-            columns.push(TableColumn { source_name, occurrence, name, column_type: parsed, nullable });
+            columns.push(TableColumn { source_name, occurrence, name, column_type: parsed });
         }
         state.stored = Some(StoredSchema { key: stored.key, schema: TableSchema::from_columns(columns) });
         Ok(state)
@@ -102,8 +102,8 @@ impl SchemaState {
     #[must_use]
     pub fn update(self, schema: &StoredSchema) -> Vec<(String, String)> {
         let column = |column: &TableColumn| -> StoredColumn {
-            let TableColumn { source_name, occurrence, name, column_type, nullable } = column;
-            (source_name.clone(), *occurrence, name.clone(), column_type.to_string(), *nullable)
+            let TableColumn { source_name, occurrence, name, column_type } = column;
+            (source_name.clone(), *occurrence, name.clone(), column_type.to_string())
         };
         let columns = schema.schema.columns().iter().map(column).collect();
         let stored = Stored { rules: self.rules, key: schema.key.clone(), columns };
@@ -123,7 +123,7 @@ impl SchemaState {
 
 /// JSON in ASCII: other characters, which are only in strings, become escapes.
 fn ascii_json(stored: &Stored) -> String {
-    #[expect(clippy::expect_used, reason = "strings, numbers and booleans always become JSON")]
+    #[expect(clippy::expect_used, reason = "strings and numbers always become JSON")]
     let json = serde_json::to_string(stored).expect("no map, no custom impl");
     let mut ascii = String::with_capacity(json.len());
     let mut units = [0; 2];
@@ -153,7 +153,6 @@ mod tests {
             occurrence: 0,
             name: name.to_lowercase(),
             column_type: column_type.clone(),
-            nullable: name.len() > 2,
         };
         let columns = columns.iter().map(column).collect();
         StoredSchema { key: "raw/größe \"a\".parquet".to_owned(), schema: TableSchema::from_columns(columns) }

@@ -224,6 +224,24 @@ impl<R: TextRule> FromJson for Text<R> {
     }
 }
 
+/// The same, or an empty text, which counts as left out: other S3 plugins write such defaults out.
+pub(super) struct OptionalText<R>(pub(super) Option<String>, PhantomData<R>);
+
+inline_schema!(OptionalText<R>, R: TextRule; json_schema!({
+    "type": "string", "maxLength": R::LENGTH.1, "pattern": format!("^$|{}", R::PATTERN)
+}));
+
+impl<R: TextRule> FromJson for OptionalText<R> {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        // An empty text would pass the schema whatever least length the rule has.
+        const { assert!(R::LENGTH.0 == 1) };
+        if value.as_str() == Some("") {
+            return Some(Self(None, PhantomData));
+        }
+        Text::<R>::from_json(value, path, mistakes).map(|text| Self(Some(text.0), PhantomData))
+    }
+}
+
 /// Whether `pattern`, one of our constants, accepts `text`. (A test compiles all of them.)
 fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))

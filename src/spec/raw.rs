@@ -2,7 +2,8 @@
 //! Schema and of `docs/spec.md`; they are written for users, in Markdown.
 
 use super::fields::{
-    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, RawConcurrency, RawDuration, RawSecret, Text,
+    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration,
+    RawSecret, Text,
 };
 use super::read::{FromJson, Mistakes, ObjectReader, type_name};
 use super::text::{
@@ -28,15 +29,15 @@ pub(super) struct RawSpec {
     #[schemars(required, with = "Text<BucketRule>")]
     pub(super) bucket: Option<Text<BucketRule>>,
 
-    /// The bucket's region, such as `eu-central-1`. Left out, it comes from the AWS chain (`AWS_REGION`, profile) or
+    /// The bucket's region, such as `eu-central-1`. Left out or empty, it comes from the AWS chain (`AWS_REGION`, profile) or
     /// from the bucket's own answer.
-    #[schemars(default, with = "Text<RegionRule>")]
-    pub(super) region: Option<Text<RegionRule>>,
+    #[schemars(default, with = "OptionalText<RegionRule>", extend("default" = ""))]
+    pub(super) region: Option<OptionalText<RegionRule>>,
 
     /// Profile in `~/.aws/config` and `~/.aws/credentials` to take credentials and region from. Not together with keys
     /// or `anonymous` under `credentials`.
-    #[schemars(default, with = "Text<ProfileRule>")]
-    pub(super) local_profile: Option<Text<ProfileRule>>,
+    #[schemars(default, with = "OptionalText<ProfileRule>", extend("default" = ""))]
+    pub(super) local_profile: Option<OptionalText<ProfileRule>>,
 
     /// Only objects whose key starts with this text are listed. It is a plain text prefix: `raw/2024` admits
     /// `raw/2024/x` and `raw/2024-old/x`. Table names are made of the whole key all the same.
@@ -57,8 +58,8 @@ pub(super) struct RawSpec {
 
     /// URL of an S3-compatible server, such as `https://s3.example.org:9000`; for Amazon S3 leave it out. Without user
     /// name, password and query.
-    #[schemars(default, with = "Text<EndpointRule>")]
-    pub(super) endpoint: Option<Text<EndpointRule>>,
+    #[schemars(default, with = "OptionalText<EndpointRule>", extend("default" = ""))]
+    pub(super) endpoint: Option<OptionalText<EndpointRule>>,
 
     /// Address the bucket as `https://host/bucket/key` instead of `https://bucket.host/key`, which many S3-compatible
     /// servers need. Not with an ARN as `bucket`.
@@ -180,7 +181,7 @@ impl RawSpec {
         if is_arn && self.path_style.as_ref().is_some_and(|flag| flag.0) {
             mistakes.add("path_style", "must not be true with an ARN as bucket: access points have hosts of their own");
         }
-        if map.contains_key("local_profile") {
+        if map.get("local_profile").is_some_and(|profile| profile != "") {
             let credentials = map.get("credentials").and_then(Value::as_object);
             let given = |name: &&str| credentials.is_some_and(|credentials| credentials.contains_key(*name));
             for name in STATIC_KEYS.iter().filter(|name| given(name)) {
@@ -207,7 +208,7 @@ fn spec_rules(schema: &mut Schema) {
             "then": {"properties": {"path_style": {"const": false}}},
         },
         {
-            "if": {"required": ["local_profile"]},
+            "if": {"required": ["local_profile"], "properties": {"local_profile": {"not": {"const": ""}}}},
             "then": {"properties": {"credentials": {"properties": {
                 "access_key_id": false,
                 "secret_access_key": false,

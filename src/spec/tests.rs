@@ -62,6 +62,12 @@ fn defaults() {
 }
 
 #[test]
+fn empty_texts_are_left_out() {
+    let spec = parse(&json!({"bucket": "my-bucket", "region": "", "local_profile": "", "endpoint": ""})).unwrap();
+    assert_eq!((spec.region, spec.local_profile, spec.endpoint), (None, None, None));
+}
+
+#[test]
 fn defaults_in_the_schema_change_nothing() {
     let schema = schema::schema_value();
     let mut spec = json!({"bucket": "my-bucket"});

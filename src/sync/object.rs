@@ -100,7 +100,10 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
             send_large(cx, table, &task, &mut sent).await
         };
         let error = match result {
-            Ok(()) => return Ok(Outcome::Sent { etag: task.etag }),
+            Ok(()) => {
+                tracing::debug!(table = table.name, key = task.key, rows = sent, "object was sent");
+                return Ok(Outcome::Sent { etag: task.etag });
+            }
             Err(error) => error,
         };
         match &error {

@@ -32,6 +32,10 @@ use tokio::task::JoinSet;
 /// all of them.
 pub const SAMPLED_OBJECTS: usize = 10;
 
+/// Follows a conflict with the schema that earlier syncs left: its first file may be gone, and the files may agree by now.
+const SCHEMA_IS_KEPT: &str = ". The first one set the columns of the table in an earlier sync, and they are kept even if it \
+    is gone: when all files have the new columns, a new `state_id` reads everything anew";
+
 /// A table with its schema, and its objects ready to be sent.
 #[derive(Debug)]
 pub struct SurveyedTable {
@@ -99,7 +103,11 @@ pub async fn survey(
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         match merger.finish() {
-            Err(conflict) => report.table(&name, &conflict.to_string()).await?,
+            Err(conflict) => {
+                let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
+                let hint = if kept { SCHEMA_IS_KEPT } else { "" };
+                report.table(&name, &format!("{conflict}{hint}")).await?;
+            }
             // Each of its objects was reported.
             Ok(None) => {}
             Ok(Some(columns)) => {
@@ -145,10 +153,8 @@ pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaR
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
     let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
     let added = added.iter().map(|(name, added)| schema::field(*name, &outgoing(added), true));
-    let columns = table
-        .columns()
-        .iter()
-        .map(|column| schema::field(&column.name, &outgoing(&column.column_type), column.nullable));
+    let columns =
+        table.columns().iter().map(|column| schema::field(&column.name, &outgoing(&column.column_type), true));
     schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
 }
 

@@ -369,7 +369,7 @@ mod tests {
         let listing = list(&["a-b/1.parquet", "a_b/1.parquet"]);
         let error = check(&listing.tables, NonZeroUsize::MAX).unwrap_err().to_string();
         assert!(error.contains("\"a-b/\" and \"a_b/\" would both become the table a_b"), "{error}");
-        assert!(error.contains("exclude: [\"a_b/"), "{error}");
+        assert!(error.contains("exclude: [\"a_b/*.parquet\"]"), "{error}");
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl TableKey {
     pub fn exclude_glob(&self) -> String {
         let prefix = crate::spec::escape_glob(&self.prefix());
         match &self.name {
-            None => format!("{prefix}*"),
+            // Not all of the folder: it may hold `<name>.parquet.<uuid>` of other tables.
+            None => format!("{prefix}*.parquet"),
             Some(_) => format!("{prefix}.parquet*"),
         }
     }
@@ -189,6 +190,7 @@ mod tests {
         assert!(excluded(TableKey::directory("a*/{b}/"), "a*/{b}/x.parquet"));
         assert!(!excluded(TableKey::directory("a*/{b}/"), "ax/{b}/x.parquet"));
         assert!(!excluded(TableKey::directory("a/"), "a/b/x.parquet"));
+        assert!(!excluded(TableKey::directory("raw/"), "raw/users.parquet.0a1b"));
         assert!(excluded(TableKey::named("", "users"), "users.parquet"));
         assert!(excluded(TableKey::named("raw/", "users"), "raw/users.parquet.0a1b"));
         assert!(!excluded(TableKey::named("raw/", "users"), "raw/users2.parquet.0a1b"));

@@ -5,7 +5,7 @@ use crate::decode::file::{FileColumn, FileSchema};
 use crate::decode::types::{ColumnType, UUID_BYTES};
 use crate::tables::columns::output_names;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Name of the id column: non-null, unique, the primary key.
@@ -25,11 +25,12 @@ pub struct TableColumn {
     pub name: String,
     /// The outgoing type.
     pub column_type: ColumnType,
-    /// Whether some file's column may hold nulls.
-    pub nullable: bool,
 }
 
 /// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the files, in the order of the first file.
+///
+/// All but [`CQ_ID`] may be null, whatever the files say: destinations refuse to migrate a column that becomes NOT NULL,
+/// or stops being so, and that would follow from each file that comes or goes. Casts may make nulls, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSchema {
     columns: Vec<TableColumn>,
@@ -51,7 +52,7 @@ impl TableSchema {
     pub fn from_columns(columns: Vec<TableColumn>) -> Self {
         let uuid = DataType::FixedSizeBinary(UUID_BYTES);
         let mut fields = vec![Field::new(CQ_ID, uuid.clone(), false), Field::new(CQ_PARENT_ID, uuid, true)];
-        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), c.nullable)));
+        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), true)));
         Self { columns, arrow: Arc::new(Schema::new(fields)) }
     }
 
@@ -59,7 +60,6 @@ impl TableSchema {
     fn to_file(&self) -> FileSchema {
         let column = |column: &TableColumn| FileColumn {
             name: column.source_name.clone(),
-            nullable: column.nullable,
             target: column.column_type.clone(),
             source: column.column_type.to_string(),
         };
@@ -77,7 +77,6 @@ impl TableSchema {
                 occurrence,
                 name,
                 column_type: column.target.clone(),
-                nullable: column.nullable,
             })
             .collect();
         Self::from_columns(columns)
@@ -109,8 +108,6 @@ struct Shape {
     /// The smallest key of the shape, and that file's schema.
     key: String,
     schema: FileSchema,
-    /// Columns (name, occurrence) that some file of the shape has as nullable.
-    nullable: HashSet<(String, usize)>,
 }
 
 /// Takes the schemas of a table's files in any order and decides as if they had come in the order of their keys. Holds
@@ -136,8 +133,7 @@ impl SchemaMerger {
         Self::default()
     }
 
-    /// A merger for a table that has a schema already, set by the file `key`: new files are compared with it, and may
-    /// only make columns nullable.
+    /// A merger for a table that has a schema already, set by the file `key`: new files are compared with it.
     pub fn with_reference(key: &str, schema: &TableSchema) -> Self {
         let mut merger = Self::default();
         merger.add(key, schema.to_file());
@@ -153,22 +149,14 @@ impl SchemaMerger {
     /// Adds the file `key`.
     pub fn add(&mut self, key: &str, schema: FileSchema) {
         let hash = schema.shape();
-        let nullable: HashSet<(String, usize)> = schema
-            .identities()
-            .into_iter()
-            .zip(&schema.columns)
-            .filter(|(_, column)| column.nullable)
-            .map(|((name, occurrence), _)| (name.to_owned(), occurrence))
-            .collect();
         let given = usize::from(self.given);
         if let Some((index, shape)) = self.shapes.iter_mut().enumerate().find(|(_, shape)| shape.hash == hash) {
-            shape.nullable.extend(nullable);
             if index >= given && key < shape.key.as_str() {
                 shape.key = key.to_owned();
                 shape.schema = schema;
             }
         } else {
-            self.shapes.push(Shape { hash, key: key.to_owned(), schema, nullable });
+            self.shapes.push(Shape { hash, key: key.to_owned(), schema });
         }
         self.shapes[given..].sort_by(|a, b| a.key.cmp(&b.key));
         self.shapes.truncate(MAX_SHAPES);
@@ -185,14 +173,9 @@ impl SchemaMerger {
     /// [`SchemaConflict`], when the files don't agree.
     pub fn finish(self) -> Result<Option<TableSchema>, SchemaConflict> {
         let mut shapes = self.shapes.into_iter();
-        let Some(mut reference) = shapes.next() else { return Ok(None) };
+        let Some(reference) = shapes.next() else { return Ok(None) };
         if let Some(other) = shapes.next() {
             return Err(conflict(&reference, &other));
-        }
-        let identities: Vec<(String, usize)> =
-            reference.schema.identities().into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
-        for (column, identity) in reference.schema.columns.iter_mut().zip(identities) {
-            column.nullable = reference.nullable.contains(&identity);
         }
         Ok(Some(TableSchema::new(&reference.schema)))
     }
@@ -230,10 +213,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn file(columns: &[(&str, ColumnType, bool)]) -> FileSchema {
-        let column = |(name, target, nullable): &(&str, ColumnType, bool)| FileColumn {
+    fn file(columns: &[(&str, ColumnType)]) -> FileSchema {
+        let column = |(name, target): &(&str, ColumnType)| FileColumn {
             name: (*name).to_owned(),
-            nullable: *nullable,
             target: target.clone(),
             source: format!("source {target}"),
         };
@@ -249,13 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn order_of_the_first_key_and_relaxed_nullability() {
-        let a =
-            file(&[("x", ColumnType::Int64, false), ("y", ColumnType::Utf8, false), ("X", ColumnType::Json, false)]);
-        let b = file(&[("y", ColumnType::Utf8, true), ("X", ColumnType::Json, false), ("x", ColumnType::Int64, false)]);
+    fn order_of_the_first_key_and_all_nullable() {
+        let a = file(&[("x", ColumnType::Int64), ("y", ColumnType::Utf8), ("X", ColumnType::Json)]);
+        let b = file(&[("y", ColumnType::Utf8), ("X", ColumnType::Json), ("x", ColumnType::Int64)]);
         let schema = merge(&[("k2", b), ("k1", a)]).unwrap().unwrap();
         let fields: Vec<_> = schema.arrow().fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
-        let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x", false), ("y", true), ("X_2", false)];
+        let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x_2", true), ("y", true), ("X", true)];
         assert_eq!(fields, expected);
         assert_eq!(schema.columns()[2].source_name, "X");
         assert_eq!(schema.arrow().field(4).data_type(), &DataType::Binary);
@@ -263,9 +244,9 @@ mod tests {
 
     #[test]
     fn conflicts_name_both_files_column_and_types() {
-        let a = file(&[("x", ColumnType::Int64, false)]);
-        let b = file(&[("x", ColumnType::Utf8, false)]);
-        let c = file(&[("x", ColumnType::Int64, false), ("z", ColumnType::Date32, true)]);
+        let a = file(&[("x", ColumnType::Int64)]);
+        let b = file(&[("x", ColumnType::Utf8)]);
+        let c = file(&[("x", ColumnType::Int64), ("z", ColumnType::Date32)]);
         let conflict = merge(&[("k3", c.clone()), ("k2", b), ("k1", a.clone())]).unwrap_err();
         assert_eq!((conflict.reference_key.as_str(), conflict.other_key.as_str()), ("k1", "k2"));
         assert_eq!(
@@ -287,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_given_schema_decides_against_smaller_keys() {
-        let old = file(&[("x", ColumnType::Int64, false), ("X", ColumnType::Utf8, false)]);
+        let old = file(&[("x", ColumnType::Int64), ("X", ColumnType::Utf8)]);
         let schema = merge(&[("k5", old.clone())]).unwrap().unwrap();
         let with = |files: &[(&str, FileSchema)]| {
             let mut merger = SchemaMerger::with_reference("k5", &schema);
@@ -296,11 +277,16 @@ mod tests {
             merger.finish()
         };
         assert_eq!(with(&[]).unwrap().unwrap(), schema);
-        let relaxed = file(&[("X", ColumnType::Utf8, true), ("x", ColumnType::Int64, false)]);
-        let merged = with(&[("k1", relaxed)]).unwrap().unwrap();
-        let columns: Vec<_> = merged.columns().iter().map(|c| (c.name.as_str(), c.nullable)).collect();
-        assert_eq!(columns, [("x", false), ("X_2", true)], "the order stays");
-        let other = |column_type| file(&[("x", column_type, false), ("X", ColumnType::Utf8, false)]);
+        let swapped = file(&[("X", ColumnType::Utf8), ("x", ColumnType::Int64)]);
+        let merged = with(&[("k1", swapped.clone())]).unwrap().unwrap();
+        assert_eq!(merged, schema, "the order stays");
+        // Which file comes first decides about the order of the columns, never about their names.
+        let names = |schema: &TableSchema| -> Vec<(String, String)> {
+            let pairs = schema.columns().iter().map(|c| (c.source_name.clone(), c.name.clone()));
+            std::collections::BTreeMap::from_iter(pairs).into_iter().collect()
+        };
+        assert_eq!(names(&merge(&[("k1", swapped)]).unwrap().unwrap()), names(&schema));
+        let other = |column_type| file(&[("x", column_type), ("X", ColumnType::Utf8)]);
         let conflict = with(&[("k3", other(ColumnType::Date32)), ("k2", other(ColumnType::Json)), ("k1", old)]);
         let conflict = conflict.unwrap_err();
         assert_eq!((conflict.reference_key.as_str(), conflict.other_key.as_str()), ("k5", "k2"));
@@ -309,27 +295,26 @@ mod tests {
 
     #[test]
     fn columns_of_one_name_are_told_apart() {
-        let twice = file(&[("x", ColumnType::Int64, false), ("x", ColumnType::Utf8, false)]);
+        let twice = file(&[("x", ColumnType::Int64), ("x", ColumnType::Utf8)]);
         let schema = merge(&[("k", twice.clone())]).unwrap().unwrap();
         assert_eq!(schema.columns()[1].name, "x_2");
         assert_eq!(schema.columns()[1].occurrence, 1);
-        let swapped = file(&[("x", ColumnType::Utf8, false), ("x", ColumnType::Int64, false)]);
+        let swapped = file(&[("x", ColumnType::Utf8), ("x", ColumnType::Int64)]);
         assert!(merge(&[("k", twice), ("l", swapped)]).is_err());
     }
 
-    /// Frozen: a fingerprint of one release is compared with that of another.
+    /// Frozen: a hash of one release is compared with that of another.
     #[test]
-    fn golden_fingerprint() {
-        let a = file(&[("x", ColumnType::List(Box::new(ColumnType::Uuid)), false), ("y", ColumnType::Utf8, true)]);
-        let b = file(&[("y", ColumnType::Utf8, true), ("x", ColumnType::List(Box::new(ColumnType::Uuid)), false)]);
-        assert_eq!(a.fingerprint(), b.fingerprint());
-        let relaxed = file(&[("x", ColumnType::List(Box::new(ColumnType::Uuid)), true), ("y", ColumnType::Utf8, true)]);
-        assert_ne!(a.fingerprint(), relaxed.fingerprint());
-        assert_eq!(a.shape(), relaxed.shape());
-        assert_eq!(format!("{:016x}", a.fingerprint()), GOLDEN_FINGERPRINT);
+    fn golden_shape() {
+        let a = file(&[("x", ColumnType::List(Box::new(ColumnType::Uuid))), ("y", ColumnType::Utf8)]);
+        let b = file(&[("y", ColumnType::Utf8), ("x", ColumnType::List(Box::new(ColumnType::Uuid)))]);
+        assert_eq!(a.shape(), b.shape());
+        let other = file(&[("x", ColumnType::List(Box::new(ColumnType::Utf8))), ("y", ColumnType::Utf8)]);
+        assert_ne!(a.shape(), other.shape());
+        assert_eq!(format!("{:016x}", a.shape()), GOLDEN_SHAPE);
     }
 
-    const GOLDEN_FINGERPRINT: &str = "ed10900fbdffcb2e";
+    const GOLDEN_SHAPE: &str = "e075b06cdbd1b9a6";
 
     proptest! {
         #[test]
@@ -338,10 +323,10 @@ mod tests {
             seed in any::<u64>(),
         ) {
             let shapes = [
-                file(&[("x", ColumnType::Int64, false), ("y", ColumnType::Utf8, false)]),
-                file(&[("y", ColumnType::Utf8, true), ("x", ColumnType::Int64, false)]),
-                file(&[("x", ColumnType::Int64, false)]),
-                file(&[("x", ColumnType::Boolean, false), ("y", ColumnType::Utf8, false)]),
+                file(&[("x", ColumnType::Int64), ("y", ColumnType::Utf8)]),
+                file(&[("y", ColumnType::Utf8), ("x", ColumnType::Int64)]),
+                file(&[("x", ColumnType::Int64)]),
+                file(&[("x", ColumnType::Boolean), ("y", ColumnType::Utf8)]),
             ];
             let mut files: Vec<(String, FileSchema)> =
                 picks.iter().enumerate().map(|(i, (shape, k))| (format!("{k}-{i}"), shapes[*shape].clone())).collect();

@@ -143,6 +143,76 @@ async fn registry_github_runs_the_zip_of_the_release() {
     assert!(requests.contains("GET https://github.com/acme/cq-source-s3/releases/download/v1.2.3/"), "{requests}");
 }
 
+/// Requests at S3 so far: listing pages and GETs.
+async fn requests(s3: &LocalStack) -> [usize; 2] {
+    let log = s3.log().await;
+    ["s3.ListObjectsV2 =>", "s3.GetObject =>"].map(|operation| log.matches(operation).count())
+}
+
+/// With state kept in the destination, each object's rows are sent once, whatever the write mode.
+async fn syncs_only_what_is_new(write_mode: &str) {
+    let mut setup = Setup::new().await;
+    let mut config = [setup.source("local", crate::PLUGIN), setup.mem(write_mode)];
+    config[0]["spec"]["backend_options"] =
+        json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
+
+    assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+    setup.assert_contents(1).await;
+    for _ in 0..2 {
+        let [lists, gets] = requests(&setup.s3).await;
+        assert!(lists > 0 && gets > 0, "the log of the S3 server names its operations");
+        assert_eq!(setup.cli.sync(&[], &config), 0);
+        // Delete-stale must leave the rows of earlier syncs alone.
+        setup.assert_contents(1).await;
+        assert_eq!(requests(&setup.s3).await, [lists + 1, gets], "one listing and nothing else");
+    }
+
+    let counter = setup.tables.iter_mut().find(|table| table.name == "orders").expect("a table of the data set");
+    let mut added = counter.objects[0].clone();
+    added.key = "orders/2031-01.parquet".to_owned();
+    let rows = added.row_count();
+    setup.s3.put(BUCKET, &added.key, added.parquet()).await;
+    counter.objects.push(added);
+    assert_eq!(setup.cli.sync(&[], &config), rows);
+    setup.assert_contents(1).await;
+    assert_eq!(setup.cli.sync(&[], &config), 0);
+
+    setup.s3.delete(BUCKET, "orders/2031-01.parquet").await;
+    assert_eq!(setup.cli.sync(&[], &config), 0);
+    setup.assert_contents(1).await;
+}
+
+#[tokio::test]
+async fn incremental_syncs_overwrite() {
+    syncs_only_what_is_new("overwrite").await;
+}
+
+#[tokio::test]
+async fn incremental_syncs_leave_what_is_stale_elsewhere() {
+    syncs_only_what_is_new("overwrite-delete-stale").await;
+}
+
+#[tokio::test]
+async fn incremental_syncs_append() {
+    syncs_only_what_is_new("append").await;
+}
+
+/// Two shards of one bucket, one after the other: the CLI's own option.
+#[tokio::test]
+async fn shards_are_complete_without_doubles() {
+    let setup = Setup::new().await;
+    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
+    config[0]["spec"]["backend_options"] =
+        json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
+    let rows: Vec<usize> = ["1/2", "2/2"].iter().map(|shard| setup.cli.sync(&["--shard", shard], &config)).collect();
+    assert_eq!(rows.iter().sum::<usize>(), setup.row_count());
+    assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
+    setup.assert_contents(1).await;
+    for shard in ["1/2", "2/2"] {
+        assert_eq!(setup.cli.sync(&["--shard", shard], &config), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
     let setup = Setup::new().await;
@@ -302,6 +372,28 @@ mod postgresql {
 
         for _ in 0..2 {
             assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+            for table in &setup.tables {
+                postgres.assert_contents(table);
+            }
+        }
+    }
+
+    /// The state lies in the same database.
+    #[tokio::test]
+    async fn keeps_the_state_of_incremental_syncs() {
+        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
+        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
+        let setup = Setup::new().await;
+        let postgres = Postgres::start(setup.dir.path());
+        let path = plugin.to_str().expect("a path in UTF-8");
+        let spec = json!({"connection_string": postgres.connection_string()});
+        let mut source = source("local", crate::PLUGIN, "pg", &setup.s3.spec(BUCKET));
+        source["spec"]["backend_options"] =
+            json!({"table_name": "cq_state_s3", "connection": "@@plugins.pg.connection"});
+        let config = [source, destination("pg", "local", path, "overwrite-delete-stale", &spec)];
+
+        for rows in [setup.row_count(), 0, 0] {
+            assert_eq!(setup.cli.sync(&[], &config), rows);
             for table in &setup.tables {
                 postgres.assert_contents(table);
             }

@@ -22,12 +22,14 @@ pub struct Table {
 }
 
 /// One Parquet object.
+#[derive(Clone)]
 pub struct Object {
     pub key: String,
     pub columns: Vec<Column>,
 }
 
 /// One column: in the file, and as it must arrive.
+#[derive(Clone)]
 pub struct Column {
     /// Name in the file.
     file_name: &'static str,

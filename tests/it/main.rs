@@ -29,6 +29,7 @@ mod transport;
 // From tables to messages: what is read, at what cost, and what happens when it goes wrong.
 mod cost;
 mod faults;
+mod histories;
 mod incremental;
 mod lineage;
 #[cfg(target_os = "linux")]
