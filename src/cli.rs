@@ -45,7 +45,7 @@ pub struct Serve {
     /// `json` for the CloudQuery CLI, `text` for people.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Host and port of an OTLP/HTTP collector.
+    /// Host and port of an OTLP/HTTP collector for metrics, traces and logs.
     #[arg(long, default_value = "", value_name = "HOST:PORT")]
     pub otel_endpoint: String,
     /// Speak plain HTTP to the collector.

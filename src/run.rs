@@ -55,6 +55,7 @@ fn serve(flags: Serve) -> Result<(), Box<dyn std::error::Error>> {
     telemetry::init(flags.log_format.into(), flags.log_level.into(), token.clone());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()?;
+    telemetry::otlp::init(&flags.otel_endpoint, flags.otel_endpoint_insecure, runtime.handle().clone());
     tracing::info!(
         address = listener.address(),
         plugin = format!("source/{PLUGIN_NAME}@{PLUGIN_VERSION}"),

@@ -3,7 +3,8 @@
 //! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
 //! insert; then every object is a task of its own ([`object`]), `concurrency` at a time, tables taking turns. Nothing is
 //! written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if the peer
-//! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice.
+//! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice. How far
+//! it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
@@ -14,6 +15,7 @@ pub mod incremental;
 pub mod listing;
 pub mod memory;
 pub mod object;
+pub mod progress;
 pub mod ranges;
 pub mod report;
 pub mod survey;
@@ -188,12 +190,28 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// objects that could not be sent, after everything else was.
 pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
     let started = Instant::now();
-    let mut state = match &request.backend {
+    let state = match &request.backend {
         Some(backend) => State::open(backend, spec, &request).await?,
         None => None,
     };
     let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, state.is_some());
     let report = Arc::new(report);
+    let phases = phases(spec, store, &request, sink, state, started, &report);
+    let result = report.progress().logged(progress::INTERVAL, phases).await;
+    // The peer reads the counters when the stream has ended.
+    report.telemetry().finish().await;
+    result
+}
+
+async fn phases(
+    spec: &Spec,
+    store: &Store,
+    request: &SyncRequest,
+    sink: SyncSink,
+    mut state: Option<State>,
+    started: Instant,
+    report: &Arc<Report>,
+) -> Result<(), SourceError> {
     let listed = listing::list(spec, store, state.is_some()).await?;
     let tables = listing::select(spec, listed, &request.selection)?;
     let cx = Context {
@@ -210,7 +228,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
         selected.push((table, table_state));
     }
-    let mut surveyed = survey::survey(&cx, selected, Shard::of(&request), &report).await?;
+    let mut surveyed = survey::survey(&cx, selected, Shard::of(request), report).await?;
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
@@ -218,19 +236,25 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
     let states: Vec<_> = surveyed.iter_mut().map(|table| table.state.take()).collect();
-    let sent = insert(&cx, surveyed, &report).await;
-    report.summary(&cx.store, &runs, &skipped, started.elapsed(), sent.is_ok());
-    sent?;
-    report.verdict(spec)?;
-    let Some(state) = &mut state else { return Ok(()) };
-    // Not before the transport took the last row: a state that is ahead of the rows would lose them.
-    sink.drained().await.map_err(|_| disconnected())?;
-    for (run, table_state) in runs.iter().zip(states) {
-        if let Some((table_state, reference)) = table_state {
-            state.update(run, table_state, reference, date_s);
+    report.progress().inserts_begin(&runs);
+    let sent = insert(&cx, surveyed, report).await;
+    let ended_well = sent.is_ok();
+    let conclude = async {
+        sent?;
+        report.verdict(spec)?;
+        let Some(state) = &mut state else { return Ok(()) };
+        // Not before the transport took the last row: a state that is ahead of the rows would lose them.
+        sink.drained().await.map_err(|_| disconnected())?;
+        for (run, table_state) in runs.iter().zip(states) {
+            if let Some((table_state, reference)) = table_state {
+                state.update(run, table_state, reference, date_s);
+            }
         }
-    }
-    state.flush().await
+        state.flush().await
+    };
+    let result = conclude.await;
+    report.summary(&cx.store, &runs, &skipped, started.elapsed(), ended_well);
+    result
 }
 
 /// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
@@ -241,6 +265,9 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
     let mut kept = Vec::new();
     let mut queues = Vec::with_capacity(tables.len());
     for table in tables {
+        if table.run.planned.objects == 0 {
+            table.run.telemetry.finished();
+        }
         let indexes: Vec<usize> = table.kept.keys().copied().collect();
         for (index, object) in table.kept {
             let task = task(&table.run, index).map(|task| Task { kept: Some(object), ..task });
@@ -323,7 +350,7 @@ async fn send_object(
     report: &Report,
     begun: impl FnOnce(),
 ) -> Result<(), SourceError> {
-    let (key, index) = (task.key.clone(), task.index);
+    let (key, index, object_bytes) = (task.key.clone(), task.index, task.object_bytes);
     match object::send(cx, table, task, begun).await {
         Ok(Outcome::Sent { etag }) => {
             table.objects.sent(index, etag);
@@ -332,6 +359,7 @@ async fn send_object(
         Ok(Outcome::Gone) => report.gone(&table.name, &key),
         Err(error) => report.object(&table.name, &key, error).await?,
     }
+    table.handled(object_bytes);
     Ok(())
 }
 

@@ -11,6 +11,11 @@
 //!
 //! A line is built first and written in one call under the lock of `Stdout`, which nothing else here takes. When nobody
 //! reads stdout any more, the shutdown token fires: an orphan must not live on.
+//!
+//! With a collector ([`otlp`]) the lines of this crate's events go there, too; others do not, since sending them makes
+//! more of them.
+
+pub mod otlp;
 
 use serde_json::Value;
 use std::{
@@ -82,6 +87,11 @@ pub fn set_invocation_id(id: &str) {
     *INVOCATION_ID.write().unwrap_or_else(PoisonError::into_inner) = id;
 }
 
+/// The CLI run that Init named.
+fn invocation_id() -> Option<Arc<str>> {
+    INVOCATION_ID.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Replaces the set of texts that are blanked in every line, whoever logs them. A second net: nobody should log them
 /// in the first place. Texts under 6 bytes are ignored.
 pub fn set_secrets(secrets: impl IntoIterator<Item = String>) {
@@ -126,7 +136,8 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     }
     fields.put("thread", std::thread::current().name().unwrap_or("unnamed").into());
     let level = if CONTAINED.get() { Level::DEBUG } else { Level::ERROR };
-    write_line(level, format!("panic: {text}"), fields.others);
+    // Not for the collector: its own code may be the one that panics.
+    write_line(level, format!("panic: {text}"), fields.others, false);
 }
 
 /// Prints the events that pass the filter.
@@ -167,11 +178,12 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut level = *event.metadata().level();
-        if !is_own(event.metadata().target()) {
+        let own = is_own(event.metadata().target());
+        if !own {
             level = level.max(Level::DEBUG); // more verbose levels are greater
             fields.put("target", event.metadata().target().into());
         }
-        write_line(level, fields.message, fields.others);
+        write_line(level, fields.message, fields.others, own);
     }
 }
 
@@ -219,17 +231,19 @@ impl tracing::field::Visit for Fields {
     }
 }
 
-/// Builds one line and writes it; a write that fails fires the shutdown token.
-fn write_line(level: Level, message: String, fields: Vec<(String, Value)>) {
+/// Builds one line and writes it, and exports it if it may; a write that fails fires the shutdown token.
+fn write_line(level: Level, message: String, fields: Vec<(String, Value)>, export: bool) {
     let Some(log) = LOG.get() else { return };
     if level > log.level {
         return;
     }
-    let invocation_id = INVOCATION_ID.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut line = Line { level, message, invocation_id, fields };
+    let mut line = Line { level, message, invocation_id: invocation_id(), fields };
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(secrets) = secrets {
         line.redact(&secrets);
+    }
+    if export {
+        otlp::log(level, &line.message, line.invocation_id.as_deref(), &line.fields);
     }
     let text = match log.format {
         Format::Json => line.json(),

@@ -345,7 +345,7 @@ async fn send_row_group(
             let grant = pool.grant(message_bytes).await;
             cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
             *sent = (*sent).max(batch_row + message_rows.end);
-            table.stats.message(message_rows.end - message_rows.start, message_bytes);
+            table.sent(message_rows.end - message_rows.start, message_bytes);
         }
         rows += batch_rows;
     }

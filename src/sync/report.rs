@@ -1,5 +1,6 @@
 //! What went wrong and what was done: said at once, counted, summed up, and weighed at the end.
 
+use super::progress::Progress;
 use super::table::{Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
@@ -7,6 +8,7 @@ use crate::decode::DecodeError;
 use crate::s3::{self, Store};
 use crate::spec::{OnError, Spec};
 use crate::tables::group::Skipped;
+use crate::telemetry::otlp::SyncTelemetry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub struct Report {
     /// Archived objects of selected tables, likewise.
     archived: Mutex<Failures>,
     gone: AtomicU64,
+    progress: Progress,
+    telemetry: SyncTelemetry,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +48,7 @@ impl Failures {
 }
 
 impl Report {
-    /// A report without errors.
+    /// A report without errors. The collector's span of the sync begins.
     #[must_use]
     pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, incremental: bool) -> Self {
         Self {
@@ -56,7 +60,19 @@ impl Report {
             conflicts: Mutex::default(),
             archived: Mutex::default(),
             gone: AtomicU64::new(0),
+            progress: Progress::default(),
+            telemetry: crate::telemetry::otlp::sync_started(),
         }
+    }
+
+    /// How far the sync is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What the collector is told.
+    pub fn telemetry(&self) -> &SyncTelemetry {
+        &self.telemetry
     }
 
     /// An object failed. The sync goes on.
@@ -71,6 +87,12 @@ impl Report {
             Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.archived(table, key, 1).await,
             _ => {}
         }
+        let telemetry = self.telemetry.table(table);
+        if matches!(error, Error::Panic(_)) {
+            telemetry.add_panic();
+        } else {
+            telemetry.add_error();
+        }
         let text = object_text(&self.bucket, key, &error);
         tracing::error!(table, bucket = self.bucket, key, error = text, "object could not be read");
         lock(&self.failed).add(1, || text.clone());
@@ -82,6 +104,7 @@ impl Report {
     /// # Errors
     /// When the peer has gone.
     pub async fn table(&self, table: &str, text: &str) -> Result<(), SourceError> {
+        self.telemetry.table(table).add_error();
         let text = format!("table {table} of bucket {}: {text}", self.bucket);
         tracing::error!(table, bucket = self.bucket, error = text, "table is left out");
         lock(&self.conflicts).add(1, || text.clone());
@@ -168,6 +191,7 @@ impl Report {
             get_bytes = Stats::get(&usage.bytes),
             retries = Stats::get(&usage.retries),
             seconds = elapsed.as_secs_f64(),
+            peak_memory_bytes = peak_memory_bytes(),
             "sync {}",
             if ended_well { "finished" } else { "ended early" }
         );
@@ -230,6 +254,26 @@ impl Report {
     }
 }
 
+/// The most memory that the process has had resident, where the system says it.
+#[cfg(target_os = "linux")]
+fn peak_memory_bytes() -> Option<u64> {
+    high_water_mark(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The most memory that the process has had resident, where the system says it.
+#[cfg(not(target_os = "linux"))]
+fn peak_memory_bytes() -> Option<u64> {
+    None
+}
+
+/// The line `VmHWM:   123 kB` of a process's status; its kilobytes have 1,024 bytes.
+#[cfg(any(target_os = "linux", test))]
+fn high_water_mark(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
 fn lock(failures: &Mutex<Failures>) -> std::sync::MutexGuard<'_, Failures> {
     failures.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -252,6 +296,20 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         error => {
             let text = s3::error_chain(error);
             format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_is_in_the_status_of_a_process() {
+        assert_eq!(high_water_mark("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n"), Some(2_097_152));
+        assert_eq!(high_water_mark("Name:\tx\n"), None);
+        if cfg!(target_os = "linux") {
+            assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 1_000_000));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
+use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -55,6 +56,7 @@ struct Survey {
     /// Held for an insert.
     kept: Mutex<BTreeMap<usize, Kept>>,
     state: Option<TableState>,
+    telemetry: TableTelemetry,
 }
 
 /// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
@@ -73,8 +75,10 @@ pub async fn survey(
         if let Some(first) = &table.archived.first_key {
             report.archived(&table.name, first, table.archived.count).await?;
         }
-        surveys.push(Arc::new(Survey::new(table, state)));
+        let telemetry = report.telemetry().table(&table.name);
+        surveys.push(Arc::new(Survey::new(table, state, telemetry)));
     }
+    report.progress().footers_begin(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
     let mut objects =
         surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(|index| (Arc::clone(survey), index)));
     let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
@@ -93,7 +97,9 @@ pub async fn survey(
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
-        let Some(Survey { name, objects, schema: merger, kept, state }) = Arc::into_inner(survey) else { continue };
+        let Some(Survey { name, objects, schema: merger, kept, state, telemetry }) = Arc::into_inner(survey) else {
+            continue;
+        };
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         match merger.finish() {
@@ -111,7 +117,7 @@ pub async fn survey(
                     // Else the default write mode deletes every row that is not sent again.
                     announced = schema::incremental(&announced);
                 }
-                let run = Arc::new(run(name, columns, announced, objects)?);
+                let run = Arc::new(run(name, columns, announced, objects, telemetry)?);
                 surveyed.push(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) });
             }
         }
@@ -119,7 +125,13 @@ pub async fn survey(
     Ok(surveyed)
 }
 
-fn run(name: String, columns: TableSchema, announced: SchemaRef, objects: Objects) -> Result<TableRun, SourceError> {
+fn run(
+    name: String,
+    columns: TableSchema,
+    announced: SchemaRef,
+    objects: Objects,
+    telemetry: TableTelemetry,
+) -> Result<TableRun, SourceError> {
     let encoder = BatchEncoder::new(announced)
         .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
     Ok(TableRun {
@@ -127,8 +139,10 @@ fn run(name: String, columns: TableSchema, announced: SchemaRef, objects: Object
         schema: Arc::new(columns),
         encoder: Arc::new(encoder),
         casts: Arc::default(),
+        planned: objects.planned(),
         objects,
         stats: Stats::default(),
+        telemetry,
     })
 }
 
@@ -247,7 +261,7 @@ async fn read_footer(
 }
 
 impl Survey {
-    fn new(table: Table, state: Option<TableState>) -> Self {
+    fn new(table: Table, state: Option<TableState>, telemetry: TableTelemetry) -> Self {
         let stored = state.as_ref().and_then(|state| state.schema.stored());
         let schema =
             stored.map_or_else(SchemaMerger::new, |stored| SchemaMerger::with_reference(&stored.key, &stored.schema));
@@ -257,6 +271,7 @@ impl Survey {
             schema: Mutex::new(schema),
             kept: Mutex::default(),
             state,
+            telemetry,
         }
     }
 
@@ -270,9 +285,13 @@ impl Survey {
             ours = ours && !state.is_done(&key, &object);
         }
         if !ours && !looked_at {
+            report.progress().footer_done();
             return Ok(());
         }
-        match self.look(cx, index, &object, &key, ours).await {
+        self.telemetry.begun();
+        let looked = self.look(cx, index, &object, &key, ours).await;
+        report.progress().footer_done();
+        match looked {
             Ok(schema) => {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 Ok(())
@@ -351,9 +370,30 @@ async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::spec::KeyFilter;
     use crate::tables::group::Grouper;
+
+    /// The run of a table with `objects` objects of `object_bytes` bytes each and without columns, for tests that only
+    /// need one.
+    pub fn run(name: &str, objects: usize, object_bytes: u64) -> Arc<TableRun> {
+        let filter = KeyFilter::default();
+        let mut grouper = Grouper::new(&filter);
+        for n in 0..objects {
+            let key = format!("{name}/{n}.parquet");
+            let (size_bytes, etag, last_modified_s, archived) = (object_bytes, None, 0, false);
+            grouper.add(crate::s3::ObjectMeta { key, size_bytes, etag, last_modified_s, archived });
+        }
+        let objects_of_table = Objects::new(grouper.finish().tables.remove(0));
+        (0..objects).for_each(|index| objects_of_table.ready(index, None, object_bytes, 1));
+        let mut merger = SchemaMerger::new();
+        merger.add("k", FileSchema { columns: Vec::new() });
+        let columns = merger.finish().unwrap().unwrap();
+        let announced = announced(name, &columns, false);
+        let telemetry = TableTelemetry::default();
+        Arc::new(super::run(name.to_owned(), columns, announced, objects_of_table, telemetry).unwrap())
+    }
 
     #[test]
     fn the_sample_has_the_first_and_the_newest() {

@@ -6,6 +6,7 @@ use crate::decode::CastCounts;
 use crate::s3::ETag;
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::TableSchema;
+use crate::telemetry::otlp::TableTelemetry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,8 +23,37 @@ pub struct TableRun {
     pub casts: Arc<CastCounts>,
     /// Its objects.
     pub objects: Objects,
+    /// What there is to send of them.
+    pub planned: Planned,
     /// What was sent.
     pub stats: Stats,
+    /// Tells the collector.
+    pub telemetry: TableTelemetry,
+}
+
+impl TableRun {
+    /// A message of so many rows and encoded bytes was sent.
+    pub(super) fn sent(&self, rows: u64, bytes: u64) {
+        self.stats.message(rows, bytes);
+        self.telemetry.add_resources(rows);
+    }
+
+    /// Nothing more will be sent of an object of so many bytes, whatever became of it.
+    pub(super) fn handled(&self, object_bytes: u64) {
+        self.stats.handled_bytes.fetch_add(object_bytes, Ordering::Relaxed);
+        if self.stats.handled.fetch_add(1, Ordering::Relaxed) + 1 >= self.planned.objects {
+            self.telemetry.finished();
+        }
+    }
+}
+
+/// What a table's objects amount to before the first of them is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// How many.
+    pub objects: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
 }
 
 /// The objects of a table, in the order of their keys, with what the footer pass learned of them. There may be millions,
@@ -60,6 +90,18 @@ impl Objects {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Those that are ready to be sent.
+    #[must_use]
+    pub fn planned(&self) -> Planned {
+        let list = self.lock();
+        let mut planned = Planned::default();
+        for object in list.iter().filter(|object| object.working_bytes().is_some()) {
+            planned.objects += 1;
+            planned.bytes += object.size_bytes;
+        }
+        planned
     }
 
     /// One object, with its whole key.
@@ -102,6 +144,10 @@ impl Objects {
 pub struct Stats {
     /// Objects that were sent to their last row.
     pub objects: AtomicU64,
+    /// Objects that were handled, those that failed or are gone included.
+    pub handled: AtomicU64,
+    /// Their size in bytes.
+    pub handled_bytes: AtomicU64,
     /// Rows sent, those of objects that failed later included.
     pub rows: AtomicU64,
     /// Insert messages.

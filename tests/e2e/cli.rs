@@ -231,6 +231,31 @@ async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
     setup.assert_contents(1).await;
 }
 
+/// Checklist item 98: `--summary-location` makes the CLI collect what `send_sync_summary: true` sends to a destination.
+#[tokio::test]
+async fn the_summary_has_rows_and_time_of_each_table() {
+    let setup = Setup::new().await;
+    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+    let (summary, metrics) = (setup.dir.path().join("summary.jsonl"), setup.dir.path().join("metrics.txt"));
+    let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+
+    let arguments = ["--summary-location", &path(&summary), "--tables-metrics-location", &path(&metrics)];
+    assert_eq!(setup.cli.sync(&arguments, &config), setup.row_count());
+
+    let text = std::fs::read_to_string(&summary).expect("the CLI's summary");
+    let summary: Value = serde_json::from_str(text.trim()).expect("one line of JSON");
+    let metrics = std::fs::read_to_string(&metrics).expect("the CLI's metrics");
+    for table in &setup.tables {
+        assert_eq!(summary["resources_per_table"][table.name], table.row_count(), "{summary}");
+        assert!(summary["durations_per_table_ms"][table.name].as_u64().is_some_and(|ms| ms > 0), "{summary}");
+        // | orders | 12ms | rows | errors | panics |
+        let line = metrics.lines().find(|line| line.split('|').nth(1).is_some_and(|name| name.trim() == table.name));
+        let cells: Vec<&str> = line.unwrap_or_else(|| panic!("{} in\n{metrics}", table.name)).split('|').collect();
+        let cells: Vec<&str> = cells.iter().skip(3).take(3).map(|cell| cell.trim()).collect();
+        assert_eq!(cells, [table.row_count().to_string().as_str(), "0", "0"], "{metrics}");
+    }
+}
+
 #[tokio::test]
 async fn tables_lists_every_table_with_its_columns() {
     let setup = Setup::new().await;

@@ -18,6 +18,7 @@ mod init_tables;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;
+mod otel;
 mod parquet_files;
 mod release;
 mod s3_server;
