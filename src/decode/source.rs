@@ -47,6 +47,8 @@ impl Role {
 #[derive(Debug, Clone)]
 pub(crate) struct SourceField {
     pub(crate) name: String,
+    /// Whether the file allows nulls here: a map's key that may be null has no place in a native map.
+    pub(crate) nullable: bool,
     pub(crate) node: Node,
     /// The Parquet leaves below it.
     pub(crate) leaves: Range<usize>,
@@ -154,7 +156,8 @@ impl Walk<'_> {
             }
             leaf => self.leaf(leaf, pass),
         };
-        let source = SourceField { name: field.name().clone(), node, leaves: start..self.leaf };
+        let source =
+            SourceField { name: field.name().clone(), nullable: field.is_nullable(), node, leaves: start..self.leaf };
         Ok((source, bare(field, data_type)))
     }
 

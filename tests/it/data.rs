@@ -224,7 +224,7 @@ async fn item_76_columns_that_differ_in_case_are_made_unique() {
     rig.s3.put("t/a.parquet", files::write_batch(&batch, &files::Layout::default()));
     let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
-    assert_eq!(columns(&sync, "t")[2..], ["id_3", "ID", "Id_2"]);
+    assert_eq!(columns(&sync, "t")[2..], ["id", "ID_2", "Id_3"]);
     let rows = sync.concatenated("t");
     for (name, value) in [("id", 1), ("ID_2", 2), ("Id_3", 3)] {
         let values = rows.column_by_name(name).unwrap().as_primitive::<arrow::datatypes::Int64Type>();

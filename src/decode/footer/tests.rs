@@ -75,7 +75,7 @@ fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
     }
     let metadata = footer(&nested(depth::MAX_SCHEMA_DEPTH)).unwrap();
     assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 1);
-    let schema = crate::decode::file::FileSchema::from_metadata(&metadata).unwrap();
+    let schema = crate::decode::file::FileSchema::from_metadata(&metadata, crate::spec::NestedAs::Json).unwrap();
     assert_eq!(schema.columns.len(), 1);
 }
 
