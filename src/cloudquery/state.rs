@@ -130,7 +130,7 @@ pub struct StateClient {
 
 impl StateClient {
     /// Connects, creates the table if need be, and loads it. `None` when no backend is configured (both strings
-    /// empty). Waits [`CONNECT_TIMEOUT`] for a connection, and for answers as long as the backend takes: it may be
+    /// empty). Waits `CONNECT_TIMEOUT` (30 s) for a connection, and for answers as long as the backend takes: it may be
     /// busy. Safe to cancel: at most the empty table was created.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub enum SkipReason {
     DirectoryMarker,
     /// The spec's `include` or `exclude` says so.
     Excluded,
-    /// A file name that starts with `_` or `.`, or one of [`HIDDEN_FOLDERS`].
+    /// A file name that starts with `_` or `.`, or one of `HIDDEN_FOLDERS`.
     Hidden,
     /// Written by CloudQuery's S3 destination to test its access.
     TestObject,

@@ -23,7 +23,7 @@ const HASH_DIGITS: usize = 8;
 /// become `_`; more than [`MAX_COLUMN_NAME_BYTES`] are cut and end in `_` and a hash of the whole name. Of several
 /// names that are equal ignoring case, one that needs no change comes first, then the order of the file's columns
 /// decides: the n-th gets `_n`, counting on where that name is taken. (A table's names come from the file with the
-/// smallest key; an incremental sync keeps them.) The result is unique ignoring case (see [`fold`]) and the same in all
+/// smallest key; an incremental sync keeps them.) The result is unique ignoring case (see `fold`) and the same in all
 /// releases.
 pub fn output_names(names: &[&str]) -> Vec<String> {
     let cleaned: Vec<String> = names.iter().map(|name| clean(name)).collect();

@@ -3,7 +3,7 @@
 //! With `send_sync_summary: true` the CloudQuery CLI is such a collector itself, and a narrow one: it takes every point
 //! of every sum for a cumulative count of the table that its attribute `sync.table.name` names, and its handler panics
 //! when a point has no such attribute. So there are four counters and nothing else, each point has the attribute, and
-//! the SDK's overflow point, which has not, is kept from appearing: beyond [`MAX_TABLES`] tables are left out.
+//! the SDK's overflow point, which has not, is kept from appearing: beyond `MAX_TABLES` tables are left out.
 //!
 //! Everything is collected by the SDK's own threads and sent by the collector's client; nobody waits for them, but at the
 //! end of a sync for a moment, because the CLI reads the counters when the stream has ended. What cannot be
