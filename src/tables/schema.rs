@@ -236,7 +236,7 @@ mod tests {
         let b = file(&[("y", ColumnType::Utf8), ("X", ColumnType::Json), ("x", ColumnType::Int64)]);
         let schema = merge(&[("k2", b), ("k1", a)]).unwrap().unwrap();
         let fields: Vec<_> = schema.arrow().fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
-        let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x_2", true), ("y", true), ("X", true)];
+        let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x", true), ("y", true), ("X_2", true)];
         assert_eq!(fields, expected);
         assert_eq!(schema.columns()[2].source_name, "X");
         assert_eq!(schema.arrow().field(4).data_type(), &DataType::Binary);
@@ -280,12 +280,10 @@ mod tests {
         let swapped = file(&[("X", ColumnType::Utf8), ("x", ColumnType::Int64)]);
         let merged = with(&[("k1", swapped.clone())]).unwrap().unwrap();
         assert_eq!(merged, schema, "the order stays");
-        // Which file comes first decides about the order of the columns, never about their names.
-        let names = |schema: &TableSchema| -> Vec<(String, String)> {
-            let pairs = schema.columns().iter().map(|c| (c.source_name.clone(), c.name.clone()));
-            std::collections::BTreeMap::from_iter(pairs).into_iter().collect()
-        };
-        assert_eq!(names(&merge(&[("k1", swapped)]).unwrap().unwrap()), names(&schema));
+        // Without a given schema the first file decides about order and names.
+        let merged = merge(&[("k1", swapped)]).unwrap().unwrap();
+        let names: Vec<&str> = merged.columns().iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["X", "x_2"]);
         let other = |column_type| file(&[("x", column_type), ("X", ColumnType::Utf8)]);
         let conflict = with(&[("k3", other(ColumnType::Date32)), ("k2", other(ColumnType::Json)), ("k1", old)]);
         let conflict = conflict.unwrap_err();
