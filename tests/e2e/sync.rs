@@ -159,7 +159,11 @@ async fn an_archived_object_fails_the_sync_unless_it_is_to_be_skipped() {
 
     let mut spec = s3.spec(BUCKET);
     spec["on_archived"] = json!("skip");
-    assert_contents(&sync_all(&mut client, &spec).await, &readable);
+    let skipped = sync_all(&mut client, &spec).await;
+    assert!(skipped.status.is_none(), "{:?}", skipped.status);
+    assert_eq!(skipped.rows("t"), 10);
+    let [("t", error)] = skipped.errors()[..] else { panic!("one error of the table: {:?}", skipped.errors()) };
+    assert!(error.contains("s3://lake/t/cold.parquet"), "{error}");
 }
 
 #[tokio::test]
