@@ -280,20 +280,32 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
         queues.push(later);
     }
     gate.close();
-    let mut objects = kept.into_iter().chain(Turns::new(queues).map(|(run, task)| (run, task, None)));
-    let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
-    loop {
-        while tasks.len() < cx.concurrency {
-            let Some((run, task, token)) = objects.next() else { break };
-            let (cx, report, gate) = (cx.clone(), Arc::clone(report), gate.clone());
-            tasks.spawn(async move {
-                if token.is_none() {
-                    gate.wait().await;
-                }
-                send_object(&cx, &run, task, &report, || drop(token)).await
-            });
+    let objects = kept.into_iter().chain(Turns::new(queues).map(|(run, task)| (run, task, None)));
+    let sends = objects.map(|(run, task, token)| {
+        let (cx, report, gate) = (cx.clone(), Arc::clone(report), gate.clone());
+        async move {
+            if token.is_none() {
+                gate.wait().await;
+            }
+            send_object(&cx, &run, task, &report, || drop(token)).await
         }
-        match tasks.join_next().await {
+    });
+    run_each(cx.concurrency, sends).await
+}
+
+/// Runs every one of `tasks`, at most `at_a_time` of them at a time, each as a task of the runtime. The first error ends
+/// them all, as does dropping the future.
+async fn run_each<F>(at_a_time: usize, mut tasks: impl Iterator<Item = F>) -> Result<(), SourceError>
+where
+    F: Future<Output = Result<(), SourceError>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < at_a_time {
+            let Some(task) = tasks.next() else { break };
+            running.spawn(task);
+        }
+        match running.join_next().await {
             None => return Ok(()),
             Some(result) => joined(result)?,
         }

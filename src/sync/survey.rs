@@ -26,7 +26,6 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::task::JoinSet;
 
 /// Objects of a table whose footers GetTables reads: the first and the newest. Enough to show its columns; a sync reads
 /// all of them.
@@ -79,21 +78,12 @@ pub async fn survey(
         surveys.push(Arc::new(Survey::new(table, state, telemetry)));
     }
     report.progress().footers_begin(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
-    let mut objects =
-        surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(|index| (Arc::clone(survey), index)));
-    let mut tasks: JoinSet<Result<(), SourceError>> = JoinSet::new();
-    loop {
-        while tasks.len() < cx.concurrency {
-            let Some((survey, index)) = objects.next() else { break };
-            let (cx, report) = (cx.clone(), Arc::clone(report));
-            tasks.spawn(async move { survey.object(&cx, index, shard, &report).await });
-        }
-        match tasks.join_next().await {
-            None => break,
-            Some(result) => super::joined(result)?,
-        }
-    }
-    drop(objects);
+    let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
+    let looks = objects.map(|(survey, index)| {
+        let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
+        async move { survey.object(&cx, index, shard, &report).await }
+    });
+    super::run_each(cx.concurrency, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
