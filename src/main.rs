@@ -10,6 +10,6 @@ mod allocator;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    allocator::give_back_at_once();
+    allocator::stay_within_limits();
     cq_source_s3::run::main_with_args(std::env::args_os())
 }

@@ -18,6 +18,7 @@ pub mod object;
 pub mod progress;
 pub mod ranges;
 pub mod report;
+pub mod resident;
 pub mod survey;
 pub mod table;
 
@@ -78,12 +79,6 @@ pub enum Error {
     NeverRests {
         /// How often.
         times: u32,
-    },
-    /// The object was deleted while it was read, and rows of it were sent.
-    #[error("it was deleted while it was read, after {sent} of its rows were sent; sync again")]
-    DeletedWhileRead {
-        /// Rows that were sent.
-        sent: u64,
     },
     /// The peer has gone: stop.
     #[error("the peer closed the sync stream")]
@@ -200,6 +195,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
     let result = report.progress().logged(progress::INTERVAL, phases).await;
     // The peer reads the counters when the stream has ended.
     report.telemetry().finish().await;
+    resident::rest();
     result
 }
 
@@ -222,6 +218,7 @@ async fn phases(
         concurrency: concurrency(spec),
         rows: spec.into(),
     };
+    cx.memory.listed(tables.tables.iter().map(|table| table.objects.len() as u64).sum());
     let (skipped, date_s) = (tables.skipped, tables.date_s);
     let mut selected = Vec::with_capacity(tables.tables.len());
     for table in tables.tables {
@@ -368,7 +365,7 @@ async fn send_object(
             table.objects.sent(index, etag);
             table.stats.object();
         }
-        Ok(Outcome::Gone) => report.gone(&table.name, &key),
+        Ok(Outcome::Gone { sent }) => report.gone(&table.name, &key, sent),
         Err(error) => report.object(&table.name, &key, error).await?,
     }
     table.handled(object_bytes);

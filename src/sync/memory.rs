@@ -13,8 +13,10 @@
 //!
 //! The bound for the process: max(`memory_limit`, largest row group) + 64 MB + 120 bytes for each listed key. The 64 MB
 //! are the program itself, the runtime, TLS buffers, parsed footers, what tonic and h2 hold of messages in flight, and
-//! errors of the estimates; the 120 bytes are a record of [`crate::tables::group`].
+//! errors of the estimates; the 120 bytes are a record of [`crate::tables::group`]. What was freed but not given back to
+//! the system is the matter of [`super::resident`].
 
+use super::resident::Resident;
 use crate::cloudquery::source::Grant;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,6 +28,8 @@ const RESERVE_DIVISOR: u32 = 4;
 /// Parsed footers have a small pool of their own, so that holding one while waiting for the budget blocks nobody: the
 /// order is always footer first, budget second. A footer larger than the pool is admitted alone. Part of the 64 MB.
 const FOOTER_POOL_BYTES: u64 = 24 << 20;
+/// For each listed key, in the bound.
+const KEY_BYTES: u64 = 120;
 
 /// The budget. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +40,7 @@ pub struct Memory {
     reserve: Arc<Semaphore>,
     reserve_units: u32,
     footers: Arc<Semaphore>,
+    resident: Arc<Resident>,
 }
 
 /// A share of the budget, given back on drop.
@@ -44,12 +49,15 @@ pub struct Share {
     permit: OwnedSemaphorePermit,
     /// It asked for more than there is and was admitted alone.
     pub oversized: bool,
+    resident: Arc<Resident>,
+    /// What is still to come into memory.
+    unfilled_bytes: u64,
 }
 
 /// A share of the budget that is part of the reserve, given back on drop.
 #[derive(Debug)]
 pub struct Reserved {
-    _share: Share,
+    _units: OwnedSemaphorePermit,
     _reserve: OwnedSemaphorePermit,
 }
 
@@ -71,6 +79,7 @@ struct PoolInner {
     units: Arc<Semaphore>,
     total_units: u32,
     _share: OwnedSemaphorePermit,
+    resident: Arc<Resident>,
 }
 
 impl Memory {
@@ -86,6 +95,7 @@ impl Memory {
             reserve: semaphore(reserve_units),
             reserve_units,
             footers: semaphore(units(FOOTER_POOL_BYTES)),
+            resident: Arc::new(Resident::new(u64::from(total_units) * UNIT_BYTES)),
         }
     }
 
@@ -98,7 +108,23 @@ impl Memory {
     /// Waits for `bytes`. More than the whole budget waits until nothing else is held. Dropping the future gives up the
     /// place in the queue.
     pub async fn take(&self, bytes: u64) -> Share {
-        Share { permit: acquire(&self.units, bytes, self.total_units).await, oversized: bytes > self.limit_bytes() }
+        let permit = acquire(&self.units, bytes, self.total_units).await;
+        self.share(permit, bytes, self.limit_bytes())
+    }
+
+    fn share(&self, permit: OwnedSemaphorePermit, bytes: u64, most_bytes: u64) -> Share {
+        self.resident.share(bytes);
+        Share { permit, oversized: bytes > most_bytes, resident: Arc::clone(&self.resident), unfilled_bytes: bytes }
+    }
+
+    /// So many bytes of a share have arrived.
+    pub fn arrived(&self, bytes: u64) {
+        self.resident.announce(bytes);
+    }
+
+    /// So many keys are listed, and kept besides the budget.
+    pub fn listed(&self, keys: u64) {
+        self.resident.listed(keys * KEY_BYTES);
     }
 
     /// What there is besides the reserve, in bytes.
@@ -110,7 +136,7 @@ impl Memory {
     /// As [`Memory::take`], for a step whose input is held in the reserve already: it is served from the rest.
     pub async fn take_beside_reserve(&self, bytes: u64) -> Share {
         let permit = acquire(&self.units, bytes, self.total_units - self.reserve_units).await;
-        Share { permit, oversized: bytes > self.beside_reserve_bytes() }
+        self.share(permit, bytes, self.beside_reserve_bytes())
     }
 
     /// Takes `bytes` of the reserve, if they are free now.
@@ -119,12 +145,15 @@ impl Memory {
         let wanted = units(bytes).max(1);
         let reserve = Arc::clone(&self.reserve).try_acquire_many_owned(wanted).ok()?;
         let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
-        Some(Reserved { _share: Share { permit, oversized: false }, _reserve: reserve })
+        self.resident.announce(bytes);
+        Some(Reserved { _units: permit, _reserve: reserve })
     }
 
     /// Waits for room for a parsed footer of `bytes`. Never to be asked for by somebody who holds some.
     pub async fn take_footer(&self, bytes: u64) -> FooterRoom {
-        FooterRoom { permit: acquire(&self.footers, bytes, units(FOOTER_POOL_BYTES)).await }
+        let permit = acquire(&self.footers, bytes, units(FOOTER_POOL_BYTES)).await;
+        self.resident.announce(bytes.min(FOOTER_POOL_BYTES));
+        FooterRoom { permit }
     }
 }
 
@@ -137,6 +166,11 @@ impl FooterRoom {
 }
 
 impl Share {
+    /// What it was taken for is in memory: the fetched bytes.
+    pub fn filled(&mut self) {
+        self.resident.filled(std::mem::take(&mut self.unfilled_bytes));
+    }
+
     /// Divides the share: `message_bytes` of it (half, if it was cut down to the budget and is smaller than that) become
     /// the pool of the step's messages, the rest stays.
     #[must_use]
@@ -146,21 +180,29 @@ impl Share {
         let wanted = (units(message_bytes).max(1) as usize).min(half);
         #[expect(clippy::expect_used, reason = "a permit has at least one unit, and no more are split off than it has")]
         let part = self.permit.split(wanted).expect("half of a share");
-        (self, MessagePool::new(part))
+        let pool = MessagePool::new(part, Arc::clone(&self.resident));
+        (self, pool)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.filled();
     }
 }
 
 impl MessagePool {
-    fn new(share: OwnedSemaphorePermit) -> Self {
+    fn new(share: OwnedSemaphorePermit, resident: Arc<Resident>) -> Self {
         let total_units = u32::try_from(share.num_permits()).unwrap_or(u32::MAX).max(1);
         let units = Arc::new(Semaphore::new(total_units as usize));
-        Self { inner: Arc::new(PoolInner { units, total_units, _share: share }) }
+        Self { inner: Arc::new(PoolInner { units, total_units, _share: share, resident }) }
     }
 
     /// Waits for room for a message of `bytes`: until enough of the step's earlier messages were sent. A message larger
     /// than the pool waits for all of them.
     pub async fn grant(&self, bytes: u64) -> Grant {
         let permit = acquire(&self.inner.units, bytes, self.inner.total_units).await;
+        self.inner.resident.announce(bytes);
         Grant(Some(Box::new((permit, Arc::clone(&self.inner)))))
     }
 }

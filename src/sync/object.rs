@@ -7,8 +7,9 @@
 //! Every GET names the ETag. When the object was replaced meanwhile (412), what was decoded is forgotten and the object
 //! is read again from its footer on, under the new ETag. Rows of the old version that had already been sent are sent
 //! again as the new version has them, with the same `_cq_id`, which a warning says; if the new version has fewer rows
-//! than were sent, or is gone, the object is in error instead, since nothing would replace the surplus: versions are
-//! never mixed in silence.
+//! than were sent, the object is in error instead, since nothing would replace the surplus: versions are never mixed in
+//! silence. An object that was deleted meanwhile gets a warning, which says how many of its rows were sent: there is
+//! nothing left that another try could read.
 
 use super::footer::{self, SMALL_OBJECT_BYTES};
 use super::memory::{MessagePool, Reserved, Share};
@@ -69,8 +70,11 @@ pub enum Outcome {
         /// The version that was read.
         etag: Option<ETag>,
     },
-    /// It was deleted since the listing, before anything of it was sent.
-    Gone,
+    /// It was deleted since the listing.
+    Gone {
+        /// Rows of it that had been sent before.
+        sent: u64,
+    },
 }
 
 /// What a step's messages need, given what decoding takes; with a small budget no more than an eighth of it.
@@ -107,7 +111,7 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
             Err(error) => error,
         };
         match &error {
-            Error::S3(cause) if cause.kind == ErrorKind::Gone => return gone(sent),
+            Error::S3(cause) if cause.kind == ErrorKind::Gone => return Ok(Outcome::Gone { sent }),
             Error::S3(cause) if cause.kind == ErrorKind::Changed && restarts < MAX_RESTARTS => {}
             Error::S3(cause) if cause.kind == ErrorKind::Changed => {
                 return Err(Error::NeverRests { times: restarts + 1 });
@@ -118,7 +122,7 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
         let budget = RetryBudget::default();
         let guess = &table.objects.footers;
         let footer = match footer::fetch_current(&cx.store, &task.key, u64::MAX, guess, &budget, &cx.memory).await {
-            Err(Error::S3(error)) if error.kind == ErrorKind::Gone => return gone(sent),
+            Err(Error::S3(error)) if error.kind == ErrorKind::Gone => return Ok(Outcome::Gone { sent }),
             other => other?,
         };
         let rows = rows(&footer.metadata);
@@ -139,11 +143,6 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
         task.object_bytes = footer.object_bytes;
         task.etag = footer.etag;
     }
-}
-
-/// Deleted: as if the listing had come later, unless some of its rows are out already.
-fn gone(sent: u64) -> Result<Outcome, Error> {
-    if sent == 0 { Ok(Outcome::Gone) } else { Err(Error::DeletedWhileRead { sent }) }
 }
 
 fn rows(metadata: &ParquetMetaData) -> u64 {
@@ -178,7 +177,7 @@ async fn send_small(
     if let Some(begun) = begun.take() {
         begun();
     }
-    let (_input, pool) = share.with_messages(pool_bytes);
+    let (mut input, pool) = share.with_messages(pool_bytes);
     let (bytes, _reserved) = match kept {
         Some(kept) => (kept.bytes, Some(kept.share)),
         None => {
@@ -186,6 +185,7 @@ async fn send_small(
             (cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes, None)
         }
     };
+    input.filled();
     // Its room is in the share already, as part of the working memory.
     let (metadata, room) = footer::of_bytes(&bytes, &cx.memory).await?;
     drop(room);
@@ -302,16 +302,18 @@ async fn fetch_step(
     if share.oversized && !std::mem::replace(warned, true) {
         cx.warn_oversized(key, needed);
     }
-    let (input, pool) = share.with_messages(pool_bytes);
+    let (mut input, pool) = share.with_messages(pool_bytes);
     let pieces: Vec<(u64, Bytes)> = futures::stream::iter(step.pieces)
         .map(|piece| async move {
             let part = ByteRange::Part { start: piece.start, len: piece.end - piece.start };
             let fetched = cx.store.get(key, part, etag, budget).await?;
+            cx.memory.arrived(fetched.bytes.len() as u64);
             Ok::<_, Error>((fetched.start, fetched.bytes))
         })
         .buffer_unordered(GETS_IN_FLIGHT)
         .try_collect()
         .await?;
+    input.filled();
     Ok(FetchedStep { row_groups: step.row_groups, bytes: RangeBytes::new(pieces)?, input, pool })
 }
 

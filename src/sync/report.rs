@@ -133,10 +133,20 @@ impl Report {
         self.message(table, text).await
     }
 
-    /// An object was deleted since the listing: nothing of it was sent, as if the listing had come later.
-    pub fn gone(&self, table: &str, key: &str) {
+    /// An object was deleted since the listing, after so many of its rows were sent.
+    pub fn gone(&self, table: &str, key: &str, rows_sent: u64) {
         self.gone.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
+        if rows_sent == 0 {
+            tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
+        } else {
+            tracing::warn!(
+                table,
+                bucket = self.bucket,
+                key,
+                rows_sent,
+                "object was deleted while it was read; the rest of its rows is left out"
+            );
+        }
     }
 
     /// `fail` is the default of a full sync: a stream that ends well lets delete-stale remove the rows of what was not
@@ -191,7 +201,7 @@ impl Report {
             get_bytes = Stats::get(&usage.bytes),
             retries = Stats::get(&usage.retries),
             seconds = elapsed.as_secs_f64(),
-            peak_memory_bytes = peak_memory_bytes(),
+            peak_memory_bytes = super::resident::peak_bytes(),
             "sync {}",
             if ended_well { "finished" } else { "ended early" }
         );
@@ -254,26 +264,6 @@ impl Report {
     }
 }
 
-/// The most memory that the process has had resident, where the system says it.
-#[cfg(target_os = "linux")]
-fn peak_memory_bytes() -> Option<u64> {
-    high_water_mark(&std::fs::read_to_string("/proc/self/status").ok()?)
-}
-
-/// The most memory that the process has had resident, where the system says it.
-#[cfg(not(target_os = "linux"))]
-fn peak_memory_bytes() -> Option<u64> {
-    None
-}
-
-/// The line `VmHWM:   123 kB` of a process's status; its kilobytes have 1,024 bytes.
-#[cfg(any(target_os = "linux", test))]
-fn high_water_mark(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1_024)
-}
-
 fn lock(failures: &Mutex<Failures>) -> std::sync::MutexGuard<'_, Failures> {
     failures.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -288,7 +278,6 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         // These say what to do themselves.
         Error::NeverRests { .. }
         | Error::ReplacedByFewerRows { .. }
-        | Error::DeletedWhileRead { .. }
         | Error::Decode(DecodeError::Encrypted | DecodeError::Unsupported { .. } | DecodeError::SchemaChanged { .. }) =>
         {
             format!("s3://{bucket}/{key}: {error}")
@@ -296,20 +285,6 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         error => {
             let text = s3::error_chain(error);
             format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peak_memory_is_in_the_status_of_a_process() {
-        assert_eq!(high_water_mark("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n"), Some(2_097_152));
-        assert_eq!(high_water_mark("Name:\tx\n"), None);
-        if cfg!(target_os = "linux") {
-            assert!(peak_memory_bytes().is_some_and(|bytes| bytes > 1_000_000));
         }
     }
 }

@@ -287,7 +287,7 @@ impl Survey {
                 Ok(())
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
-                report.gone(&self.name, &key);
+                report.gone(&self.name, &key, 0);
                 Ok(())
             }
             // The shard that sends it reports it.

@@ -236,14 +236,21 @@ async fn item_77_objects_deleted_after_they_were_listed_are_a_warning() {
 }
 
 #[tokio::test]
-async fn an_object_deleted_after_some_of_its_rows_were_sent_is_an_error() {
+async fn item_77_so_is_one_deleted_after_some_of_its_rows_were_sent() {
     let mut rig = Rig::start().await;
     rig.s3.put("t/a.parquet", large("a", 4));
     rig.s3.on_get(|_, nth| (nth == 5).then_some(Action::DeleteFirst));
     let sync = rig.sync(json!({})).await;
-    assert_eq!(status(&sync).0, Code::DataLoss);
-    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
-    assert!(error.contains("s3://test-bucket/t/a.parquet") && error.contains("deleted"), "{error}");
+    assert_protocol(&sync);
+    assert_eq!(sync.errors(), []);
+    let rows = sync.rows("t");
+    assert!(rows > 0 && rows < 4 * GROUP, "{rows}");
+    let log = rig.stop();
+    let [warning] = &log.of_level("warn")[..] else { panic!("{:?}", log.of_level("warn")) };
+    let warning: serde_json::Value = serde_json::from_str(warning).unwrap();
+    assert_eq!((&warning["key"], &warning["rows_sent"]), (&"t/a.parquet".into(), &rows.into()));
+    assert!(warning["message"].to_string().contains("deleted while it was read"), "{warning}");
+    assert_eq!(log.summary()["gone"], 1);
 }
 
 #[tokio::test]

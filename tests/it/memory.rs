@@ -113,6 +113,27 @@ async fn a_row_group_larger_than_the_limit_is_read_alone_with_one_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_lets_the_allocator_keep_memory_is_kept_all_the_same() {
+    let mut rig = Rig::start().await;
+    let file = noise(60, 1);
+    for n in 0..16 {
+        rig.s3.put(&format!("t/{n:02}.parquet"), file.clone());
+    }
+    let limit = 256 * MIB;
+    for pause in [Duration::ZERO, Duration::from_millis(1)] {
+        let rows = sync(&mut rig, json!({"memory_limit": limit}), pause).await;
+        assert_eq!(rows, 16 * noise_rows(60));
+    }
+    let peak = kernel_figure(&rig, "VmHWM");
+    eprintln!("peak {:.1} MB", peak as f64 / 1e6);
+    assert!(peak <= limit + FIXED_BYTES, "{peak} bytes at the peak");
+    // A server that waits for the next sync has given most of it back. (What a thread freed of another one's waits for it.)
+    let idle = kernel_figure(&rig, "VmRSS");
+    assert!(idle <= FIXED_BYTES + limit / 4, "{idle} bytes at rest");
+    rig.stop().assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_row_groups_count_until_their_last_row_was_taken() {
     let mut rig = Rig::start().await;
     let file = noise(35, 1);
