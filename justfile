@@ -122,7 +122,7 @@ test *ARGS:
 
 # Run the plugin against S3 in a container: needs Docker
 [group('test')]
-test-e2e: (_e2e "localstack:: sync::")
+test-e2e: (_e2e "localstack:: sync:: incremental::")
 
 # Run the plugin under the real CloudQuery CLI: needs Docker, Python, and Go or a CLI
 [group('test')]

@@ -1,6 +1,7 @@
 //! The real CloudQuery CLI with the built plugin: all registries that need no image, all write modes, all commands.
 //! What the destination holds in the end is compared value by value with what was written to the bucket.
 
+use arrow::array::AsArray as _;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -231,11 +232,12 @@ async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
     setup.assert_contents(1).await;
 }
 
-/// Checklist item 98: `--summary-location` makes the CLI collect what `send_sync_summary: true` sends to a destination.
+/// Checklist item 98: what the CLI collects goes to a file and, with `send_sync_summary: true`, to the destination.
 #[tokio::test]
 async fn the_summary_has_rows_and_time_of_each_table() {
     let setup = Setup::new().await;
-    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+    config[1]["spec"]["send_sync_summary"] = json!(true);
     let (summary, metrics) = (setup.dir.path().join("summary.jsonl"), setup.dir.path().join("metrics.txt"));
     let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
 
@@ -253,6 +255,16 @@ async fn the_summary_has_rows_and_time_of_each_table() {
         let cells: Vec<&str> = line.unwrap_or_else(|| panic!("{} in\n{metrics}", table.name)).split('|').collect();
         let cells: Vec<&str> = cells.iter().skip(3).take(3).map(|cell| cell.trim()).collect();
         assert_eq!(cells, [table.row_count().to_string().as_str(), "0", "0"], "{metrics}");
+    }
+
+    let sent = setup.mem.read("cloudquery_sync_summaries").await;
+    let [row] = &sent[..] else { panic!("one summary of one sync: {sent:?}") };
+    let json_column = |name: &str| -> Value {
+        let column = row.column_by_name(name).unwrap_or_else(|| panic!("{name} in {:?}", row.schema()));
+        serde_json::from_slice(column.as_binary::<i32>().value(0)).expect("JSON travels as binary")
+    };
+    for name in ["resources_per_table", "durations_per_table_ms", "errors_per_table"] {
+        assert_eq!(json_column(name), summary[name], "{name}");
     }
 }
 

@@ -24,9 +24,13 @@ pub struct MemDestination {
 impl MemDestination {
     /// Starts one on a TCP port.
     pub fn start(dir: &Path) -> Self {
+        Self::start_at(Address::free_tcp(), dir)
+    }
+
+    /// Starts one at a TCP address.
+    pub fn start_at(address: Address, dir: &Path) -> Self {
         let python = std::env::var_os(PYTHON_VARIABLE)
             .unwrap_or_else(|| panic!("{PYTHON_VARIABLE} is not set: run these tests with `just test-cli`"));
-        let address = Address::free_tcp();
         let mut command = Command::new(python);
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cloudquery/mem_destination.py"))

@@ -2,7 +2,7 @@
 //! machine, and names both here.
 
 use cq_source_s3::cloudquery::proto::discovery_v1::{discovery_client::DiscoveryClient, get_versions};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use testcontainers::core::{ContainerPort, IntoContainerPort as _};
@@ -16,6 +16,7 @@ use crate::cloudquery::{Cli, destination, source};
 use crate::data;
 use crate::destination::MemDestination;
 use crate::localstack::LocalStack;
+use crate::server::Address;
 
 const PORT: ContainerPort = ContainerPort::Tcp(7777);
 const BUCKET: &str = "lake";
@@ -238,11 +239,57 @@ async fn the_cli_syncs_with_registry_docker() {
     let cli = Cli::new(dir.path());
     let config = [
         source("docker", &local_image(), "mem", &s3.spec_for_containers(BUCKET).await),
-        destination("mem", "grpc", &mem.target(), "overwrite-delete-stale", &serde_json::json!({})),
+        destination("mem", "grpc", &mem.target(), "overwrite-delete-stale", &json!({})),
     ];
 
     for _ in 0..2 {
         assert_eq!(cli.sync(&[], &config), tables.iter().map(data::Table::row_count).sum::<usize>());
+        for table in &tables {
+            assert_eq!(data::received_rows(&mem.read(table.name).await), table.expected_rows(), "{}", table.name);
+        }
+    }
+}
+
+/// What `examples/kubernetes/shards.yaml` does with pods: a plugin's container and a CLI for each shard, all at once, one
+/// destination that also keeps the state.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_shards_at_once_are_complete_without_doubles() {
+    const SHARDS: usize = 4;
+    let dir = tempfile::Builder::new().prefix("cq").tempdir_in("/tmp").expect("a folder in /tmp");
+    let s3 = LocalStack::start().await;
+    let mut tables = data::tables();
+    let counters = (0..40).map(|n| data::counter_object(&format!("counters/{n}.parquet"), n * 10..n * 10 + 10));
+    tables.push(data::Table { name: "counters", objects: counters.collect() });
+    s3.create_filled_bucket(BUCKET, &tables).await;
+    // Where the containers reach it, too.
+    let gateway = docker_ok(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
+    let gateway = gateway.parse().expect("the bridge's address on this machine");
+    let mem = MemDestination::start_at(Address::free_tcp_of(gateway), dir.path());
+    let spec = s3.spec_for_containers(BUCKET).await;
+    let mut shards = Vec::new();
+    for shard in 1..=SHARDS {
+        let container = start(image(&local_image())).await;
+        let address = address(&container, PORT).await;
+        wait_until_serving(&address, READY_WITHIN).await;
+        let dir = dir.path().join(shard.to_string());
+        std::fs::create_dir(&dir).expect("make a folder");
+        let mut source = source("grpc", &address, "mem", &spec);
+        source["spec"]["backend_options"] =
+            json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
+        let config = [source, destination("mem", "grpc", &mem.target(), "append", &json!({}))];
+        shards.push((container, Cli::new(&dir), format!("{shard}/{SHARDS}"), config));
+    }
+
+    for expected in [tables.iter().map(data::Table::row_count).sum::<usize>(), 0] {
+        let rows: Vec<usize> = std::thread::scope(|scope| {
+            let runs: Vec<_> = shards
+                .iter()
+                .map(|(_, cli, shard, config)| scope.spawn(move || cli.sync(&["--shard", shard], config)))
+                .collect();
+            runs.into_iter().map(|run| run.join().expect("a good sync")).collect()
+        });
+        assert_eq!(rows.iter().sum::<usize>(), expected, "{rows:?}");
+        assert!(expected == 0 || rows.iter().all(|rows| *rows > 0), "every shard has objects: {rows:?}");
         for table in &tables {
             assert_eq!(data::received_rows(&mem.read(table.name).await), table.expected_rows(), "{}", table.name);
         }

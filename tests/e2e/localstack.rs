@@ -1,7 +1,7 @@
 //! S3 (and STS) in a container, and a client to fill buckets with.
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
-use aws_sdk_s3::types::StorageClass;
+use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass, VersioningConfiguration};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -89,6 +89,34 @@ impl LocalStack {
     /// Removes an object.
     pub async fn delete(&self, bucket: &str, key: &str) {
         self.client.delete_object().bucket(bucket).key(key).send().await.expect("delete an object");
+    }
+
+    /// Has the bucket keep every version from now on, for [`Self::hide`].
+    pub async fn keep_versions(&self, bucket: &str) {
+        let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let request = self.client.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
+        request.send().await.expect("enable versioning");
+    }
+
+    /// Takes an object out of the listing until [`Self::reveal`], which takes what this gives. It then comes back with the
+    /// LastModified that it had: what a sync meets when an upload or a replication ends late.
+    pub async fn hide(&self, bucket: &str, key: &str) -> String {
+        let marker = self.client.delete_object().bucket(bucket).key(key).send().await.expect("put a delete marker");
+        assert_eq!(marker.delete_marker(), Some(true), "the bucket keeps versions");
+        marker.version_id.expect("a marker is a version")
+    }
+
+    /// Undoes [`Self::hide`].
+    pub async fn reveal(&self, bucket: &str, key: &str, marker: &str) {
+        let request = self.client.delete_object().bucket(bucket).key(key).version_id(marker);
+        request.send().await.expect("remove a delete marker");
+    }
+
+    /// LastModified of an object in whole seconds since 1970, as a listing shows it.
+    pub async fn last_modified_seconds(&self, bucket: &str, key: &str) -> i64 {
+        let page = self.client.list_objects_v2().bucket(bucket).prefix(key).send().await.expect("list an object");
+        let object = page.contents().iter().find(|object| object.key() == Some(key)).expect("the object");
+        object.last_modified().expect("a time").secs()
     }
 
     /// The smallest spec that reads `bucket` here, with keys in it: a `docker` plugin would get no other ones.

@@ -1,7 +1,7 @@
 //! Servers as processes of their own: started, waited for, their output kept in a file, ended with the value.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +23,12 @@ pub enum Address {
 impl Address {
     /// A TCP port of 127.0.0.1 that was free a moment ago.
     pub fn free_tcp() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::free_tcp_of(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// A TCP port of this machine's address that was free a moment ago.
+    pub fn free_tcp_of(address: IpAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a free port");
         Self::Tcp(listener.local_addr().expect("a bound listener has an address"))
     }
 
