@@ -9,14 +9,16 @@ const PURGE_DELAY: c_int = 15;
 const KEEP_MS: c_long = 1_000;
 
 // Provided by mimalloc, which is linked as the global allocator.
-#[expect(unsafe_code, reason = "mimalloc has no other interface for these")]
+#[expect(unsafe_code, reason = "mimalloc has no other safe interface for these")]
 unsafe extern "C" {
-    /// Sets an option unless the environment (`MIMALLOC_…`) did. Two integers in, nothing out. Options are words that the
-    /// allocator reads anew each time: a thread that frees memory meanwhile goes by the old value or by the new one.
+    /// Sets an option unless the environment (`MIMALLOC_…`) did. Two integers in, nothing out. mimalloc lets options be set
+    /// while the program runs and reads them anew each time, as a plain word: a thread that frees memory meanwhile goes by
+    /// the old value or by the new one.
     safe fn mi_option_set_default(option: c_int, value: c_long);
 
-    /// Gives freed memory back to the system. For any thread at any time: the allocator guards its state itself, and nothing
-    /// that is in use is touched.
+    /// Gives back to the system what was freed, except for what this thread freed of another one's and that one has not
+    /// looked at since; does nothing while another thread is at it. For any thread at any time: the allocator guards its
+    /// state itself, and nothing that is in use is touched.
     #[cfg(target_os = "linux")]
     safe fn mi_collect(force: bool);
 }
@@ -30,7 +32,7 @@ pub fn stay_within_limits() {
     #[cfg(target_os = "linux")]
     cq_source_s3::sync::resident::manage(cq_source_s3::sync::resident::Allocator {
         keep: |keep| {
-            // What is kept now goes back first: with a delay of 0 nobody would look for it again.
+            // What is kept now goes back first: with a delay of 0 nobody would look for it again before it is reused.
             mi_collect(true);
             mi_option_set_default(PURGE_DELAY, if keep { KEEP_MS } else { 0 });
         },

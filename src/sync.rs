@@ -195,7 +195,6 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
     let result = report.progress().logged(progress::INTERVAL, phases).await;
     // The peer reads the counters when the stream has ended.
     report.telemetry().finish().await;
-    resident::rest();
     result
 }
 
@@ -365,7 +364,7 @@ async fn send_object(
             table.objects.sent(index, etag);
             table.stats.object();
         }
-        Ok(Outcome::Gone { sent }) => report.gone(&table.name, &key, sent),
+        Ok(Outcome::Gone { sent }) => report.gone(&table.name, &key, sent).await?,
         Err(error) => report.object(&table.name, &key, error).await?,
     }
     table.handled(object_bytes);

@@ -86,8 +86,8 @@ pub(super) struct RawSpec {
     pub(super) exclude: Option<GlobList>,
 
     /// Memory for fetched bytes, decoded rows and queued messages: bytes as a number, or text with `KiB`, `MiB` or
-    /// `GiB` such as `512 MiB`; at least 32 MiB. The process needs some more: about 64 MB, and 120 bytes for each
-    /// listed key.
+    /// `GiB` such as `512 MiB`; at least 32 MiB. Below 256 MiB a sync is slower. The process needs some more: about
+    /// 64 MB, and 120 bytes for each listed key.
     #[schemars(default, with = "MemoryLimit", extend("default" = DEFAULT_MEMORY_LIMIT))]
     pub(super) memory_limit: Option<MemoryLimit>,
 

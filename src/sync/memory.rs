@@ -50,6 +50,7 @@ pub struct Share {
     /// It asked for more than there is and was admitted alone.
     pub oversized: bool,
     resident: Arc<Resident>,
+    asked_bytes: u64,
     /// What is still to come into memory.
     unfilled_bytes: u64,
 }
@@ -114,12 +115,13 @@ impl Memory {
 
     fn share(&self, permit: OwnedSemaphorePermit, bytes: u64, most_bytes: u64) -> Share {
         self.resident.share(bytes);
-        Share { permit, oversized: bytes > most_bytes, resident: Arc::clone(&self.resident), unfilled_bytes: bytes }
-    }
-
-    /// So many bytes of a share have arrived.
-    pub fn arrived(&self, bytes: u64) {
-        self.resident.announce(bytes);
+        Share {
+            permit,
+            oversized: bytes > most_bytes,
+            resident: Arc::clone(&self.resident),
+            asked_bytes: bytes,
+            unfilled_bytes: bytes,
+        }
     }
 
     /// So many keys are listed, and kept besides the budget.
@@ -166,9 +168,16 @@ impl FooterRoom {
 }
 
 impl Share {
-    /// What it was taken for is in memory: the fetched bytes.
+    /// So many bytes of what it was taken for are in memory.
+    pub fn arrived(&mut self, bytes: u64) {
+        let arrived = bytes.min(self.unfilled_bytes);
+        self.unfilled_bytes -= arrived;
+        self.resident.filled(arrived);
+    }
+
+    /// Everything that it was taken for is in memory, or was.
     pub fn filled(&mut self) {
-        self.resident.filled(std::mem::take(&mut self.unfilled_bytes));
+        self.arrived(u64::MAX);
     }
 
     /// Divides the share: `message_bytes` of it (half, if it was cut down to the budget and is smaller than that) become
@@ -188,6 +197,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.filled();
+        self.resident.given_up(self.asked_bytes);
     }
 }
 

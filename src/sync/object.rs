@@ -177,7 +177,7 @@ async fn send_small(
     if let Some(begun) = begun.take() {
         begun();
     }
-    let (mut input, pool) = share.with_messages(pool_bytes);
+    let (mut share, pool) = share.with_messages(pool_bytes);
     let (bytes, _reserved) = match kept {
         Some(kept) => (kept.bytes, Some(kept.share)),
         None => {
@@ -185,7 +185,7 @@ async fn send_small(
             (cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes, None)
         }
     };
-    input.filled();
+    share.arrived(task.object_bytes);
     // Its room is in the share already, as part of the working memory.
     let (metadata, room) = footer::of_bytes(&bytes, &cx.memory).await?;
     drop(room);
@@ -194,6 +194,7 @@ async fn send_small(
     let mut first_row = 0;
     for row_group in 0..metadata.num_row_groups() {
         first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &pool, sent).await?;
+        share.filled();
     }
     Ok(())
 }
@@ -263,9 +264,10 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
     };
     let fetcher = super::AbortOnDrop(tokio::spawn(fetcher));
     let mut first_row = 0;
-    while let Some(FetchedStep { row_groups, bytes, input, pool }) = fetched.recv().await {
+    while let Some(FetchedStep { row_groups, bytes, mut input, pool }) = fetched.recv().await {
         for row_group in row_groups {
             first_row += send_row_group(cx, table, &plan, row_group, bytes.clone(), first_row, &pool, sent).await?;
+            input.filled();
         }
         drop(bytes);
         drop(input);
@@ -307,13 +309,12 @@ async fn fetch_step(
         .map(|piece| async move {
             let part = ByteRange::Part { start: piece.start, len: piece.end - piece.start };
             let fetched = cx.store.get(key, part, etag, budget).await?;
-            cx.memory.arrived(fetched.bytes.len() as u64);
             Ok::<_, Error>((fetched.start, fetched.bytes))
         })
         .buffer_unordered(GETS_IN_FLIGHT)
         .try_collect()
         .await?;
-    input.filled();
+    input.arrived(bytes);
     Ok(FetchedStep { row_groups: step.row_groups, bytes: RangeBytes::new(pieces)?, input, pool })
 }
 

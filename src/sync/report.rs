@@ -133,20 +133,29 @@ impl Report {
         self.message(table, text).await
     }
 
-    /// An object was deleted since the listing, after so many of its rows were sent.
-    pub fn gone(&self, table: &str, key: &str, rows_sent: u64) {
+    /// An object was deleted since the listing, after so many of its rows were sent: a warning, since no other try can read
+    /// more. With rows of it at the destination the table's errors say so, too.
+    ///
+    /// # Errors
+    /// When the peer has gone.
+    pub async fn gone(&self, table: &str, key: &str, rows_sent: u64) -> Result<(), SourceError> {
         self.gone.fetch_add(1, Ordering::Relaxed);
         if rows_sent == 0 {
             tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
-        } else {
-            tracing::warn!(
-                table,
-                bucket = self.bucket,
-                key,
-                rows_sent,
-                "object was deleted while it was read; the rest of its rows is left out"
-            );
+            return Ok(());
         }
+        tracing::warn!(
+            table,
+            bucket = self.bucket,
+            key,
+            rows_sent,
+            "object was deleted while it was read; the rest of its rows is left out"
+        );
+        let text = format!(
+            "s3://{}/{key} was deleted while it was read, after {rows_sent} of its rows were sent; the rest is left out",
+            self.bucket
+        );
+        self.message(table, text).await
     }
 
     /// `fail` is the default of a full sync: a stream that ends well lets delete-stale remove the rows of what was not

@@ -5,79 +5,102 @@
 //! soon keep more than `memory_limit`, and what it hands out again counts in full, however little of it is used. So:
 //!
 //! - with a small limit nothing is kept: every page that is freed goes back at once, which costs up to half of the throughput;
-//! - from [`KEEP_FROM_BYTES`] on it is kept as long as the process is within `memory_limit`, and all of it goes back when the
+//! - from [`KEEP_FROM_BYTES`] on it may be kept as long as the process is within `memory_limit`, and is given back when the
 //!   process is about to leave it: before memory is used, which always has a share of the budget, the resident size is
 //!   looked at. The 64 MB that the bound has besides are for what happens between two looks.
 //!
 //! The library has no allocator of its own: the program says how it is told, with [`manage`]. Without that, and where the
-//! system doesn't say what a process uses, nothing is done here.
+//! system doesn't say what a process uses, nothing is kept by what is done here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The resident size is looked at once for so much memory that is about to be used: a look takes some 20 µs.
 const LOOK_EVERY_BYTES: u64 = 2 << 20;
-/// After memory was given back the process must have grown by so much before that is done again: what was still there is
-/// in use, and asking for it again and again would only cost time.
+/// Memory is given back only if the process has grown by so much since it had least: what is still there after a try is in
+/// use, and asking for it again and again would only cost time.
 const GROWTH_BYTES: u64 = 4_000_000;
-
-/// From this limit on freed memory is kept: an eighth of it is more than what is lost by handing out used pages again.
+/// From this limit on freed memory may be kept. What is lost by handing out used pages again was up to 20 MB in tests: a good
+/// part of a small limit, covered by the 64 MB of a large one, whose steps have the same size.
 const KEEP_FROM_BYTES: u64 = 256 << 20;
 
 /// How an allocator is told what to do with freed memory. Both may be called on any thread at any time.
 #[derive(Debug, Clone, Copy)]
 pub struct Allocator {
-    /// Give all of it back now; whether to keep any for a while from now on.
+    /// Whether to keep some for a while from now on.
     pub keep: fn(bool),
-    /// Give all of it back now.
+    /// Give back now what can be.
     pub give_back: fn(),
 }
 
 static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
+
+/// Budgets that are in use, whose limits let memory be kept or not. The allocator is the process's: it may keep memory only
+/// while nobody minds.
+static IN_USE: Mutex<InUse> = Mutex::new(InUse { keeping: 0, strict: 0 });
+
+#[derive(Debug, Clone, Copy)]
+struct InUse {
+    keeping: u32,
+    strict: u32,
+}
+
+impl InUse {
+    fn keep(self) -> bool {
+        self.keeping > 0 && self.strict == 0
+    }
+}
 
 /// Says how the program's allocator is told. The first call counts.
 pub fn manage(allocator: Allocator) {
     let _ = ALLOCATOR.set(allocator);
 }
 
-/// After a sync: gives back what was freed and keeps nothing more. A server that waits for the next one should be small.
-pub fn rest() {
-    if let Some(allocator) = ALLOCATOR.get() {
-        (allocator.keep)(false);
+/// Changes who is there, and tells the allocator if that makes a difference.
+fn in_use(change: impl FnOnce(&mut InUse)) {
+    let Some(allocator) = ALLOCATOR.get() else { return };
+    let mut now = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = now.keep();
+    change(&mut now);
+    if now.keep() != before {
+        (allocator.keep)(now.keep());
     }
 }
 
-/// Watches the process for one budget.
+/// Watches the process for one budget, as long as that is in use: afterwards nothing more is kept, since a server that waits
+/// for the next sync should be small.
 #[derive(Debug)]
 pub struct Resident {
     limit_bytes: u64,
+    /// Memory may be kept, and so has to be watched.
+    keeps: bool,
     /// Used besides the budget, by the length of the listing.
     listed_bytes: AtomicU64,
-    /// The last share: if it is larger than the budget it is alone.
-    share_bytes: AtomicU64,
+    /// The share that is larger than the budget, while it is held: it is alone.
+    oversized_bytes: AtomicU64,
     /// Announced since the last look.
     announced_bytes: AtomicU64,
     /// Shares that were handed out but are not filled yet: what is not resident now, but will be.
     unfilled_bytes: AtomicU64,
-    /// Resident after memory was given back last.
+    /// The least that was resident since memory was given back.
     floor_bytes: AtomicU64,
     /// One looks at a time: who comes while memory is given back waits, instead of using more meanwhile.
     looking: Mutex<()>,
 }
 
 impl Resident {
-    /// For a budget of `limit_bytes`, which also decides what the allocator does from now on.
+    /// For a budget of `limit_bytes`, which also decides what the allocator does while it is in use.
     pub fn new(limit_bytes: u64) -> Self {
-        if let Some(allocator) = ALLOCATOR.get() {
-            (allocator.keep)(limit_bytes >= KEEP_FROM_BYTES);
-        }
+        let keeps = limit_bytes >= KEEP_FROM_BYTES && resident_bytes().is_some();
+        in_use(|now| *if keeps { &mut now.keeping } else { &mut now.strict } += 1);
         Self {
             limit_bytes,
+            keeps,
             listed_bytes: AtomicU64::new(0),
-            share_bytes: AtomicU64::new(0),
+            oversized_bytes: AtomicU64::new(0),
             announced_bytes: AtomicU64::new(0),
             unfilled_bytes: AtomicU64::new(0),
-            floor_bytes: AtomicU64::new(0),
+            floor_bytes: AtomicU64::new(u64::MAX),
             looking: Mutex::new(()),
         }
     }
@@ -87,38 +110,59 @@ impl Resident {
         self.listed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The budget handed out a share of so many bytes, more than it has or not. To be undone with [`Self::filled`].
+    /// The budget handed out a share of so many bytes, more than it has or not. To be undone with [`Self::filled`] and
+    /// [`Self::given_up`].
     pub fn share(&self, bytes: u64) {
-        self.share_bytes.store(bytes, Ordering::Relaxed);
+        if bytes > self.limit_bytes {
+            self.oversized_bytes.store(bytes, Ordering::Relaxed);
+        }
         self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.announce(bytes);
     }
 
-    /// A share of so many bytes has in memory what it was taken for, or never will.
+    /// So many bytes of a share are in memory, or never will be.
     pub fn filled(&self, bytes: u64) {
         self.unfilled_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// A share of so many bytes was given back.
+    pub fn given_up(&self, bytes: u64) {
+        if bytes > self.limit_bytes {
+            self.oversized_bytes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// So many bytes are about to be used.
     pub fn announce(&self, bytes: u64) {
-        let Some(allocator) = ALLOCATOR.get().filter(|_| self.limit_bytes >= KEEP_FROM_BYTES) else { return };
+        if !self.keeps {
+            return;
+        }
+        let Some(allocator) = ALLOCATOR.get() else { return };
         let announced = self.announced_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if announced < LOOK_EVERY_BYTES {
             return;
         }
-        self.announced_bytes.store(0, Ordering::Relaxed);
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.announced_bytes.store(0, Ordering::Relaxed);
         let Some(resident) = resident_bytes() else { return };
-        if self.is_excess(resident.saturating_add(self.unfilled_bytes.load(Ordering::Relaxed))) {
+        if self.is_excess(resident) {
             (allocator.give_back)();
-            self.floor_bytes.store(resident_bytes().unwrap_or(0), Ordering::Relaxed);
+            self.floor_bytes.store(resident_bytes().unwrap_or(resident), Ordering::Relaxed);
         }
     }
 
-    fn is_excess(&self, bytes: u64) -> bool {
-        let budget = self.limit_bytes.max(self.share_bytes.load(Ordering::Relaxed));
-        let allowed = budget + self.listed_bytes.load(Ordering::Relaxed);
-        bytes > allowed.max(self.floor_bytes.load(Ordering::Relaxed) + GROWTH_BYTES)
+    fn is_excess(&self, resident: u64) -> bool {
+        let floor = self.floor_bytes.fetch_min(resident, Ordering::Relaxed).min(resident);
+        let budget = self.limit_bytes.max(self.oversized_bytes.load(Ordering::Relaxed));
+        let allowed = budget.saturating_add(self.listed_bytes.load(Ordering::Relaxed));
+        let soon = resident.saturating_add(self.unfilled_bytes.load(Ordering::Relaxed));
+        soon > allowed && resident > floor.saturating_add(GROWTH_BYTES)
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        in_use(|now| *if self.keeps { &mut now.keeping } else { &mut now.strict } -= 1);
     }
 }
 
@@ -166,14 +210,28 @@ mod tests {
     #[test]
     fn the_budget_the_listing_and_a_share_larger_than_the_budget_are_no_excess() {
         let resident = Resident::new(100 * MB);
+        assert!(!resident.is_excess(20 * MB));
         assert!(!resident.is_excess(100 * MB));
         assert!(resident.is_excess(101 * MB));
         resident.listed(10 * MB);
         assert!(!resident.is_excess(110 * MB));
         resident.share(200 * MB);
+        resident.filled(200 * MB);
         assert!(!resident.is_excess(210 * MB));
-        resident.share(MB);
+        resident.given_up(200 * MB);
         assert!(resident.is_excess(111 * MB));
+        resident.share(u64::MAX);
+        assert!(!resident.is_excess(u64::MAX));
+    }
+
+    #[test]
+    fn what_will_be_there_soon_counts() {
+        let resident = Resident::new(100 * MB);
+        assert!(!resident.is_excess(20 * MB));
+        resident.share(60 * MB);
+        assert!(resident.is_excess(50 * MB));
+        resident.filled(15 * MB);
+        assert!(!resident.is_excess(50 * MB));
     }
 
     #[test]
@@ -182,5 +240,16 @@ mod tests {
         resident.floor_bytes.store(150 * MB, Ordering::Relaxed);
         assert!(!resident.is_excess(154 * MB));
         assert!(resident.is_excess(155 * MB));
+        assert!(!resident.is_excess(149 * MB));
+        assert!(resident.is_excess(154 * MB), "less was resident in between");
+    }
+
+    #[test]
+    fn one_strict_budget_is_enough_to_keep_nothing() {
+        let mut now = InUse { keeping: 1, strict: 0 };
+        assert!(now.keep());
+        now.strict += 1;
+        assert!(!now.keep());
+        assert!(!InUse { keeping: 0, strict: 0 }.keep(), "nobody is there: a server at rest");
     }
 }

@@ -286,10 +286,7 @@ impl Survey {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 Ok(())
             }
-            Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
-                report.gone(&self.name, &key, 0);
-                Ok(())
-            }
+            Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => report.gone(&self.name, &key, 0).await,
             // The shard that sends it reports it.
             Err(Error::S3(error)) if error.is_fatal() => Err(super::fatal(&error)),
             Err(error) if !ours => {

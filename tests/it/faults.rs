@@ -242,8 +242,12 @@ async fn item_77_so_is_one_deleted_after_some_of_its_rows_were_sent() {
     rig.s3.on_get(|_, nth| (nth == 5).then_some(Action::DeleteFirst));
     let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
-    assert_eq!(sync.errors(), []);
     let rows = sync.rows("t");
+    let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(
+        error.contains(&format!("s3://test-bucket/t/a.parquet was deleted while it was read, after {rows}")),
+        "{error}"
+    );
     assert!(rows > 0 && rows < 4 * GROUP, "{rows}");
     let log = rig.stop();
     let [warning] = &log.of_level("warn")[..] else { panic!("{:?}", log.of_level("warn")) };

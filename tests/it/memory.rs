@@ -166,6 +166,12 @@ async fn texts_that_a_dictionary_made_small_are_not_unfolded_at_once() {
     let rows = sync(&mut rig, json!({}), Duration::from_millis(1)).await;
     assert_eq!(rows, 4 * ROWS as u64);
     assert_bounded(&rig, 0, 4);
+    // And where the allocator may keep what was unfolded.
+    let limit = 256 * MIB;
+    let rows = sync(&mut rig, json!({"memory_limit": limit}), Duration::ZERO).await;
+    assert_eq!(rows, 4 * ROWS as u64);
+    let peak = kernel_figure(&rig, "VmHWM");
+    assert!(peak <= limit + FIXED_BYTES, "{peak} bytes at the peak");
     rig.stop().assert_clean();
 }
 
