@@ -97,17 +97,18 @@ pub(super) struct RawSpec {
     pub(super) max_tables: Option<Count>,
 
     /// What an object that cannot be read does (damaged, denied, retries exhausted). `fail`: everything else is sent,
-    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`: one
-    /// error in the log, and the sync ends well. An object that stays bad belongs in `exclude`.
+    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`, the
+    /// default with `backend_options`: one error in the log, and the sync ends well. An object that stays bad belongs in
+    /// `exclude`.
     #[schemars(default, with = "OnError", extend("default" = "fail"))]
     pub(super) on_object_error: Option<OnError>,
 
-    /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored.
+    /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored, with the same defaults.
     #[schemars(default, with = "OnError", extend("default" = "fail"))]
     pub(super) on_archived: Option<OnError>,
 
-    /// Only with `backend_options`: tells this source's state from that of other sources which read the same bucket,
-    /// prefix and table and share one state table, but have other destinations. A new value reads everything again.
+    /// Only with `backend_options`: a name that keeps this source's state apart. Set it when several sources read the
+    /// same bucket into different destinations and share one state table. A new value reads everything again.
     #[schemars(default, with = "AnyText", extend("default" = ""))]
     pub(super) state_id: Option<AnyText>,
 
@@ -117,8 +118,8 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Count", extend("default" = DEFAULT_LEDGER_LIMIT))]
     pub(super) ledger_limit: Option<Count>,
 
-    /// How long before the present the time of `ledger_limit` stays: objects may arrive that late. A whole number with
-    /// `s`, `m`, `h` or `d`, such as `24h`.
+    /// Objects modified within this long before the sync are always remembered one by one, even above `ledger_limit`, so
+    /// an object may arrive this late and still be read. A whole number with `s`, `m`, `h` or `d`, such as `24h`.
     #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
     pub(super) late_arrival_window: Option<RawDuration>,
 
@@ -128,7 +129,7 @@ pub(super) struct RawSpec {
     pub(super) file_columns: Option<Flag>,
 
     /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
-    /// are, for destinations that know such types; lists of lists stay JSON.
+    /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see the README.
     #[schemars(default, with = "NestedAs", extend("default" = "json"))]
     pub(super) nested_as: Option<NestedAs>,
 }

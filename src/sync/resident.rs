@@ -5,7 +5,7 @@
 //! soon keep more than `memory_limit`, and what it hands out again counts in full, however little of it is used. So:
 //!
 //! - with a small limit nothing is kept: every page that is freed goes back at once, which costs up to half of the throughput;
-//! - from [`KEEP_FROM_BYTES`] on it may be kept as long as the process is within `memory_limit`, and is given back when the
+//! - from 256 MiB on it may be kept as long as the process is within `memory_limit`, and is given back when the
 //!   process is about to leave it: before memory is used, which always has a share of the budget, the resident size is
 //!   looked at. The 64 MB that the bound has besides are for what happens between two looks.
 //!

@@ -18,13 +18,13 @@ fn docker_runs() -> Vec<String> {
     lines.filter(|line| line.starts_with("docker run ")).collect()
 }
 
-/// The words of a command: no shell, so a README that needs one fails here.
+/// The words of a command: no shell, so a README that needs one fails here. Quotes only keep a shell from reading `[`.
 fn words(command: &str) -> Vec<String> {
     command
         .split_whitespace()
         .map(|word| match word.split_once(':') {
             Some((name, _)) if name == README_IMAGE => LOCAL_IMAGE.to_owned(),
-            _ => word.to_owned(),
+            _ => word.trim_matches('\'').to_owned(),
         })
         .collect()
 }
