@@ -205,6 +205,9 @@ mod tests {
         assert_eq!(figure_of(status, "VmHWM:"), Some(2_097_152));
         assert_eq!(figure_of(status, "VmRSS:"), Some(1_048_576));
         assert_eq!(figure_of("Name:\tx\n", "VmHWM:"), None);
+        if cfg!(target_os = "linux") {
+            assert!([peak_bytes(), resident_bytes()].iter().all(|bytes| bytes.is_some_and(|bytes| bytes > MB)));
+        }
     }
 
     #[test]
