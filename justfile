@@ -135,7 +135,7 @@ test-cli: _cli _destination
 test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
         CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION) }} CQ_REVISION={{ quote(GIT_HASH) }} \
-        just --justfile {{ quote(justfile()) }} _e2e "image:: readme::"
+        just --justfile {{ quote(justfile()) }} _e2e image::
 
 # Test the scripts that make archives, tags and release notes
 [group('test')]
@@ -147,10 +147,11 @@ test-release:
 test-schema: _schema-python
     {{ quote(SCHEMA_DIR / "bin/python") }} tests/spec_schema.py
 
-# Check that the README names only recipes, flags and files that exist, and run its commands
+# Check that the README names only recipes, flags and files that exist, and run its commands, those of containers with cq-source-s3:local
 [group('test')]
-test-docs: test-schema (_has-tests "--test it" "docs::")
+test-docs: test-schema docker (_has-tests "--test it" "docs::")
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
+    just --justfile {{ quote(justfile()) }} _e2e readme::
 
 # Run the benchmarks
 [group('test')]

@@ -4,6 +4,8 @@
 //! the messages and throws them away. The baseline reads the same objects from the same server in one process: a GET
 //! of each whole object, decoded by Parquet's own Arrow reader, nothing else. Its rate divided by the plugin's is the
 //! price of casting, encoding and sending. Numbers mean something only from the `bench` profile and an idle machine.
+//! `cargo bench --bench sync -- nested` runs the cases with that in their name.
+//! `CQ_BENCH_PLUGIN=target/linux/amd64/cq-source-s3` measures another binary, for example the one that is shipped.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 #![allow(clippy::expect_used, reason = "a failure ends the bench, with the reason")]
@@ -59,8 +61,11 @@ fn main() {
     });
 }
 
-/// Measures one set of objects, which make one table of `rows` rows, and prints a line.
+/// Measures one set of objects, which make one table of `rows` rows, and prints a line; nothing if other cases are asked for.
 async fn case(name: &str, objects: Vec<Bytes>, rows: usize) {
+    if std::env::args().skip(1).any(|argument| !argument.starts_with("--") && !name.contains(&argument)) {
+        return;
+    }
     let server = S3Server::start().await;
     let keys: Vec<String> = (0..objects.len()).map(|index| format!("data/{index:06}.parquet")).collect();
     let object_bytes: usize = objects.iter().map(Bytes::len).sum();
@@ -174,7 +179,8 @@ impl Plugin {
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
         let address = free.local_addr().expect("a bound socket has an address").to_string();
         drop(free);
-        let process = Command::new(env!("CARGO_BIN_EXE_cq-source-s3"))
+        let plugin = std::env::var_os("CQ_BENCH_PLUGIN");
+        let process = Command::new(plugin.unwrap_or_else(|| env!("CARGO_BIN_EXE_cq-source-s3").into()))
             .args(["serve", "--log-level", "warn", "--log-format", "json", "--network", "tcp", "--address", &address])
             .stdin(Stdio::null())
             .stdout(Stdio::inherit())

@@ -5,7 +5,7 @@
 //! ISO 8601 durations. Maps with text keys are objects, others arrays of pairs. U+0000 is left out of strings: PostgreSQL's
 //! `jsonb` can't hold it.
 
-use super::cast::{self, CastError, MICROS_PER_DAY, MICROS_PER_SECOND};
+use super::cast::{self, CastError};
 use super::source::{Node, Role, SourceField};
 use super::{CastCounts, count};
 use arrow::array::types::{
@@ -17,10 +17,14 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
-use std::borrow::Cow;
+
+mod write;
+
+use write::{
+    append, write_base64, write_date, write_number, write_signed, write_string, write_time, write_timestamp,
+    write_unsigned, write_uuid,
+};
 
 /// Writes the JSON of one column's values; made once a batch, so that no type is looked at per value.
 pub(crate) enum Encoder {
@@ -183,14 +187,14 @@ impl Encoder {
             Self::Unsigned(array) => write_unsigned(array.value(row), out),
             Self::Float32(array) => {
                 let value = array.value(row);
-                if value.is_finite() { number(&value, out) } else { lose(&mut lost.floats, out) }
+                if value.is_finite() { write_number(&value, out) } else { lose(&mut lost.floats, out) }
             }
             Self::Float64(array) => {
                 let value = array.value(row);
-                if value.is_finite() { number(&value, out) } else { lose(&mut lost.floats, out) }
+                if value.is_finite() { write_number(&value, out) } else { lose(&mut lost.floats, out) }
             }
-            Self::Decimal128(array) => out.extend_from_slice(array.value_as_string(row).as_bytes()),
-            Self::Decimal256(array) => out.extend_from_slice(array.value_as_string(row).as_bytes()),
+            Self::Decimal128(array) => append(array.value_as_string(row).as_bytes(), out),
+            Self::Decimal256(array) => append(array.value_as_string(row).as_bytes(), out),
             Self::Text(array) => write_string(array.value(row), out),
             Self::Json(array) => {
                 if !write_checked(raw_value(array, row), out) {
@@ -228,7 +232,7 @@ impl Encoder {
                     if index > 0 {
                         out.push(b',');
                     }
-                    out.extend_from_slice(key);
+                    append(key, out);
                     field.write(row, out, lost);
                 }
                 out.push(b'}');
@@ -397,165 +401,6 @@ fn written(done: Option<()>, counter: &mut u64, out: &mut Vec<u8>) {
     if done.is_none() {
         lose(counter, out);
     }
-}
-
-fn number(value: &impl serde::Serialize, out: &mut Vec<u8>) {
-    // Finite numbers always serialize, and writing to a Vec can't fail.
-    if serde_json::to_writer(&mut *out, value).is_err() {
-        null(out);
-    }
-}
-
-fn write_signed(value: i64, out: &mut Vec<u8>) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    write_unsigned(value.unsigned_abs(), out);
-}
-
-fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
-    // 20 digits: u64::MAX.
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = digit(value % 10);
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the value is a decimal digit")]
-fn digit(value: u64) -> u8 {
-    b'0' + value as u8
-}
-
-/// `value` with leading zeros.
-fn write_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for place in out[start..].iter_mut().rev() {
-        *place = digit(value % 10);
-        value /= 10;
-    }
-}
-
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
-    // The room is exactly what the encoding takes.
-    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
-    out.truncate(start + written);
-    out.push(b'"');
-}
-
-fn write_uuid(bytes: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.push(HEX[usize::from(byte >> 4)]);
-        out.push(HEX[usize::from(byte & 0xf)]);
-    }
-    out.push(b'"');
-}
-
-/// A JSON string, without U+0000.
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        let escape: Cow<'static, [u8]> = match byte {
-            b'"' => b"\\\"".into(),
-            b'\\' => b"\\\\".into(),
-            b'\n' => b"\\n".into(),
-            b'\r' => b"\\r".into(),
-            b'\t' => b"\\t".into(),
-            0 => b"".into(),
-            1..0x20 => format!("\\u{byte:04x}").into_bytes().into(),
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[start..index]);
-        out.extend_from_slice(&escape);
-        start = index + 1;
-    }
-    out.extend_from_slice(&bytes[start..]);
-    out.push(b'"');
-}
-
-/// The calendar date of days since 1970, when its year has four digits.
-fn civil(days: i64) -> Option<(u64, u64, u64)> {
-    // The years 0 to 9999, so the arithmetic below has only positive numbers of days since 0000-03-01.
-    if !(-719_528..=2_932_896).contains(&days) {
-        return None;
-    }
-    // Gregorian eras of 400 years from 0000-03-01 on, one era earlier to keep January and February of year 0 positive.
-    const DAYS_PER_ERA: i64 = 146_097;
-    let shifted = u64::try_from(days + 719_468 + DAYS_PER_ERA).ok()?;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2) - 400;
-    Some((year, month, day))
-}
-
-fn write_civil(days: i64, out: &mut Vec<u8>) -> Option<()> {
-    let (year, month, day) = civil(days)?;
-    write_padded(year, 4, out);
-    out.push(b'-');
-    write_padded(month, 2, out);
-    out.push(b'-');
-    write_padded(day, 2, out);
-    Some(())
-}
-
-fn write_clock(micros_of_day: i64, out: &mut Vec<u8>) {
-    let micros = micros_of_day.unsigned_abs();
-    let seconds = micros / 1_000_000;
-    write_padded(seconds / 3_600, 2, out);
-    out.push(b':');
-    write_padded(seconds / 60 % 60, 2, out);
-    out.push(b':');
-    write_padded(seconds % 60, 2, out);
-    if !micros.is_multiple_of(MICROS_PER_SECOND.unsigned_abs()) {
-        out.push(b'.');
-        write_padded(micros % 1_000_000, 6, out);
-    }
-}
-
-fn write_date(days: i64, out: &mut Vec<u8>) -> Option<()> {
-    civil(days)?;
-    out.push(b'"');
-    write_civil(days, out)?;
-    out.push(b'"');
-    Some(())
-}
-
-fn write_time(micros: i64, out: &mut Vec<u8>) {
-    out.push(b'"');
-    write_clock(micros, out);
-    out.push(b'"');
-}
-
-fn write_timestamp(micros: i64, out: &mut Vec<u8>) -> Option<()> {
-    let days = micros.div_euclid(MICROS_PER_DAY);
-    civil(days)?;
-    out.push(b'"');
-    write_civil(days, out)?;
-    out.push(b'T');
-    write_clock(micros.rem_euclid(MICROS_PER_DAY), out);
-    out.extend_from_slice(b"Z\"");
-    Some(())
 }
 
 #[cfg(test)]

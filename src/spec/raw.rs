@@ -97,14 +97,15 @@ pub(super) struct RawSpec {
     pub(super) max_tables: Option<Count>,
 
     /// What an object that cannot be read does (damaged, denied, retries exhausted). `fail`: everything else is sent,
-    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`, the
-    /// default with `backend_options`: one error in the log, and the sync ends well. An object that stays bad belongs in
-    /// `exclude`.
-    #[schemars(default, with = "OnError", extend("default" = "fail"))]
+    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`: one
+    /// error in the log, and the sync ends well. Left out it is `fail`, and `skip` with `backend_options`. An object that
+    /// stays bad belongs in `exclude`.
+    // No `default` in the schema: there are two.
+    #[schemars(default, with = "OnError")]
     pub(super) on_object_error: Option<OnError>,
 
     /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored, with the same defaults.
-    #[schemars(default, with = "OnError", extend("default" = "fail"))]
+    #[schemars(default, with = "OnError")]
     pub(super) on_archived: Option<OnError>,
 
     /// Only with `backend_options`: a name that keeps this source's state apart. Set it when several sources read the

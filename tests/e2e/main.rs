@@ -1,6 +1,6 @@
 //! The built plugin with real parts: S3 in a container, the CloudQuery CLI, destinations that run as processes of their
 //! own. `just test-e2e` runs [`localstack`], [`sync`] and [`incremental`], `just test-cli` runs [`cli`], `just test-image`
-//! runs [`image`] and [`readme`].
+//! runs [`image`], `just test-docs` runs [`readme`].
 //!
 //! A part that is missing (no Docker, no CLI) fails the test and says what to install: a test that skips itself would
 //! one day test nothing. CloudQuery's own PostgreSQL destination is in no package registry: its test is selected where a

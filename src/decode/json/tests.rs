@@ -1,3 +1,4 @@
+use super::write::civil;
 use super::*;
 use crate::decode::tests::{columns, decode_one, write};
 use arrow::array::types::Float64Type as F64;
