@@ -25,6 +25,8 @@ LOCAL_IMAGE := "cq-source-s3:local"
 # The image that `just test-image` pushes and pulls again.
 PUSHED_IMAGE := REGISTRY / "cq-source-s3"
 IMAGE_VERSION := if TAG == "" { CARGO_VERSION } else { TAG }
+# As `release.py tags` has it in an image's first tag.
+SHORT_HASH := replace_regex(GIT_HASH, '^(.{7}).*', '$1')
 IMAGE_ENV := "CQ_VERSION=" + quote(IMAGE_VERSION) + " CQ_REVISION=" + quote(GIT_HASH)
 
 # Where tools that a recipe makes are kept, one folder a version.
@@ -79,7 +81,7 @@ reproduce TARGET="x86_64-unknown-linux-musl":
     for copy in one two; do
         git clone --quiet . "$work/$copy"
         # Two paths, two target folders, nothing shared.
-        (cd "$work/$copy" && CQ_CROSS_TARGET_DIR="$work/$copy-target" just cross {{ quote(TARGET) }})
+        (cd "$work/$copy" && CQ_CARGO_AUDITABLE={{ quote(AUDITABLE) }} CQ_CROSS_TARGET_DIR="$work/$copy-target" just cross {{ quote(TARGET) }})
     done
     sha256sum "$work"/*/target/linux/*/cq-source-s3
     cmp "$work"/one/target/linux/*/cq-source-s3 "$work"/two/target/linux/*/cq-source-s3
@@ -101,9 +103,9 @@ docker: _binary _rootfs
 docker-multiarch: dist-binaries _rootfs
     {{ IMAGE_ENV }} .ci/image index target/linux/index.tar
 
-# Build for all platforms, push by digest to GHCR and GCR, verify, then tag (CQ_GHCR_IMAGE, CQ_GCR_IMAGE: other names)
+# Build a tagged commit for all platforms, push by digest to GHCR and GCR, verify, then tag (CQ_GHCR_IMAGE, CQ_GCR_IMAGE: other names)
 [group('image')]
-docker-push: dist-binaries _rootfs (_push GHCR_IMAGE GCR_IMAGE)
+docker-push: (_releasable GHCR_IMAGE GCR_IMAGE) dist-binaries _rootfs (_push GHCR_IMAGE GCR_IMAGE)
 
 # Start a registry on 127.0.0.1 to try pushes with
 [group('image')]
@@ -134,7 +136,7 @@ test-cli: _cli _destination
 [group('test')]
 test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
-        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION) }} CQ_REVISION={{ quote(GIT_HASH) }} \
+        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION + "-" + SHORT_HASH) }} CQ_REVISION={{ quote(GIT_HASH) }} \
         just --justfile {{ quote(justfile()) }} _e2e image::
 
 # Test the scripts that make archives, tags and release notes
@@ -190,18 +192,19 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
-# Check the Kubernetes examples against the schemas of the oldest release that they are for and of the newest known
+# Check the examples: Docker Compose's against its schema, Kubernetes' against those of the oldest release that they are for and of the newest known
 [group('check')]
-lint-kubernetes:
+lint-examples:
     #!/usr/bin/env bash
     set -euo pipefail
-    venv={{ quote(TOOLS_DIR) }}/kubernetes-$(sha256sum examples/kubernetes/requirements.txt | cut -c1-16)
+    venv={{ quote(TOOLS_DIR) }}/examples-$(sha256sum examples/requirements.txt | cut -c1-16)
     if [ ! -e "$venv/complete" ]; then
         python3 -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/kubernetes/requirements.txt
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/requirements.txt
         touch "$venv/complete"
     fi
     for version in 1.29.0 1.37.0; do "$venv/bin/kubernetes-validate" --strict -k "$version" examples/kubernetes/*.yaml; done
+    "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec examples/compose.yaml
 
 # Check that layers point one way: S3 code knows no gRPC, protocol code knows no AWS
 [group('check')]
@@ -284,14 +287,14 @@ _cli:
         exit 1
     fi
     if ! command -v go >/dev/null; then
-        echo "no CloudQuery CLI: install Go (1.26 or newer) to build the pinned one, put a CLI on the PATH, or set CLOUDQUERY_CLI" >&2
+        echo "no CloudQuery CLI: install Go (1.21 or newer, which fetches the 1.26 that it needs) to build the pinned one, put a CLI on the PATH, or set CLOUDQUERY_CLI" >&2
         exit 1
     fi
     echo "building the CloudQuery CLI into {{ CLI_DIR }} (some minutes, once)" >&2
     mkdir -p {{ quote(CLI_DIR) }}
     cd tests/cloudquery
     # A file that appears at once and whole: a build that was stopped leaves no half of one behind.
-    GOTOOLCHAIN="${GOTOOLCHAIN:-local}" go build -trimpath -ldflags '-s -w' -o "$cli.part" github.com/cloudquery/cloudquery/cli/v6
+    go build -trimpath -ldflags '-s -w' -o "$cli.part" github.com/cloudquery/cloudquery/cli/v6
     mv "$cli.part" "$cli"
 
 # Installs what tests/cloudquery/mem_destination.py needs into an environment of its own.
@@ -322,6 +325,22 @@ _schema-python:
         --requirement tests/spec_schema_requirements.txt
     touch {{ quote(SCHEMA_DIR / "complete") }}
 
+# Refuses to give a version's tags to anything but a clean checkout of that version's tag, unless the registry is on this machine.
+_releasable *NAMES:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for name in {{ NAMES }}; do
+        case $name in
+        127.0.0.1:* | localhost:*) ;;
+        *)
+            if [ {{ quote(TAG) }} != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
+                echo "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}" >&2
+                exit 1
+            fi
+            ;;
+        esac
+    done
+
 # Builds the binary of the engine's own architecture.
 _binary:
     #!/usr/bin/env bash
@@ -345,4 +364,4 @@ _push *NAMES:
     digest=$(.ci/image push "${names[@]}")
     for name in "${names[@]}"; do .ci/image verify "$name@$digest"; done
     tags=$(python3 .ci/release.py tags --version "$CQ_VERSION" --sha {{ quote(GIT_HASH) }})
-    for name in "${names[@]}"; do .ci/image tag "$name" "$digest" $tags; done
+    .ci/image tag "${names[*]}" "$digest" $tags

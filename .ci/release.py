@@ -30,6 +30,7 @@ TARGETS = {
 }
 EXTRA_FILES = ["README.md", "LICENSE", "CHANGELOG.md"]
 VERSION_PATTERN = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
+SERVES_SECONDS = 20  # it takes milliseconds; this is for a cold and busy machine
 NOTES_START, NOTES_END = "<!-- image: start -->", "<!-- image: end -->"
 
 
@@ -42,7 +43,7 @@ def git(*arguments):
 
 
 def cargo_version():
-    return "v" + tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+    return "v" + tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
 
 
 # Versions and tags
@@ -83,6 +84,25 @@ def image_tags(version, sha, existing):
     return tags
 
 
+def github_releases(path):
+    """Releases as `gh api repos/R/releases --paginate --jq '.[] | [.tag_name, .draft, .prerelease] | @tsv'` lists them: a dict
+    of tag to "draft", "prerelease" or "release". What is public wins over drafts of the same tag."""
+    found = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        tag, draft, prerelease = line.split("\t")
+        if draft == "true":
+            found.setdefault(tag, "draft")
+        else:
+            found[tag] = "prerelease" if prerelease == "true" else "release"
+    return found
+
+
+def latest_release(releases):
+    """The highest version that is public and no pre-release, or an empty text."""
+    public = [tag for tag, state in releases.items() if state == "release" and parse(tag) and not is_prerelease(tag)]
+    return max(public, key=parse, default="")
+
+
 def check_tag(version):
     """Everything that can be known about a tag before it exists. Returns the problems."""
     problems = []
@@ -96,14 +116,15 @@ def check_tag(version):
         problems.append("the work tree has changes: commit or remove them")
     if git("tag", "--list", version):
         problems.append(f"the tag {version} exists already: a version is released once")
-    if "OWNER" in (tomllib.loads((ROOT / "Cargo.toml").read_text())["package"].get("repository") or "OWNER"):
-        problems.append("Cargo.toml's repository still says OWNER: see docs/releasing.md, Before the first release")
+    placeholder = "OWN" + "ER"  # in two, so that replacing it everywhere leaves this check as it is
+    if placeholder in (tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"].get("repository") or placeholder):
+        problems.append(f"Cargo.toml's repository still says {placeholder}: see docs/releasing.md, Before the first release")
     return problems
 
 
 def changelog_section(version):
     """The text of a version's section in the changelog, or an empty text."""
-    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
     heading = re.compile(rf"## \[?{re.escape(version.removeprefix('v'))}\]?(\s|$)")
     start = next((n for n, line in enumerate(lines) if heading.match(line)), None)
     if start is None:
@@ -177,7 +198,7 @@ def registry_url(path, version, goos, goarch):
 
 def archive(options):
     """dist's archive of one target with its checksum and manifest, and the zip for `registry: github`."""
-    plan = json.loads(Path(options.plan).read_text())
+    plan = json.loads(Path(options.plan).read_text(encoding="utf-8"))
     goos, goarch, binary_name = TARGETS[options.target]
     binary = Path(options.binary).read_bytes()
     out = Path(options.out)
@@ -187,11 +208,11 @@ def archive(options):
     write_archive(out / name, files, options.epoch)
     write_archive(out / registry_zip_name(goos, goarch), [(binary_name, binary, 0o755)], options.epoch)
     for written in (name, registry_zip_name(goos, goarch)):
-        (out / f"{written}.sha256").write_text(f"{sha256(out / written)} *{written}\n")
+        (out / f"{written}.sha256").write_text(f"{sha256(out / written)} *{written}\n", encoding="utf-8", newline="\n")
     # dist puts into sha256.sum and into the installers only what a manifest beside the archives gives a checksum for.
     artifact = dict(plan["artifacts"][name], checksums={"sha256": sha256(out / name)})
     manifest = dict(plan, artifacts={name: artifact})
-    (out / f"{options.target}-dist-manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (out / f"{options.target}-dist-manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
     print(f"{name} {(out / name).stat().st_size} bytes; {registry_zip_name(goos, goarch)}")
 
 
@@ -201,7 +222,7 @@ def unpack(options):
         if goos != "linux":
             continue
         packed = Path(options.archives) / f"{NAME}-{target}.tar.xz"
-        recorded = Path(f"{packed}.sha256").read_text().split()[0]
+        recorded = Path(f"{packed}.sha256").read_text(encoding="utf-8").split()[0]
         if sha256(packed) != recorded:
             fail(f"{packed} is not what {packed}.sha256 says")
         with tarfile.open(packed) as tar:
@@ -244,13 +265,13 @@ def hub(options):
         "supported_targets": supported,
         "package_type": "native",
     }
-    (out / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    (out / "package.json").write_text(json.dumps(package, indent=2) + "\n", encoding="utf-8", newline="\n")
     # Tables depend on the bucket: there are none to list.
-    (out / "tables.json").write_text("[]\n")
-    (out / "docs/overview.md").write_text((ROOT / "README.md").read_text())
+    (out / "tables.json").write_text("[]\n", encoding="utf-8", newline="\n")
+    (out / "docs/overview.md").write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
     for page in ("spec.md", "naming.md"):
-        (out / "docs" / page).write_text((ROOT / "docs" / page).read_text())
-    (out / "spec_json_schema.json").write_text((ROOT / "docs/spec-schema.json").read_text())
+        (out / "docs" / page).write_text((ROOT / "docs" / page).read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
+    (out / "spec_json_schema.json").write_text((ROOT / "docs/spec-schema.json").read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
     print(f"{out}: {', '.join(target['path'] for target in supported)}")
 
 
@@ -278,8 +299,8 @@ def notes(options):
         "",
         "## Verify",
         "",
-        "`sha256.sum` lists the checksums of the archives; each file has its own `.sha256`, too. Every file and the image",
-        "carry an attestation of the workflow that built them:",
+        "`sha256.sum` lists the checksums of the archives; archives and zips have a `.sha256` of their own, too. Every file and",
+        "the image carry an attestation of the workflow that built them:",
         "",
         "```sh",
         "sha256sum --ignore-missing --check sha256.sum",
@@ -287,7 +308,7 @@ def notes(options):
         f"gh attestation verify oci://{options.image[0]}@{digest} --repo {repository}",
         "```",
     ]
-    generated = Path(options.generated).read_text().strip() if options.generated else ""
+    generated = Path(options.generated).read_text(encoding="utf-8").strip() if options.generated else ""
     if generated:
         lines += ["", generated]
     print("\n".join(lines))
@@ -307,6 +328,39 @@ def table(options):
         print(f"{row[0]:<{width}}  {row[1]:>26}  {row[2]}")
 
 
+# The binary
+
+
+def serves(options):
+    """Starts a binary as the CLI does, over TCP, and waits until it answers: works on Windows, too."""
+    import socket
+    import time
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # A preface and empty SETTINGS of HTTP/2; a server's first frame is SETTINGS, type 4, too.
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    process = subprocess.Popen([options.binary, "serve", "--network", "tcp", "--address", f"127.0.0.1:{port}", "--log-format", "json"])
+    answer, deadline = b"", time.monotonic() + SERVES_SECONDS
+    try:
+        while len(answer) < 9 and process.poll() is None and time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                    connection.sendall(preface)
+                    answer = connection.recv(9)
+            except OSError:
+                time.sleep(0.05)
+    finally:
+        process.terminate()
+        status = process.wait(SERVES_SECONDS)
+    if answer[3:4] != b"\x04":
+        fail(f"{options.binary} does not serve (it ended with {status})")
+    if os.name == "posix" and status != 0:
+        fail(f"{options.binary} ended with {status} after SIGTERM, not with 0")
+    print(f"{options.binary} serves gRPC over TCP")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -318,8 +372,16 @@ def main():
         sub.set_defaults(run=function, **defaults)
 
     def print_tags(options):
-        existing = git("tag", "--list", "v*").split()
+        # A tag whose release failed holds nothing back, so GitHub's releases count where they are known.
+        if options.releases:
+            existing = [tag for tag, state in github_releases(options.releases).items() if state != "draft"]
+        else:
+            existing = git("tag", "--list", "v*").split()
         print("\n".join(image_tags(options.version, options.sha, existing)))
+
+    def state(options):
+        """What GitHub has for a version: none, draft, prerelease or release."""
+        print(github_releases(options.releases).get(options.version, "none"))
 
     def check(options):
         problems = check_tag(options.version)
@@ -332,7 +394,10 @@ def main():
             fail(f"the tag {options.version} must be {cargo_version()}, as in Cargo.toml, and have a section in CHANGELOG.md")
 
     command("check-ref", check_ref, "version")
-    command("tags", print_tags, "version", "sha")
+    command("tags", print_tags, "version", "sha", "releases?")
+    command("state", state, "version", "releases")
+    command("latest", lambda options: print(latest_release(github_releases(options.releases))), "releases")
+    command("serves", serves, "binary")
     command("check-tag", check, "version")
     command("section", lambda options: print(changelog_section(options.version)), "version")
     command("archive", archive, "target", "binary", "plan", "out", "epoch")

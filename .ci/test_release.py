@@ -57,6 +57,56 @@ class Tags(unittest.TestCase):
                 release.image_tags(version, SHA, [])
 
 
+class Releases(unittest.TestCase):
+    LISTED = "v1.3.0\ttrue\tfalse\nv1.2.3\tfalse\tfalse\nv1.2.3\ttrue\tfalse\nv2.0.0-rc.1\tfalse\ttrue\nv1.1.9\tfalse\tfalse\n"
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "releases.tsv"
+        self.path.write_text(self.LISTED)
+
+    def run_command(self, *arguments):
+        script = Path(release.__file__)
+        done = subprocess.run([sys.executable, script, *arguments, "--releases", self.path], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    def test_a_release_is_none_a_draft_or_public(self):
+        states = {"v1.3.0": "draft", "v1.2.3": "release", "v2.0.0-rc.1": "prerelease", "v9.9.9": "none"}
+        for version, expected in states.items():
+            self.assertEqual(self.run_command("state", "--version", version), [expected], version)
+
+    def test_a_version_that_was_never_released_holds_no_tag_back(self):
+        tags = self.run_command("tags", "--version", "v1.2.4", "--sha", SHA)
+        self.assertEqual(tags, ["v1.2.4-1a2b3c4", "v1.2.4", "v1.2", "latest"])
+
+    def test_latest_is_the_highest_public_version(self):
+        self.assertEqual(self.run_command("latest"), ["v1.2.3"])
+        self.path.write_text("")
+        self.assertEqual(self.run_command("latest"), [])
+
+
+class CheckTag(unittest.TestCase):
+    def test_replacing_the_placeholder_everywhere_lets_a_release_pass(self):
+        placeholder = "OWN" + "ER"
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / ".ci").mkdir()
+            replaced = Path(release.__file__).read_text(encoding="utf-8").replace(placeholder, "acme")
+            (root / ".ci/release.py").write_text(replaced, encoding="utf-8")
+            (root / "CHANGELOG.md").write_text("## [1.2.3] - 2026-01-01\n\n- first\n")
+            subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+            for owner, passes in (("acme", True), (placeholder, False)):
+                manifest = f'[package]\nname = "x"\nversion = "1.2.3"\nrepository = "https://github.com/{owner}/x"\n'
+                (root / "Cargo.toml").write_text(manifest)
+                subprocess.run(["git", "add", "--all"], cwd=root, check=True)
+                commit = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message", "x"]
+                subprocess.run(commit, cwd=root, check=True)
+                check = [sys.executable, "-B", ".ci/release.py", "check-tag", "--version", "v1.2.3"]
+                done = subprocess.run(check, cwd=root, capture_output=True, text=True)
+                self.assertEqual(done.returncode == 0, passes, done.stderr)
+
+
 class Archives(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -27,8 +27,6 @@ const SET_UP_WITHIN: Duration = Duration::from_secs(30);
 /// Under emulation everything takes ten times as long.
 const EMULATED_READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(2);
-/// What the plan allows, compressed, as a pull transfers it. (The first image of this plugin was limited to 50 MB.)
-const IMAGE_LIMIT_BYTES: u64 = 10_000_000;
 const NOBODY: &str = "65534";
 
 fn variable(name: &str) -> String {
@@ -43,6 +41,23 @@ fn local_image() -> String {
 /// The tag in the local registry, as `vX.Y.Z-<short commit>`.
 fn pushed_image() -> String {
     variable("CQ_PUSHED_IMAGE")
+}
+
+/// The platforms of the pushed image with their digests, from the index in the registry; and the index's annotations.
+fn pushed_index() -> (Vec<(String, String)>, Value) {
+    let raw = docker_ok(&["buildx", "imagetools", "inspect", "--raw", &pushed_image()]);
+    let index: Value = serde_json::from_str(&raw).expect("an index");
+    let mut platforms = Vec::new();
+    for manifest in index["manifests"].as_array().expect("an index") {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let (os, architecture) = (text(&manifest["platform"]["os"]), text(&manifest["platform"]["architecture"]));
+        if os != "unknown" {
+            // Not an attestation.
+            platforms.push((format!("{os}/{architecture}"), text(&manifest["digest"])));
+        }
+    }
+    platforms.sort_unstable();
+    (platforms, index["annotations"].clone())
 }
 
 /// A request for a container of the image with nothing but its own CMD.
@@ -172,7 +187,12 @@ async fn a_locked_down_container_syncs_from_s3() {
 
 #[tokio::test]
 async fn arm64_answers_under_emulation() {
-    let container = start(image(&pushed_image()).with_platform("linux/arm64")).await;
+    // By its own digest: an engine may keep one platform of a tag, and another test wants the other one.
+    let (platforms, _) = pushed_index();
+    let (_, digest) = platforms.iter().find(|(platform, _)| platform == "linux/arm64").expect("arm64 was pushed");
+    let pushed = pushed_image();
+    let (name, _) = pushed.rsplit_once(':').expect("an image with a tag");
+    let container = start(image(&format!("{name}@{digest}")).with_platform("linux/arm64")).await;
     let address = address(&container, PORT).await;
     wait_until_serving(&address, EMULATED_READY_WITHIN).await;
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address").connect().await;
@@ -198,6 +218,10 @@ fn the_pushed_tag_has_both_platforms_and_runs_after_a_pull() {
         .collect();
     platforms.sort_unstable();
     assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    let (indexed, annotations) = pushed_index();
+    assert!(indexed.iter().map(|(platform, _)| platform).eq(&platforms), "{indexed:?}");
+    assert_eq!(annotations["org.opencontainers.image.revision"], variable("CQ_REVISION"));
+    assert_eq!(annotations["org.opencontainers.image.title"], "cq-source-s3");
 
     for platform in platforms {
         docker_ok(&["pull", "--platform", &platform, &reference]);
@@ -218,12 +242,11 @@ fn labels_say_what_it_is() {
     assert_eq!(version, format!("cq-source-s3 version {} ({})", label("version"), label("revision")));
 }
 
-/// What a pull transfers: the compressed layers, as the manifests in the registry count them.
+/// What a pull transfers: the compressed layers, as the manifests in the registry count them. The script has the limit.
 #[test]
 fn it_is_small() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/image");
-    let output = Command::new(script).args(["size", &pushed_image(), &IMAGE_LIMIT_BYTES.to_string()]).output();
-    let output = output.expect("run .ci/image");
+    let output = Command::new(script).args(["size", &pushed_image()]).output().expect("run .ci/image");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert_eq!(text.matches("bytes compressed").count(), 2, "two platforms: {text}");

@@ -155,6 +155,19 @@ fn lint_and_tests_stand_before_the_build_and_nothing_goes_round_them() {
     let build = jobs(&build);
     assert_eq!(needs(&build["test"]), ["lint"]);
     assert_eq!(needs(&build["test-image"]), ["lint"]);
+    // What the gates run, not only that they are there.
+    for (gate, command) in [
+        ("lint", ".ci/run layers deny lint lint-release"),
+        ("test", ".ci/run test test-release test-e2e test-cli"),
+        ("test-image", ".ci/run test-image test-docs"),
+    ] {
+        let mut steps = build[gate]["steps"].as_array().unwrap().iter();
+        assert!(steps.any(|step| step["run"] == command), "{gate} does not run {command}");
+    }
+    assert_eq!(
+        build["test-image"]["env"]["CQ_PROFILE"], "dist",
+        "the image is tested with the binaries that are published"
+    );
     let gates = ["lint", "test", "test-image"];
     for (name, job) in build.iter().filter(|(name, _)| !gates.contains(&name.as_str())) {
         for gate in gates {
@@ -173,13 +186,35 @@ fn tags_come_last_and_the_draft_after_them() {
         found.unwrap_or_else(|| panic!("no step with {text}"))
     };
     assert!(position("push-by-digest=true") < position(".ci/image verify"));
+    // A version that is public already stops before anything is pushed; an image of an earlier try is not built again.
+    assert!(position("release.py state") < position("push-by-digest=true"));
+    assert!(position(".ci/image digest") < position("push-by-digest=true"));
     assert!(position(".ci/image verify") < position(".ci/image tag"));
+    assert!(position(".ci/image size") < position(".ci/image tag"));
     assert_eq!(position(".ci/image tag"), steps.len() - 1, "nothing may fail after the tags");
     assert_eq!(needs(&publish["jobs"]["draft"]), ["image"]);
 
     let announce = workflow("release")["jobs"][ANNOUNCE].to_string();
     assert!(announce.contains("gh release edit"), "announce must need the draft of publish-image");
     assert!(!announce.contains("gh release create"), "announce must not make a release of its own");
+}
+
+/// The compiler is part of what a commit means: lint, tests and binaries have one, whatever the runner comes with.
+#[test]
+fn the_compiler_is_pinned() {
+    for name in ["ci", "build-binaries"] {
+        let workflow = workflow(name);
+        assert_eq!(workflow["env"]["RUST"], concat!(env!("CARGO_PKG_RUST_VERSION"), ".0"), "{name}");
+        assert_eq!(workflow["env"]["CQ_CROSS"], concat!("cross +", env!("CARGO_PKG_RUST_VERSION"), ".0"), "{name}");
+        for (job_name, job) in jobs(&workflow) {
+            let steps = job["steps"].as_array().unwrap();
+            let runs =
+                |text: &str| steps.iter().position(|step| step["run"].as_str().is_some_and(|run| run.contains(text)));
+            let pinned = runs("rustup toolchain install \"$RUST\"").expect(job_name);
+            let first = runs(".ci/run").or_else(|| runs("cargo build")).expect(job_name);
+            assert!(pinned <= first, "{name}: {job_name} compiles with the runner's compiler");
+        }
+    }
 }
 
 #[test]
