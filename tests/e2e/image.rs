@@ -242,7 +242,8 @@ fn labels_say_what_it_is() {
     assert_eq!(version, format!("cq-source-s3 version {} ({})", label("version"), label("revision")));
 }
 
-/// What a pull transfers: the compressed layers, as the manifests in the registry count them. The script has the limit.
+/// What a pull transfers: the compressed layers, as the manifests in the registry count them. The script has the limit, also a
+/// higher one for the gate's profile.
 #[test]
 fn it_is_small() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/image");
