@@ -333,7 +333,7 @@ _releasable *NAMES:
         case $name in
         127.0.0.1:* | localhost:*) ;;
         *)
-            if [ {{ quote(TAG) }} != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
+            if [ "$(git describe --tags --match 'v*' --exact-match 2>/dev/null)" != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
                 echo "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}" >&2
                 exit 1
             fi

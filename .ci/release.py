@@ -372,11 +372,8 @@ def main():
         sub.set_defaults(run=function, **defaults)
 
     def print_tags(options):
-        # A tag whose release failed holds nothing back, so GitHub's releases count where they are known.
-        if options.releases:
-            existing = [tag for tag, state in github_releases(options.releases).items() if state != "draft"]
-        else:
-            existing = git("tag", "--list", "v*").split()
+        # Of git and not of GitHub's releases: one that is not public yet may have its tags already.
+        existing = git("tag", "--list", "v*").split()
         print("\n".join(image_tags(options.version, options.sha, existing)))
 
     def state(options):
@@ -394,7 +391,7 @@ def main():
             fail(f"the tag {options.version} must be {cargo_version()}, as in Cargo.toml, and have a section in CHANGELOG.md")
 
     command("check-ref", check_ref, "version")
-    command("tags", print_tags, "version", "sha", "releases?")
+    command("tags", print_tags, "version", "sha")
     command("state", state, "version", "releases")
     command("latest", lambda options: print(latest_release(github_releases(options.releases))), "releases")
     command("serves", serves, "binary")

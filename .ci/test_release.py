@@ -76,10 +76,6 @@ class Releases(unittest.TestCase):
         for version, expected in states.items():
             self.assertEqual(self.run_command("state", "--version", version), [expected], version)
 
-    def test_a_version_that_was_never_released_holds_no_tag_back(self):
-        tags = self.run_command("tags", "--version", "v1.2.4", "--sha", SHA)
-        self.assertEqual(tags, ["v1.2.4-1a2b3c4", "v1.2.4", "v1.2", "latest"])
-
     def test_latest_is_the_highest_public_version(self):
         self.assertEqual(self.run_command("latest"), ["v1.2.3"])
         self.path.write_text("")

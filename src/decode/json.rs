@@ -284,12 +284,6 @@ fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<usize> {
     offsets[row] as usize..offsets[row + 1] as usize
 }
 
-/// The first rows of a column, one in so many, tell how long its text will be: what grows by doubling is copied each time.
-const SAMPLED_SHARE: usize = 16;
-
-/// The most that is reserved on the word of the first rows, which may be longer than all others.
-const RESERVED_LIMIT_BYTES: usize = 8 << 20;
-
 /// The JSON of `rows` values as a column; what is null in `nulls` is null, not JSON's `null`.
 pub(crate) fn encode(
     encoder: &Encoder,
@@ -301,16 +295,11 @@ pub(crate) fn encode(
     let mut offsets = Vec::with_capacity(rows + 1);
     offsets.push(0);
     let mut lost = Lost::default();
-    let sampled_rows = rows.div_ceil(SAMPLED_SHARE);
     for row in 0..rows {
         if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
             encoder.write(row, &mut bytes, &mut lost);
         }
         offsets.push(i32::try_from(bytes.len()).map_err(|_| CastError::TooLarge)?);
-        if row + 1 == sampled_rows {
-            let expected_bytes = bytes.len().saturating_mul(SAMPLED_SHARE + 1);
-            bytes.reserve(expected_bytes.min(RESERVED_LIMIT_BYTES).saturating_sub(bytes.len()));
-        }
     }
     count(&counts.floats_not_finite, lost.floats);
     count(&counts.timestamps_out_of_range, lost.timestamps);
