@@ -116,6 +116,11 @@ def check_tag(version):
         problems.append("the work tree has changes: commit or remove them")
     if git("tag", "--list", version):
         problems.append(f"the tag {version} exists already: a version is released once")
+    pages = [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.yaml"))]
+    for page in (page for page in pages if page.exists()):
+        for tag in re.findall(rf"/{NAME}:(v\d[\w.-]*)", page.read_text(encoding="utf-8")):
+            if tag != version:
+                problems.append(f"{page.relative_to(ROOT)} names the image {NAME}:{tag}")
     placeholder = "OWN" + "ER"  # in two, so that replacing it everywhere leaves this check as it is
     if placeholder in (tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"].get("repository") or placeholder):
         problems.append(f"Cargo.toml's repository still says {placeholder}: see docs/releasing.md, Before the first release")

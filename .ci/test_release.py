@@ -101,6 +101,9 @@ class CheckTag(unittest.TestCase):
                 check = [sys.executable, "-B", ".ci/release.py", "check-tag", "--version", "v1.2.3"]
                 done = subprocess.run(check, cwd=root, capture_output=True, text=True)
                 self.assertEqual(done.returncode == 0, passes, done.stderr)
+            (root / "README.md").write_text("docker pull ghcr.io/acme/cq-source-s3:v1.2.2\n")
+            done = subprocess.run(check, cwd=root, capture_output=True, text=True)
+            self.assertIn("README.md names the image cq-source-s3:v1.2.2", done.stderr)
 
 
 class Archives(unittest.TestCase):
