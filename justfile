@@ -330,15 +330,11 @@ _releasable *NAMES:
     #!/usr/bin/env bash
     set -euo pipefail
     for name in {{ NAMES }}; do
-        case $name in
-        127.0.0.1:* | localhost:*) ;;
-        *)
-            if [ "$(git describe --tags --match 'v*' --exact-match 2>/dev/null)" != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
-                echo "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}" >&2
-                exit 1
-            fi
-            ;;
-        esac
+        if .ci/image is-local "$name"; then continue; fi
+        if [ "$(git describe --tags --match 'v*' --exact-match 2>/dev/null)" != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
+            echo "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}" >&2
+            exit 1
+        fi
     done
 
 # Builds the binary of the engine's own architecture.

@@ -84,11 +84,15 @@ def image_tags(version, sha, existing):
     return tags
 
 
-def github_releases(path):
-    """Releases as `gh api repos/R/releases --paginate --jq '.[] | [.tag_name, .draft, .prerelease] | @tsv'` lists them: a dict
-    of tag to "draft", "prerelease" or "release". What is public wins over drafts of the same tag."""
+def github_releases():
+    """GitHub's releases of $GITHUB_REPOSITORY by its own client: a dict of tag to "draft", "prerelease" or "release". What is
+    public wins over drafts of the same tag. Needs GH_TOKEN; drafts are listed only to those who may write."""
+    repository = os.environ.get("GITHUB_REPOSITORY") or fail("GITHUB_REPOSITORY is not set: it is OWNER/NAME of the repository")
+    listing = ["gh", "api", f"repos/{repository}/releases", "--paginate", "--jq", ".[] | [.tag_name, .draft, .prerelease] | @tsv"]
+    # Its complaints go where ours go; without an answer nothing is known, and nothing may be published.
+    lines = subprocess.run(listing, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in lines:
         tag, draft, prerelease = line.split("\t")
         if draft == "true":
             found.setdefault(tag, "draft")
@@ -118,9 +122,14 @@ def check_tag(version):
         problems.append(f"the tag {version} exists already: a version is released once")
     pages = [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.yaml"))]
     for page in (page for page in pages if page.exists()):
-        for tag in re.findall(rf"/{NAME}:(v\d[\w.-]*)", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for tag in re.findall(rf"/{NAME}:(v\d[\w.-]*)", text):
             if tag != version:
                 problems.append(f"{page.relative_to(ROOT)} names the image {NAME}:{tag}")
+        # For `registry: github`: the path, then the version, with a line's end or words between them.
+        for tag in re.findall(r"\w/s3\b[^\n]*\n?[^\n]*\bversion: (v\d[\w.-]*)", text):
+            if tag != version:
+                problems.append(f"{page.relative_to(ROOT)} has version: {tag} of this plugin for registry github")
     placeholder = "OWN" + "ER"  # in two, so that replacing it everywhere leaves this check as it is
     if placeholder in (tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"].get("repository") or placeholder):
         problems.append(f"Cargo.toml's repository still says {placeholder}: see docs/releasing.md, Before the first release")
@@ -383,7 +392,7 @@ def main():
 
     def state(options):
         """What GitHub has for a version: none, draft, prerelease or release."""
-        print(github_releases(options.releases).get(options.version, "none"))
+        print(github_releases().get(options.version, "none"))
 
     def check(options):
         problems = check_tag(options.version)
@@ -397,8 +406,8 @@ def main():
 
     command("check-ref", check_ref, "version")
     command("tags", print_tags, "version", "sha")
-    command("state", state, "version", "releases")
-    command("latest", lambda options: print(latest_release(github_releases(options.releases))), "releases")
+    command("state", state, "version")
+    command("latest", lambda options: print(latest_release(github_releases())))
     command("serves", serves, "binary")
     command("check-tag", check, "version")
     command("section", lambda options: print(changelog_section(options.version)), "version")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -60,26 +61,33 @@ class Tags(unittest.TestCase):
 class Releases(unittest.TestCase):
     LISTED = "v1.3.0\ttrue\tfalse\nv1.2.3\tfalse\tfalse\nv1.2.3\ttrue\tfalse\nv2.0.0-rc.1\tfalse\ttrue\nv1.1.9\tfalse\tfalse\n"
 
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.path = Path(folder.name) / "releases.tsv"
-        self.path.write_text(self.LISTED)
-
-    def run_command(self, *arguments):
-        script = Path(release.__file__)
-        done = subprocess.run([sys.executable, script, *arguments, "--releases", self.path], capture_output=True, text=True, check=True)
-        return done.stdout.split()
+    def run_command(self, *arguments, answers=LISTED, status=0, repository="acme/cq-source-s3"):
+        """release.py with a `gh` that answers this, once it was asked for what is expected."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "answers").write_text(answers)
+            gh = Path(folder) / "gh"
+            gh.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "api repos/acme/cq-source-s3/releases --paginate" ] || exit 9\ncat {folder}/answers\nexit {status}\n')
+            gh.chmod(0o755)
+            environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_REPOSITORY": repository}
+            script = [sys.executable, "-B", release.__file__]
+            return subprocess.run([*script, *arguments], env=environment, capture_output=True, text=True)
 
     def test_a_release_is_none_a_draft_or_public(self):
         states = {"v1.3.0": "draft", "v1.2.3": "release", "v2.0.0-rc.1": "prerelease", "v9.9.9": "none"}
         for version, expected in states.items():
-            self.assertEqual(self.run_command("state", "--version", version), [expected], version)
+            self.assertEqual(self.run_command("state", "--version", version).stdout.split(), [expected], version)
 
     def test_latest_is_the_highest_public_version(self):
-        self.assertEqual(self.run_command("latest"), ["v1.2.3"])
-        self.path.write_text("")
-        self.assertEqual(self.run_command("latest"), [])
+        self.assertEqual(self.run_command("latest").stdout.split(), ["v1.2.3"])
+        empty = self.run_command("latest", answers="")
+        self.assertEqual((empty.returncode, empty.stdout.split()), (0, []))
+
+    def test_without_an_answer_nothing_is_known(self):
+        # Half an answer, then an error: the draft of another page could have been the one.
+        for changes in ({"status": 1}, {"repository": ""}):
+            done = self.run_command("state", "--version", "v1.1.9", **changes)
+            self.assertNotEqual(done.returncode, 0, changes)
+            self.assertEqual(done.stdout, "", changes)
 
 
 class CheckTag(unittest.TestCase):
@@ -101,9 +109,17 @@ class CheckTag(unittest.TestCase):
                 check = [sys.executable, "-B", ".ci/release.py", "check-tag", "--version", "v1.2.3"]
                 done = subprocess.run(check, cwd=root, capture_output=True, text=True)
                 self.assertEqual(done.returncode == 0, passes, done.stderr)
-            (root / "README.md").write_text("docker pull ghcr.io/acme/cq-source-s3:v1.2.2\n")
+            (root / "README.md").write_text(
+                "docker pull ghcr.io/acme/cq-source-s3:v1.2.2\n\n"
+                "| `github` | `acme/s3`, with `version: v1.2.1` |\n\n"
+                "  registry: github\n  path: acme/s3\n  version: v1.2.0\n\n"
+                "  path: cloudquery/postgresql\n  version: v8.14.0\n"
+            )
             done = subprocess.run(check, cwd=root, capture_output=True, text=True)
             self.assertIn("README.md names the image cq-source-s3:v1.2.2", done.stderr)
+            self.assertIn("has version: v1.2.1 of this plugin", done.stderr)
+            self.assertIn("has version: v1.2.0 of this plugin", done.stderr)
+            self.assertNotIn("v8.14.0", done.stderr)
 
 
 class Archives(unittest.TestCase):
