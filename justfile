@@ -325,16 +325,22 @@ _schema-python:
         --requirement tests/spec_schema_requirements.txt
     touch {{ quote(SCHEMA_DIR / "complete") }}
 
-# Refuses to give a version's tags to anything but a clean checkout of that version's tag, unless the registry is on this machine.
+# Refuses to give a version's tags to anything but what is shipped, of a clean checkout of that version's tag, with all tags of
+# origin at hand (`latest` moves only forward); unless the registry is on this machine.
 _releasable *NAMES:
     #!/usr/bin/env bash
     set -euo pipefail
+    die() { echo "docker-push: $*" >&2; exit 1; }
     for name in {{ NAMES }}; do
         if .ci/image is-local "$name"; then continue; fi
+        [ {{ quote(PROFILE) }} = dist ] || die "$name gets only binaries of the profile dist, not of {{ PROFILE }}: unset CQ_PROFILE"
         if [ "$(git describe --tags --match 'v*' --exact-match 2>/dev/null)" != {{ quote(CARGO_VERSION) }} ] || [ -n "$(git status --porcelain)" ]; then
-            echo "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}" >&2
-            exit 1
+            die "$name gets the tags of a version only from a clean checkout of {{ CARGO_VERSION }}; this is {{ VERSION }}"
         fi
+        published=$(git ls-remote --refs --tags origin 'v*' | sed 's|.*refs/tags/||') || die "origin does not answer: nobody knows whether {{ CARGO_VERSION }} is the highest version"
+        for tag in $published; do
+            git rev-parse --quiet --verify "refs/tags/$tag" >/dev/null || die "origin has a tag $tag and this clone has not: git fetch --tags"
+        done
     done
 
 # Builds the binary of the engine's own architecture.
@@ -359,5 +365,6 @@ _push *NAMES:
     names=() && for name in {{ NAMES }}; do names+=("$name"); done
     digest=$(.ci/image push "${names[@]}")
     for name in "${names[@]}"; do .ci/image verify "$name@$digest"; done
+    .ci/image size "${names[0]}@$digest"
     tags=$(python3 .ci/release.py tags --version "$CQ_VERSION" --sha {{ quote(GIT_HASH) }})
     .ci/image tag "${names[*]}" "$digest" $tags

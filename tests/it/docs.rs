@@ -100,8 +100,11 @@ fn files_and_folders_in_backticks_exist() {
     for name in PAGES {
         let text = page(name);
         for span in inline_code(&text) {
-            let ours = ["src/", "tests/", "docs/", "examples/", "proto/", ".ci/", ".github/"];
-            if ours.iter().any(|folder| span.starts_with(folder)) && !span.contains([' ', '*', '<', '{']) {
+            let folders = ["src/", "tests/", "docs/", "examples/", "proto/", ".ci/", ".github/"];
+            let at_the_top = [".toml", ".lock", ".md", ".release", "justfile"];
+            let ours = folders.iter().any(|folder| span.starts_with(folder))
+                || (!span.contains('/') && at_the_top.iter().any(|ending| span.ends_with(ending)));
+            if ours && !span.contains([' ', '*', '<', '{']) {
                 assert!(root().join(span).exists(), "{name} names {span}, which does not exist");
             }
         }
@@ -170,12 +173,40 @@ fn assert_serves(page: &str, command: &str, flags: &[&str]) {
 fn flags_of_the_plugin_that_pages_name_exist() {
     let output = Command::new(PLUGIN).args(["serve", "--help"]).output().expect("start the plugin");
     let help = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let words: BTreeSet<&str> = help.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
     for name in PAGES {
         let text = page(name);
         for flag in inline_code(&text).into_iter().filter(|span| span.starts_with("--")) {
             let flag = flag.split([' ', '=']).next().unwrap_or_default();
-            let known = help.contains(flag) || matches!(flag, "--version" | "--help" | "--no-migrate");
+            let known = words.contains(flag) || matches!(flag, "--version" | "--help" | "--no-migrate");
             assert!(known, "{name} names {flag}, which `serve` does not have:\n{help}");
+        }
+    }
+}
+
+/// The variables that pages name are ones that something reads.
+#[test]
+fn variables_that_pages_name_exist() {
+    let mut open: Vec<PathBuf> =
+        [".ci", ".github/workflows", "benches", "build.rs", "justfile", "src", "tests/e2e", "tests/support"]
+            .map(|name| root().join(name))
+            .into();
+    let mut code = String::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("read a folder").map(|entry| entry.expect("an entry").path()));
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            code += &text;
+        }
+    }
+    let variables = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
+        words.filter(|word| word.starts_with("CQ_")).map(str::to_owned).collect()
+    };
+    let known = variables(&code);
+    for name in PAGES {
+        for variable in variables(&page(name)) {
+            assert!(known.contains(&variable), "{name} names {variable}, which nothing reads");
         }
     }
 }

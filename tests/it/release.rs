@@ -48,8 +48,14 @@ fn ancestors(jobs: &serde_json::Map<String, Value>, name: &str) -> BTreeSet<Stri
     all
 }
 
-/// The jobs' results, if those that run end as `fates` says: a job whose condition doesn't hold is skipped.
-fn run(workflow: &Value, fates: &BTreeMap<&str, &'static str>, plan_outputs: &Value) -> BTreeMap<String, &'static str> {
+/// The jobs' results, if those that run end as `fates` says: a job whose condition doesn't hold is skipped. After
+/// `cancelled_after` somebody cancels the whole run: what asks for success, in words or by saying nothing, isn't run any more.
+fn run(
+    workflow: &Value,
+    fates: &BTreeMap<&str, &'static str>,
+    plan_outputs: &Value,
+    cancelled_after: Option<&str>,
+) -> BTreeMap<String, &'static str> {
     let jobs = jobs(workflow);
     let mut results: BTreeMap<String, &'static str> = BTreeMap::new();
     while results.len() < jobs.len() {
@@ -65,7 +71,8 @@ fn run(workflow: &Value, fates: &BTreeMap<&str, &'static str>, plan_outputs: &Va
                 context.insert(need.clone(), json!({"result": results[need], "outputs": outputs}));
             }
             // GitHub's success() looks at all ancestors; a skipped one counts as no success for those that wait for it.
-            let success = ancestors(jobs, name).iter().all(|ancestor| results[ancestor] == "success");
+            let cancelled = cancelled_after.is_some_and(|job| results.contains_key(job));
+            let success = !cancelled && ancestors(jobs, name).iter().all(|ancestor| results[ancestor] == "success");
             let condition = job["if"].as_str().unwrap_or("success()");
             let runs = evaluate(condition, &json!({"needs": context}), success);
             results.insert(name.clone(), if runs { fates.get(name.as_str()).unwrap_or(&"success") } else { "skipped" });
@@ -109,7 +116,7 @@ fn nothing_is_published_unless_lint_tests_build_and_push_succeeded() {
                 "ci": {"github": {"pr_run_mode": "skip"}},
             });
             let outputs = json!({"publishing": publishing, "val": plan.to_string(), "tag": "v1.2.3"});
-            let results = run(&release, &fates, &outputs);
+            let results = run(&release, &fates, &outputs, None);
             let succeeded = |name: &str| results[name] == "success";
             let built = ["plan", BUILD, "build-global-artifacts", "host"].into_iter().all(succeeded);
             if results[PUSH] != "skipped" {
@@ -126,6 +133,27 @@ fn nothing_is_published_unless_lint_tests_build_and_push_succeeded() {
         }
     }
     assert!(published > 0, "no release was ever published: the walk is broken");
+}
+
+/// dist's `announce` also runs when the push was skipped, and somebody who cancels the run can bring that about. Then there is
+/// no draft (`draft` is a job of the push), and `announce` fails at its first command on it.
+#[test]
+fn a_cancelled_run_publishes_nothing() {
+    let release = workflow("release");
+    let plan = json!({"announcement_is_prerelease": false, "publish_prereleases": true, "ci": {"github": {"pr_run_mode": "skip"}}});
+    let outputs = json!({"publishing": "true", "val": plan.to_string(), "tag": "v1.2.3"});
+    for last in ["plan", BUILD, "build-global-artifacts", "host", PUSH] {
+        let results = run(&release, &BTreeMap::new(), &outputs, Some(last));
+        let pushed = results[PUSH] == "success";
+        assert_eq!(pushed, last == PUSH, "cancelled after {last}: {results:?}");
+        // `host` is the last that announce asks for besides the push.
+        let announced = results[ANNOUNCE] != "skipped";
+        assert_eq!(announced, ["host", PUSH].contains(&last), "cancelled after {last}: {results:?}");
+    }
+    let steps = workflow("release")["jobs"][ANNOUNCE]["steps"].to_string();
+    let touches_the_release: Vec<&str> =
+        steps.match_indices("gh release ").map(|(at, _)| &steps[at + 11..at + 17]).collect();
+    assert_eq!(touches_the_release, ["upload", "edit \\"], "announce only adds to a draft that is there: {steps}");
 }
 
 #[test]
@@ -154,21 +182,32 @@ fn lint_and_tests_stand_before_the_build_and_nothing_goes_round_them() {
     let build = workflow("build-binaries");
     let build = jobs(&build);
     assert_eq!(needs(&build["test"]), ["lint"]);
-    assert_eq!(needs(&build["test-image"]), ["lint"]);
+    assert_eq!(needs(&build["linux"]), ["test"]);
     // What the gates run, not only that they are there.
     for (gate, command) in [
         ("lint", ".ci/run layers deny lint lint-release"),
         ("test", ".ci/run test test-release test-e2e test-cli"),
-        ("test-image", ".ci/run test-image test-docs"),
+        ("linux", ".ci/run test-image test-docs"),
     ] {
         let mut steps = build[gate]["steps"].as_array().unwrap().iter();
         assert!(steps.any(|step| step["run"] == command), "{gate} does not run {command}");
     }
-    assert_eq!(
-        build["test-image"]["env"]["CQ_PROFILE"], "dist",
-        "the image is tested with the binaries that are published"
+    // The image is tested with the binaries, and on the base, that are published: they are packed where they were tested.
+    let linux = &build["linux"];
+    assert_eq!(linux["env"]["CQ_PROFILE"], "dist");
+    let publish = workflow("publish-image");
+    let push = publish["jobs"]["image"]["steps"].as_array().unwrap().iter().find(|step| step["id"] == "push").unwrap();
+    let base = format!("BASE={}\n", linux["env"]["CQ_BASE_IMAGE"].as_str().unwrap());
+    assert!(
+        push["with"]["build-args"].as_str().unwrap().contains(&base),
+        "the image is pushed on another base: {push}"
     );
-    let gates = ["lint", "test", "test-image"];
+    let steps = linux["steps"].as_array().unwrap();
+    let tested = steps.iter().position(|step| step["run"] == ".ci/run test-image test-docs").unwrap();
+    let packed = steps.iter().position(|step| step["name"] == "Pack").unwrap();
+    assert!(tested < packed, "only what was tested is packed");
+    assert!(!steps[packed]["run"].as_str().unwrap().contains("just"), "nothing is built after the tests");
+    let gates = ["lint", "test"];
     for (name, job) in build.iter().filter(|(name, _)| !gates.contains(&name.as_str())) {
         for gate in gates {
             assert!(ancestors(build, name).contains(gate), "{name} is built without {gate}: {job}");
