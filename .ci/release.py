@@ -126,8 +126,9 @@ def check_tag(version):
         for tag in re.findall(rf"/{NAME}:(v\d[\w.-]*)", text):
             if tag != version:
                 problems.append(f"{page.relative_to(ROOT)} names the image {NAME}:{tag}")
-        # For `registry: github`: the path, then the version, with a line's end or words between them.
-        for tag in re.findall(r"\w/s3\b[^\n]*\n?[^\n]*\bversion: (v\d[\w.-]*)", text):
+        # For `registry: github`: path and version in one line or in neighbouring ones. (CloudQuery has an s3 of its own.)
+        path, its_version = r"(?<=\w)(?<!cloudquery)/s3\b[^\n]*", r'\bversion: "?(v\d[\w.-]*)'
+        for tag in re.findall(rf"{path}(?:\n[^\n]*){{0,2}}?{its_version}", text) + re.findall(rf"{its_version}[^\n]*\n[^\n]*{path}", text):
             if tag != version:
                 problems.append(f"{page.relative_to(ROOT)} has version: {tag} of this plugin for registry github")
     placeholder = "OWN" + "ER"  # in two, so that replacing it everywhere leaves this check as it is

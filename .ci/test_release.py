@@ -113,13 +113,16 @@ class CheckTag(unittest.TestCase):
                 "docker pull ghcr.io/acme/cq-source-s3:v1.2.2\n\n"
                 "| `github` | `acme/s3`, with `version: v1.2.1` |\n\n"
                 "  registry: github\n  path: acme/s3\n  version: v1.2.0\n\n"
+                "  path: acme/s3\n  registry: github\n  version: \"v1.1.0\"\n\n"
+                "  version: v1.0.0\n  path: acme/s3\n  registry: github\n\n"
+                "  registry: cloudquery\n  path: cloudquery/s3\n  version: v7.0.0\n\n"
                 "  path: cloudquery/postgresql\n  version: v8.14.0\n"
             )
             done = subprocess.run(check, cwd=root, capture_output=True, text=True)
             self.assertIn("README.md names the image cq-source-s3:v1.2.2", done.stderr)
-            self.assertIn("has version: v1.2.1 of this plugin", done.stderr)
-            self.assertIn("has version: v1.2.0 of this plugin", done.stderr)
-            self.assertNotIn("v8.14.0", done.stderr)
+            for version in ("v1.2.1", "v1.2.0", "v1.1.0", "v1.0.0"):
+                self.assertIn(f"has version: {version} of this plugin", done.stderr)
+            self.assertNotRegex(done.stderr, r"v8\.14\.0|v7\.0\.0")
 
 
 class Archives(unittest.TestCase):

@@ -135,25 +135,23 @@ fn nothing_is_published_unless_lint_tests_build_and_push_succeeded() {
     assert!(published > 0, "no release was ever published: the walk is broken");
 }
 
-/// dist's `announce` also runs when the push was skipped, and somebody who cancels the run can bring that about. Then there is
+/// dist's `announce` runs even when the push was skipped, and somebody who cancels the run can bring that about. Then there is
 /// no draft (`draft` is a job of the push), and `announce` fails at its first command on it.
 #[test]
-fn a_cancelled_run_publishes_nothing() {
+fn a_run_that_is_cancelled_before_the_push_has_no_draft_to_publish() {
     let release = workflow("release");
-    let plan = json!({"announcement_is_prerelease": false, "publish_prereleases": true, "ci": {"github": {"pr_run_mode": "skip"}}});
-    let outputs = json!({"publishing": "true", "val": plan.to_string(), "tag": "v1.2.3"});
-    for last in ["plan", BUILD, "build-global-artifacts", "host", PUSH] {
+    let github = json!({"pr_run_mode": "skip"});
+    let plan =
+        json!({"announcement_is_prerelease": false, "publish_prereleases": true, "ci": {"github": github}}).to_string();
+    let outputs = json!({"publishing": "true", "val": plan, "tag": "v1.2.3"});
+    for last in ["plan", BUILD, "build-global-artifacts", "host"] {
         let results = run(&release, &BTreeMap::new(), &outputs, Some(last));
-        let pushed = results[PUSH] == "success";
-        assert_eq!(pushed, last == PUSH, "cancelled after {last}: {results:?}");
-        // `host` is the last that announce asks for besides the push.
-        let announced = results[ANNOUNCE] != "skipped";
-        assert_eq!(announced, ["host", PUSH].contains(&last), "cancelled after {last}: {results:?}");
+        assert_eq!(results[PUSH], "skipped", "cancelled after {last}: {results:?}");
+        assert_ne!(results[ANNOUNCE], "skipped", "announce asks for the push now: say so in docs/releasing.md");
     }
     let steps = workflow("release")["jobs"][ANNOUNCE]["steps"].to_string();
-    let touches_the_release: Vec<&str> =
-        steps.match_indices("gh release ").map(|(at, _)| &steps[at + 11..at + 17]).collect();
-    assert_eq!(touches_the_release, ["upload", "edit \\"], "announce only adds to a draft that is there: {steps}");
+    let commands: Vec<&str> = steps.split("gh release ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+    assert_eq!(commands, ["upload", "edit"], "announce only adds to a draft that is there: {steps}");
 }
 
 #[test]
@@ -205,8 +203,16 @@ fn lint_and_tests_stand_before_the_build_and_nothing_goes_round_them() {
     let steps = linux["steps"].as_array().unwrap();
     let tested = steps.iter().position(|step| step["run"] == ".ci/run test-image test-docs").unwrap();
     let packed = steps.iter().position(|step| step["name"] == "Pack").unwrap();
-    assert!(tested < packed, "only what was tested is packed");
-    assert!(!steps[packed]["run"].as_str().unwrap().contains("just"), "nothing is built after the tests");
+    assert_eq!(packed, tested + 1, "only what was tested is packed");
+    for builder in ["just", "cargo", "cross", "build-static"] {
+        assert!(!steps[packed]["run"].as_str().unwrap().contains(builder), "{builder} may build anew after the tests");
+    }
+    let name = |steps: &[Value], action: &str| {
+        let uses = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with(action));
+        steps.iter().find(uses).unwrap()["with"]["name"].clone()
+    };
+    let published = publish["jobs"]["image"]["steps"].as_array().unwrap();
+    assert_eq!(name(steps, "actions/upload-artifact"), name(published, "actions/download-artifact"));
     let gates = ["lint", "test"];
     for (name, job) in build.iter().filter(|(name, _)| !gates.contains(&name.as_str())) {
         for gate in gates {
@@ -236,6 +242,17 @@ fn tags_come_last_and_the_draft_after_them() {
     let announce = workflow("release")["jobs"][ANNOUNCE].to_string();
     assert!(announce.contains("gh release edit"), "announce must need the draft of publish-image");
     assert!(!announce.contains("gh release create"), "announce must not make a release of its own");
+}
+
+/// The description stands where the image's labels are made, where its index is annotated, and where the workflow does both.
+#[test]
+fn the_image_describes_itself_in_the_same_words_everywhere() {
+    let read = |name: &str| std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let dockerfile = read("Dockerfile.release");
+    let description = dockerfile.split("image.description=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(read(".ci/image").matches(&format!("image.description={description}\"")).count(), 1);
+    let expected = format!("image.description={description}\n");
+    assert_eq!(read(".github/workflows/publish-image.yml").matches(&expected).count(), 2);
 }
 
 /// The compiler is part of what a commit means: lint, tests and binaries have one, whatever the runner comes with.
