@@ -87,12 +87,13 @@ def image_tags(version, sha, existing):
 def github_releases():
     """GitHub's releases of $GITHUB_REPOSITORY by its own client: a dict of tag to "draft", "prerelease" or "release". What is
     public wins over drafts of the same tag. Needs GH_TOKEN; drafts are listed only to those who may write."""
-    repository = os.environ.get("GITHUB_REPOSITORY") or fail("GITHUB_REPOSITORY is not set: it is OWNER/NAME of the repository")
+    repository = os.environ.get("GITHUB_REPOSITORY") or fail("GITHUB_REPOSITORY is not set: it is organisation/name")
     listing = ["gh", "api", f"repos/{repository}/releases", "--paginate", "--jq", ".[] | [.tag_name, .draft, .prerelease] | @tsv"]
-    # Its complaints go where ours go; without an answer nothing is known, and nothing may be published.
-    lines = subprocess.run(listing, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    answer = subprocess.run(listing, stdout=subprocess.PIPE, text=True)  # its complaints go where ours go
+    if answer.returncode != 0:  # half a list is none: the release asked for may be in the other half
+        fail(f"gh can't list the releases of {repository}, so nobody knows what is public")
     found = {}
-    for line in lines:
+    for line in answer.stdout.splitlines():
         tag, draft, prerelease = line.split("\t")
         if draft == "true":
             found.setdefault(tag, "draft")

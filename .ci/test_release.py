@@ -88,6 +88,7 @@ class Releases(unittest.TestCase):
             done = self.run_command("state", "--version", "v1.1.9", **changes)
             self.assertNotEqual(done.returncode, 0, changes)
             self.assertEqual(done.stdout, "", changes)
+            self.assertRegex(done.stderr, r"^release: [^\n]+\n$")
 
 
 class CheckTag(unittest.TestCase):
