@@ -3,9 +3,13 @@
 //! [`StateClient::open`] loads the whole table, [`StateClient::get`] and [`StateClient::set`] work on memory, and
 //! [`StateClient::flush`] writes what was changed, in one insert. Backends that only append are fine: each change of a
 //! key has a higher *version*, and of several rows with one key the highest version counts.
+//!
+//! How a backend is called, and how long one is borne with that fails, is told in `calls`.
 
+mod calls;
 mod target;
 
+pub use calls::Patience;
 pub use target::TargetError;
 
 use super::{
@@ -25,18 +29,15 @@ use arrow::{
     ipc::reader::StreamReader,
 };
 use bytes::Bytes;
+use calls::Caller;
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 /// Largest message in either direction: what the state clients of CloudQuery's own SDK allow.
 pub const MAX_STATE_MESSAGE_BYTES: usize = 100 << 20;
 /// Keys and values in one insert, in bytes. Far more than a usual flush; only above it there are several inserts, so
 /// that none comes near [`MAX_STATE_MESSAGE_BYTES`].
 const MAX_INSERT_BYTES: usize = 64 << 20;
-/// How long a backend may take to accept a connection. It was started before the source, so it listens already.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Room for state on its way, per stream and per connection: the default of 64 KiB would make a large state table slow.
-const WINDOW_BYTES: u32 = 4 << 20;
 /// The version of the plugin protocol that a backend must speak.
 const PROTOCOL_VERSION: i32 = 3;
 
@@ -89,6 +90,8 @@ pub enum OpenError {
         call: &'static str,
         /// The state table.
         table: String,
+        /// The answer's status.
+        code: Code,
         /// What the backend answered.
         reason: String,
     },
@@ -108,6 +111,25 @@ pub enum OpenError {
     Encode(#[from] EncodeError),
 }
 
+impl OpenError {
+    /// Whether another try would fail the same way.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Connect { .. } => false,
+            Self::Call { code, .. } => calls::is_final(*code),
+            Self::Target(_) | Self::Versions { .. } | Self::Table { .. } | Self::Encode(_) => true,
+        }
+    }
+
+    /// The same, with a word about how often it was tried.
+    fn after(mut self, tries: u32, elapsed: Duration) -> Self {
+        if let Self::Connect { reason, .. } | Self::Call { reason, .. } = &mut self {
+            reason.push_str(&format!(" (tried {tries} times in {} s)", elapsed.as_secs()));
+        }
+        self
+    }
+}
+
 /// One key's state.
 #[derive(Debug, Default)]
 struct Entry {
@@ -122,7 +144,7 @@ struct Entry {
 pub struct StateClient {
     table: String,
     schema: SchemaRef,
-    client: PluginClient<Channel>,
+    caller: Caller,
     entries: BTreeMap<String, Entry>,
     /// Counts calls of [`StateClient::set`] that changed something.
     sets: u64,
@@ -130,57 +152,34 @@ pub struct StateClient {
 
 impl StateClient {
     /// Connects, creates the table if need be, and loads it. `None` when no backend is configured (both strings
-    /// empty). Waits `CONNECT_TIMEOUT` (30 s) for a connection, and for answers as long as the backend takes: it may be
-    /// busy. Safe to cancel: at most the empty table was created.
+    /// empty). Bears with a backend that is busy or away as long as [`Patience::default`] says. Safe to cancel: at most the
+    /// empty table was created.
     ///
     /// # Errors
     /// [`StateError::Options`] and [`StateError::Open`].
     pub async fn open(backend: &Backend) -> Result<Option<Self>, StateError> {
+        Self::open_with(backend, Patience::default()).await
+    }
+
+    /// [`StateClient::open`], with another patience, for this and all further calls.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn open_with(backend: &Backend, patience: Patience) -> Result<Option<Self>, StateError> {
         match (backend.connection.is_empty(), backend.table_name.is_empty()) {
             (true, true) => return Ok(None),
             (true, false) => return Err(StateError::Options { missing: "connection" }),
             (false, true) => return Err(StateError::Options { missing: "table_name" }),
             (false, false) => {}
         }
-        Ok(Some(Self::load(backend).await?))
-    }
-
-    async fn load(backend: &Backend) -> Result<Self, OpenError> {
-        let endpoint = target::endpoint(&backend.connection)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| OpenError::Connect { target: backend.connection.clone(), reason: chain(&error) })?;
+        let endpoint = target::endpoint(&backend.connection).map_err(OpenError::from)?;
         let table = backend.table_name.clone();
-        let failed =
-            |call| move |status: Status| OpenError::Call { call, table: table.clone(), reason: describe(&status) };
-        let mut discovery = DiscoveryClient::new(channel.clone());
-        let versions = discovery.get_versions(discovery_v1::get_versions::Request {}).await;
-        let versions = versions.map_err(failed.clone()("ask for the versions of the backend"))?.into_inner().versions;
-        if !versions.contains(&PROTOCOL_VERSION) {
-            return Err(OpenError::Versions { versions });
-        }
-        let mut client = PluginClient::new(channel)
-            .max_decoding_message_size(MAX_STATE_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_STATE_MESSAGE_BYTES);
-        let schema = state_schema(&backend.table_name);
-        let encoded = encode_schema(&schema)?;
-        let migrate = pb::write::MessageMigrateTable { table: encoded.clone(), migrate_force: false };
-        client
-            .write(one(pb::write::request::Message::MigrateTable(migrate)))
-            .await
-            .map_err(failed.clone()("migrate"))?;
-        let read = client.read(pb::read::Request { table: encoded }).await;
-        let mut records = read.map_err(failed.clone()("read"))?.into_inner();
-        let mut entries = BTreeMap::new();
-        while let Some(response) = records.message().await.map_err(failed.clone()("read"))? {
-            add_record(&mut entries, &response.record)
-                .map_err(|reason| OpenError::Table { table: backend.table_name.clone(), reason })?;
-        }
-        Ok(Self { table: backend.table_name.clone(), schema, client, entries, sets: 0 })
+        let caller = Caller::new(endpoint, &backend.connection, &table, patience);
+        let schema = state_schema(&table);
+        let encoded = encode_schema(&schema).map_err(OpenError::from)?;
+        let (calls, name) = (&caller, table.as_str());
+        let entries = caller.until_it_works(|channel| load(calls, name, channel, encoded.clone())).await?;
+        Ok(Some(Self { table, schema, caller, entries, sets: 0 }))
     }
 
     /// The value of a key; `None` when the backend has no row with it. An empty value is `Some("")`.
@@ -211,7 +210,7 @@ impl StateClient {
     }
 
     /// Writes the changed keys in the order in which they were last set, in one insert, and gives their number. Without
-    /// a change the backend is not called. Call it once, when everything that the state speaks of was sent.
+    /// a change the backend is not called. A backend that fails is tried again as patience allows. Call it once, when everything that the state speaks of was sent.
     ///
     /// Not safe to cancel: the backend may have written all, some or none of the keys. They stay marked as changed, so
     /// a second flush writes them again.
@@ -229,14 +228,58 @@ impl StateClient {
         let table = &self.table;
         let failed = |reason: String| StateError::Flush { table: table.clone(), reason };
         let inserts = inserts(&self.schema, &changed).map_err(|error| failed(error.to_string()))?;
-        let requests = inserts.into_iter().map(|record| pb::write::Request {
-            message: Some(pb::write::request::Message::Insert(pb::write::MessageInsert { record })),
-        });
-        let written = self.client.write(tokio_stream::iter(requests.collect::<Vec<_>>())).await;
-        written.map_err(|status| failed(describe(&status)))?;
+        let caller = &self.caller;
+        let written = caller.until_it_works(|channel| write(caller, channel, inserts.clone())).await;
+        written.map_err(|error| match error {
+            OpenError::Call { reason, .. } => failed(reason),
+            other => failed(other.to_string()),
+        })?;
         self.entries.values_mut().for_each(|entry| entry.changed = None);
         Ok(count)
     }
+}
+
+/// The whole state table, which is made if it is not there.
+async fn load(
+    caller: &Caller,
+    table: &str,
+    channel: Channel,
+    schema: Bytes,
+) -> Result<BTreeMap<String, Entry>, OpenError> {
+    let mut discovery = DiscoveryClient::new(channel.clone());
+    let versions = discovery.get_versions(discovery_v1::get_versions::Request {});
+    let versions = caller.answer("ask for the versions of the backend", 0, versions).await?.into_inner().versions;
+    if !versions.contains(&PROTOCOL_VERSION) {
+        return Err(OpenError::Versions { versions });
+    }
+    let mut client = plugin(channel);
+    let migrate = pb::write::MessageMigrateTable { table: schema.clone(), migrate_force: false };
+    caller.answer("migrate", 0, client.write(one(pb::write::request::Message::MigrateTable(migrate)))).await?;
+    let read = client.read(pb::read::Request { table: schema });
+    let mut records = caller.answer("read", 0, read).await?.into_inner();
+    let mut entries = BTreeMap::new();
+    while let Some(response) = caller.answer("read", 0, records.message()).await? {
+        add_record(&mut entries, &response.record)
+            .map_err(|reason| OpenError::Table { table: table.to_owned(), reason })?;
+    }
+    Ok(entries)
+}
+
+/// One Write stream of `inserts`.
+async fn write(caller: &Caller, channel: Channel, inserts: Vec<Bytes>) -> Result<(), OpenError> {
+    let bytes = inserts.iter().map(|record| record.len() as u64).sum();
+    let requests = inserts.into_iter().map(|record| pb::write::Request {
+        message: Some(pb::write::request::Message::Insert(pb::write::MessageInsert { record })),
+    });
+    let mut client = plugin(channel);
+    caller.answer("write", bytes, client.write(tokio_stream::iter(requests.collect::<Vec<_>>()))).await?;
+    Ok(())
+}
+
+fn plugin(channel: Channel) -> PluginClient<Channel> {
+    PluginClient::new(channel)
+        .max_decoding_message_size(MAX_STATE_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_STATE_MESSAGE_BYTES)
 }
 
 /// The schema of a state table: key (the primary key, though nullable), value, version.

@@ -29,6 +29,8 @@ pub struct State {
     shard: Option<(u32, u32)>,
     ledger_limit: u64,
     late_arrival_window_s: i64,
+    /// Objects whose rows this sync sent, and that are to be written as done.
+    sent_objects: u64,
 }
 
 /// The state of one table, as earlier syncs left it.
@@ -67,6 +69,7 @@ impl State {
             shard: request.shard,
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
+            sent_objects: 0,
         }))
     }
 
@@ -112,7 +115,12 @@ impl State {
         run.objects.for_each(|key, object| {
             let etag = object.etag.as_ref().map(ToString::to_string);
             let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
-            if object.sent { update.sent(&entry) } else { update.listed(&entry) }
+            if object.sent {
+                self.sent_objects += 1;
+                update.sent(&entry);
+            } else {
+                update.listed(&entry);
+            }
         });
         let changes = update.finish(&Limits {
             ledger_limit: self.ledger_limit,
@@ -147,13 +155,16 @@ impl State {
     /// Writes what changed.
     ///
     /// # Errors
-    /// When the backend refuses: then the next sync repeats what this one did.
+    /// When the backend fails for good: then the next sync repeats what this one did, which the text says.
     pub async fn flush(&mut self) -> Result<(), SourceError> {
-        let keys = self
-            .client
-            .flush()
-            .await
-            .map_err(|error| SourceError::new(ErrorKind::Unavailable, crate::s3::error_chain(&error)))?;
+        let keys = self.client.flush().await.map_err(|error| {
+            let (text, objects) = (crate::s3::error_chain(&error), self.sent_objects);
+            let text = format!(
+                "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of \
+                 this one again"
+            );
+            SourceError::new(ErrorKind::Unavailable, text)
+        })?;
         tracing::debug!(keys, "state flushed");
         Ok(())
     }

@@ -2,10 +2,11 @@
 //! state then says, and that nothing is done that was not sent.
 
 use crate::rig::{Rig, STATE_TABLE, small, spec, state_request, versioned, versioned_batch};
-use crate::support::backend::{Backend, Call, Mode};
+use crate::support::backend::{Backend, Call, Method, Mode, Trouble};
 use crate::support::client::{Client, Collected, Message, assert_protocol};
 use crate::support::parquet_files as files;
 use crate::support::process::Plugin;
+use crate::support::proxy::Proxy;
 use crate::support::s3_server::{Action, ObjectAttributes, Op, Restore, S3Server};
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -207,10 +208,41 @@ async fn item_86_a_failed_flush_fails_the_sync() {
     let sync = lake.any_sync(json!({})).await;
     let status = sync.status.as_ref().expect("an error");
     assert_eq!((status.code(), sync.rows("t")), (Code::Unavailable, 100));
-    assert!(status.message().contains("failed to write state") && status.message().contains(STATE_TABLE), "{status}");
+    for what in ["failed to write state", STATE_TABLE, "the next sync reads the 1 objects of this one again"] {
+        assert!(status.message().contains(what), "{what}: {status}");
+    }
     lake.backend.repair();
     assert_eq!(lake.origins(json!({})).await, set(&["t/a.parquet"]));
     assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn a_backend_that_is_away_for_a_while_costs_a_warning_and_nothing_else() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    let mut proxy = Proxy::start(&lake.backend.connection()).await;
+    let mut request = state_request(&lake.backend, None);
+    request.backend.as_mut().expect("of the request").connection = proxy.address();
+    // While the state is read, and while it is written.
+    lake.backend.trouble(Method::Read, Trouble::Refused, 2);
+    lake.backend.trouble(Method::Insert, Trouble::AnswerLost, 1);
+    lake.backend.trouble(Method::Insert, Trouble::Refused, 2);
+    lake.rig.init(json!({})).await;
+    let sync = lake.rig.client.sync_with(request.clone(), |_| {}).await;
+    assert_protocol(&sync);
+    assert_eq!(sync.rows("t"), 100);
+    let warnings = lake.rig.lines("warn");
+    assert_eq!(warnings.len(), 5, "one each time: {warnings:#?}");
+    assert!(warnings.iter().all(|line| line["message"] == "the state backend failed; it is tried again"));
+
+    // The connection is cut while the sync runs, and the backend is away for five seconds.
+    lake.put("t/b.parquet");
+    let sync = lake.rig.client.grpc.sync(request).await.unwrap();
+    let mut stream = sync.into_inner();
+    stream.message().await.unwrap().expect("a migrate");
+    proxy.outage(Duration::from_secs(5)).await;
+    while let Some(_message) = stream.message().await.unwrap() {}
+    assert_eq!(lake.origins(json!({})).await, set(&[]), "both objects are done");
 }
 
 #[tokio::test]

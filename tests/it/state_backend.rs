@@ -1,13 +1,28 @@
 //! The state client against a backend in memory.
 
-use crate::support::backend::{Backend, Call, Mode, Row};
+use crate::support::backend::{Backend, Call, Method, Mode, Row, Trouble};
+use crate::support::proxy::Proxy;
 use cq_source_s3::cloudquery::source;
-use cq_source_s3::cloudquery::state::{OpenError, StateClient, StateError};
+use cq_source_s3::cloudquery::state::{OpenError, Patience, StateClient, StateError};
+use std::time::{Duration, Instant};
 
 const TABLE: &str = "cq_state";
 
+/// As patient as a test: a second of tries, half a second for an answer.
+const IMPATIENT: Patience = Patience {
+    connect: Duration::from_secs(1),
+    answer: Duration::from_millis(500),
+    tries: Duration::from_secs(1),
+    first_wait: Duration::from_millis(50),
+};
+
+async fn open_with(connection: &str, patience: Patience) -> Result<Option<StateClient>, StateError> {
+    let backend = source::Backend { table_name: TABLE.to_owned(), connection: connection.to_owned() };
+    StateClient::open_with(&backend, patience).await
+}
+
 async fn open_at(connection: &str) -> Result<Option<StateClient>, StateError> {
-    StateClient::open(&source::Backend { table_name: TABLE.to_owned(), connection: connection.to_owned() }).await
+    open_with(connection, Patience::default()).await
 }
 
 async fn open(backend: &Backend) -> StateClient {
@@ -145,9 +160,10 @@ async fn failures_while_opening_name_the_call() {
     let connection = backend.connection();
     drop(backend);
     tokio::task::yield_now().await;
-    let error = open_at("127.0.0.1:1").await.unwrap_err();
+    let error = open_with("127.0.0.1:1", IMPATIENT).await.unwrap_err();
     assert!(matches!(error, StateError::Open(OpenError::Connect { .. })), "{error} ({connection})");
-    assert!(error.to_string().contains("\"127.0.0.1:1\": transport error: "), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("\"127.0.0.1:1\": transport error: ") && text.contains("(tried "), "{text}");
     let error = open_at("nowhere").await.unwrap_err().to_string();
     assert!(error.starts_with("failed to create state client: cannot read the connection \"nowhere\""), "{error}");
 }
@@ -198,4 +214,90 @@ async fn item_90_a_hundred_thousand_keys_and_fifty_mebibytes() {
     let large = source::Backend { table_name: "large".to_owned(), connection: backend.connection() };
     let state = StateClient::open(&large).await.unwrap().unwrap();
     assert_eq!(state.keys_with_prefix("").map(|(_, value)| value.len()).sum::<usize>(), 1_100 * (48 << 10));
+}
+
+/// Keys of the inserts that arrived, one text for each.
+fn inserts(backend: &Backend) -> Vec<String> {
+    let keys = |call: Call| match call {
+        Call::Insert(keys) => Some(keys.into_iter().map(|(key, version)| format!("{key}@{version}")).collect()),
+        _ => None,
+    };
+    backend.calls().into_iter().filter_map(keys).map(|keys: Vec<String>| keys.join(" ")).collect()
+}
+
+#[tokio::test]
+async fn a_write_that_fails_for_a_while_is_tried_again_with_the_same_versions() {
+    for mode in [Mode::Upsert, Mode::Append] {
+        for (trouble, times) in
+            [(Trouble::Refused, 1), (Trouble::Refused, 3), (Trouble::AnswerLost, 2), (Trouble::Silence, 1)]
+        {
+            let backend = Backend::start(mode).await;
+            let mut state = open_with(&backend.connection(), IMPATIENT).await.unwrap().unwrap();
+            state.set("a", "1");
+            state.set("b", "1");
+            backend.trouble(Method::Insert, trouble, times);
+            assert_eq!(state.flush().await.unwrap(), 2, "{trouble:?} {times} times");
+            let stored = if trouble == Trouble::AnswerLost { times + 1 } else { 1 };
+            assert_eq!(inserts(&backend), vec!["a@1 b@1"; stored]);
+            let again = open(&backend).await;
+            assert_eq!(again.keys_with_prefix("").collect::<Vec<_>>(), [("a", "1"), ("b", "1")], "{mode:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_for_long_fails_the_flush_and_never_hangs_it() {
+    for trouble in [Trouble::Refused, Trouble::Silence] {
+        let backend = Backend::start(Mode::Upsert).await;
+        let mut state = open_with(&backend.connection(), IMPATIENT).await.unwrap().unwrap();
+        state.set("a", "1");
+        backend.trouble(Method::Insert, trouble, 1_000);
+        let started = Instant::now();
+        let error = state.flush().await.unwrap_err().to_string();
+        assert!(error.starts_with("failed to write state to the backend's table \"cq_state\": "), "{error}");
+        let reason = if trouble == Trouble::Silence { "no answer in 0.5 s" } else { "the backend is not ready" };
+        assert!(error.contains(reason) && error.contains(" (tried "), "{error}");
+        assert!((500..4_000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+        backend.repair();
+        assert_eq!(state.flush().await.unwrap(), 1, "the key is still marked");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_for_a_while_is_tried_again() {
+    let backend = Backend::start(Mode::Upsert).await;
+    backend.put_rows(TABLE, [row("a", "1", Some(4))]);
+    for (trouble, times) in [(Trouble::Refused, 2), (Trouble::Silence, 1)] {
+        backend.trouble(Method::Read, trouble, times);
+        let state = open_with(&backend.connection(), IMPATIENT).await.unwrap().unwrap();
+        assert_eq!(state.get("a"), Some("1"));
+    }
+    backend.trouble(Method::Read, Trouble::Silence, 1_000);
+    let error = open_with(&backend.connection(), IMPATIENT).await.unwrap_err().to_string();
+    assert!(error.contains("read of the state table \"cq_state\": no answer in 0.5 s (tried "), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_between_two_calls_is_not_missed() {
+    let backend = Backend::start(Mode::Upsert).await;
+    let mut proxy = Proxy::start(&backend.connection()).await;
+    let mut state = open_with(&proxy.address(), IMPATIENT).await.unwrap().unwrap();
+    // As by a NAT gateway, whose peers are told nothing.
+    proxy.forget();
+    state.set("a", "1");
+    let started = Instant::now();
+    state.flush().await.unwrap();
+    assert!(started.elapsed() < IMPATIENT.answer, "no deadline had to pass: {:?}", started.elapsed());
+    proxy.outage(Duration::ZERO).await;
+    state.set("a", "2");
+    state.flush().await.unwrap();
+    // While it is away, and comes back.
+    proxy.cut().await;
+    state.set("a", "3");
+    let (flushed, ()) = tokio::join!(state.flush(), async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        proxy.restore().await;
+    });
+    assert_eq!(flushed.unwrap(), 1);
+    assert_eq!(open(&backend).await.get("a"), Some("3"));
 }

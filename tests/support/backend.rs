@@ -7,6 +7,8 @@
 //! assert_eq!(backend.calls(), [Call::GetVersions, Call::Migrate("state".into()), Call::Read("state".into())]);
 //! backend.fail_writes_after(0);
 //! ```
+//!
+//! A failure that was asked for is for good (a status that no client tries again), unless it is asked for a number of times.
 
 #![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
 #![allow(clippy::expect_used, reason = "only tests, examples and benches use this")]
@@ -19,7 +21,7 @@ use cq_source_s3::cloudquery::proto::discovery_v1;
 use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use discovery_v1::discovery_server::{Discovery, DiscoveryServer};
 use pb::plugin_server::{Plugin, PluginServer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tonic::transport::Server;
@@ -77,7 +79,29 @@ struct State {
     /// Rows that inserts still take before they fail; `None`: any number.
     rows_before_failure: Option<usize>,
     fail_reads: bool,
+    /// What the next calls meet, before the backend works again.
+    trouble: VecDeque<(Method, Trouble)>,
     rows_per_record: usize,
+}
+
+/// A call that can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Read.
+    Read,
+    /// Write with an insert.
+    Insert,
+}
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is refused; another time it may work.
+    Refused,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is never answered.
+    Silence,
 }
 
 /// A backend that is being served. Stops when it is dropped.
@@ -129,6 +153,7 @@ impl Backend {
             calls: Vec::new(),
             rows_before_failure: None,
             fail_reads: false,
+            trouble: VecDeque::new(),
             rows_per_record: ROWS_PER_RECORD,
         }));
         let plugin = PluginServer::new(Service(state.clone()))
@@ -200,14 +225,19 @@ impl Backend {
         self.state().tables.get(table).map(|(schema, _)| schema.clone())
     }
 
-    /// Inserts store so many more rows, then fail: with 0 nothing is stored, with more a flush is torn.
+    /// Inserts store so many more rows, then fail for good: with 0 nothing is stored, with more a flush is torn.
     pub fn fail_writes_after(&self, rows: usize) {
         self.state().rows_before_failure = Some(rows);
     }
 
-    /// Reads fail.
+    /// Reads fail for good.
     pub fn fail_reads(&self) {
         self.state().fail_reads = true;
+    }
+
+    /// The next `times` calls of `method` fail that way, then it works again.
+    pub fn trouble(&self, method: Method, trouble: Trouble, times: usize) {
+        self.state().trouble.extend(std::iter::repeat_n((method, trouble), times));
     }
 
     /// All works again.
@@ -215,6 +245,7 @@ impl Backend {
         let mut state = self.state();
         state.rows_before_failure = None;
         state.fail_reads = false;
+        state.trouble.clear();
     }
 
     /// What discovery says.
@@ -241,6 +272,12 @@ fn schema() -> SchemaRef {
 }
 
 impl State {
+    /// What this call meets.
+    fn meets(&mut self, method: Method) -> Option<Trouble> {
+        let index = self.trouble.iter().position(|(of, _)| *of == method)?;
+        self.trouble.remove(index).map(|(_, trouble)| trouble)
+    }
+
     fn insert(&mut self, record: &[u8]) -> Result<(), Status> {
         let (schema, batches) = decode(record).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let table = schema.metadata().get("cq:table_name").cloned().unwrap_or_default();
@@ -252,7 +289,7 @@ impl State {
             .ok_or_else(|| Status::failed_precondition(format!("no table {table:?}: it was not migrated")))?;
         for row in rows {
             match &mut self.rows_before_failure {
-                Some(0) => return Err(Status::internal("the backend was told to fail")),
+                Some(0) => return Err(Status::permission_denied("the backend was told to fail")),
                 Some(left) => *left -= 1,
                 None => {}
             }
@@ -302,6 +339,14 @@ impl Discovery for Service {
     }
 }
 
+async fn suffer(met: Option<Trouble>) -> Result<(), Status> {
+    match met {
+        None => Ok(()),
+        Some(Trouble::Silence) => std::future::pending().await,
+        Some(Trouble::Refused | Trouble::AnswerLost) => Err(Status::internal("the backend is not ready")),
+    }
+}
+
 fn no_state_call<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("a state client has no business here"))
 }
@@ -316,10 +361,12 @@ impl Plugin for Service {
         let (schema, _) =
             decode(&request.get_ref().table).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let table = schema.metadata().get("cq:table_name").cloned().unwrap_or_default();
+        let met = lock(&self.0).meets(Method::Read);
+        suffer(met).await?;
         let mut state = lock(&self.0);
         state.calls.push(Call::Read(table.clone()));
         if state.fail_reads {
-            return Err(Status::internal("the backend was told to fail"));
+            return Err(Status::permission_denied("the backend was told to fail"));
         }
         let rows = state.tables.get(&table).map(|(_, rows)| rows.as_slice()).unwrap_or_default();
         let records = rows.chunks(state.rows_per_record).map(|rows| encode(&schema, rows));
@@ -333,9 +380,16 @@ impl Plugin for Service {
     ) -> Result<Response<pb::write::Response>, Status> {
         use pb::write::request::Message;
         let mut messages = request.into_inner();
-        let mut count = 0;
+        let (mut count, mut lost) = (0, false);
         while let Some(request) = messages.message().await? {
             count += 1;
+            let insert = matches!(request.message, Some(Message::Insert(_)));
+            let met = if insert { lock(&self.0).meets(Method::Insert) } else { None };
+            if met == Some(Trouble::AnswerLost) {
+                lost = true;
+            } else {
+                suffer(met).await?;
+            }
             let mut state = lock(&self.0);
             match request.message {
                 Some(Message::MigrateTable(migrate)) => {
@@ -351,6 +405,9 @@ impl Plugin for Service {
             }
         }
         lock(&self.0).calls.push(Call::WriteEnd(count));
+        if lost {
+            return Err(Status::unavailable("the answer was lost"));
+        }
         Ok(Response::new(pb::write::Response {}))
     }
 

@@ -14,4 +14,5 @@ pub mod client;
 pub mod faults;
 pub mod parquet_files;
 pub mod process;
+pub mod proxy;
 pub mod s3_server;
