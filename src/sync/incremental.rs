@@ -13,6 +13,7 @@ use crate::cloudquery::state::StateClient;
 use crate::plan::Identity;
 use crate::plan::ledger::{Ledger, Limits, Object};
 use crate::plan::schema::{SchemaState, StoredSchema};
+use crate::plan::shard::Shard;
 use crate::spec::Spec;
 use crate::tables::group::ListedObject;
 
@@ -27,6 +28,8 @@ pub struct State {
     /// What columns depend on besides the files.
     rules: String,
     shard: Option<(u32, u32)>,
+    /// The objects that are this sync's to send.
+    own: Shard,
     ledger_limit: u64,
     late_arrival_window_s: i64,
     /// Objects whose rows this sync sent, and that are to be written as done.
@@ -67,6 +70,7 @@ impl State {
             state_id: spec.state_id.clone(),
             rules: crate::decode::cast_rules(spec.nested_as),
             shard: request.shard,
+            own: Shard::of(request),
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
@@ -113,6 +117,10 @@ impl State {
         let TableState { ledger, schema } = state;
         let mut update = ledger.update();
         run.objects.for_each(|key, object| {
+            // Another shard's object is in that one's ledger.
+            if !self.own.has(key) {
+                return;
+            }
             let etag = object.etag.as_ref().map(ToString::to_string);
             let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
             if object.sent {

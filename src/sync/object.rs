@@ -145,7 +145,9 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
     }
 }
 
-fn rows(metadata: &ParquetMetaData) -> u64 {
+/// Rows of an object, by its footer.
+#[must_use]
+pub fn rows(metadata: &ParquetMetaData) -> u64 {
     metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
 }
 

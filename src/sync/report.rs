@@ -1,7 +1,7 @@
 //! What went wrong and what was done: said at once, counted, summed up, and weighed at the end.
 
 use super::progress::Progress;
-use super::table::{Stats, TableRun};
+use super::table::{Planned, Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
 use crate::decode::DecodeError;
@@ -30,6 +30,15 @@ pub struct Report {
     gone: AtomicU64,
     progress: Progress,
     telemetry: SyncTelemetry,
+}
+
+/// What of a table stays out of a sync, though its objects could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The objects that would have been sent.
+    pub planned: Planned,
+    /// Their rows, by their footers.
+    pub rows: u64,
 }
 
 #[derive(Debug, Default)]
@@ -99,14 +108,26 @@ impl Report {
         self.message(table, text).await
     }
 
-    /// A whole table failed. The sync goes on.
+    /// A whole table failed, and `out` is not sent. The sync goes on.
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn table(&self, table: &str, text: &str) -> Result<(), SourceError> {
+    pub async fn table(&self, table: &str, text: &str, out: LeftOut) -> Result<(), SourceError> {
         self.telemetry.table(table).add_error();
-        let text = format!("table {table} of bucket {}: {text}", self.bucket);
-        tracing::error!(table, bucket = self.bucket, error = text, "table is left out");
+        let LeftOut { planned, rows } = out;
+        let text = format!(
+            "table {table} of bucket {}: {text}. Left out: {} objects with {rows} rows ({} bytes)",
+            self.bucket, planned.objects, planned.bytes
+        );
+        tracing::error!(
+            table,
+            bucket = self.bucket,
+            objects = planned.objects,
+            rows,
+            bytes = planned.bytes,
+            error = text,
+            "table is left out"
+        );
         lock(&self.conflicts).add(1, || text.clone());
         self.message(table, text).await
     }

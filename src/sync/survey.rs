@@ -7,7 +7,7 @@
 use super::footer::{self, FooterGuess, SMALL_OBJECT_BYTES};
 use super::incremental::TableState;
 use super::object::{Kept, message_pool_bytes, working_bytes};
-use super::report::Report;
+use super::report::{LeftOut, Report};
 use super::table::{Objects, Stats, TableRun};
 use super::{Context, Error, RowOptions, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
@@ -18,13 +18,14 @@ use crate::decode::origin::FILE_COLUMNS;
 use crate::decode::types::ColumnType;
 use crate::plan::shard::Shard;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
-use crate::tables::group::{ListedObject, Table};
+use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
 use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Objects of a table whose footers GetTables reads: the first and the newest. Enough to show its columns; a sync reads
@@ -55,6 +56,8 @@ struct Survey {
     /// Held for an insert.
     kept: Mutex<BTreeMap<usize, Kept>>,
     state: Option<TableState>,
+    /// Rows of the objects that are ready to be sent, by their footers.
+    rows: AtomicU64,
     telemetry: TableTelemetry,
 }
 
@@ -71,8 +74,10 @@ pub async fn survey(
 ) -> Result<Vec<SurveyedTable>, SourceError> {
     let mut surveys = Vec::with_capacity(tables.len());
     for (table, state) in tables {
-        if let Some(first) = &table.archived.first_key {
-            report.archived(&table.name, first, table.archived.count).await?;
+        let archived = state.as_ref().map(|state| unsent_archived(&table, state, shard));
+        let archived = archived.as_ref().unwrap_or(&table.archived);
+        if let Some(first) = &archived.first_key {
+            report.archived(&table.name, first, archived.count).await?;
         }
         let telemetry = report.telemetry().table(&table.name);
         surveys.push(Arc::new(Survey::new(table, state, telemetry)));
@@ -87,16 +92,16 @@ pub async fn survey(
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
-        let Some(Survey { name, objects, schema: merger, kept, state, telemetry }) = Arc::into_inner(survey) else {
-            continue;
-        };
+        let Some(survey) = Arc::into_inner(survey) else { continue };
+        let Survey { name, objects, schema: merger, kept, state, rows, telemetry } = survey;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         match merger.finish() {
             Err(conflict) => {
                 let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
                 let hint = if kept { SCHEMA_IS_KEPT } else { "" };
-                report.table(&name, &format!("{conflict}{hint}")).await?;
+                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
+                report.table(&name, &format!("{conflict}{hint}"), out).await?;
             }
             // Each of its objects was reported.
             Ok(None) => {}
@@ -113,6 +118,19 @@ pub async fn survey(
         }
     }
     Ok(surveyed)
+}
+
+/// The archived objects of a table that `shard` would send: those that an earlier sync sent are nobody's trouble.
+fn unsent_archived(table: &Table, state: &TableState, shard: Shard) -> Archived {
+    let mut archived = Archived::default();
+    for object in table.unread.iter().filter(|object| object.archived) {
+        let key = table.object_key(object);
+        if shard.has(&key) && !state.is_done(&key, object) {
+            archived.count += 1;
+            archived.first_key.get_or_insert(key);
+        }
+    }
+    archived
 }
 
 fn run(
@@ -261,6 +279,7 @@ impl Survey {
             schema: Mutex::new(schema),
             kept: Mutex::default(),
             state,
+            rows: AtomicU64::new(0),
             telemetry,
         }
     }
@@ -315,8 +334,10 @@ impl Survey {
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
             let (metadata, _room) = footer::of_bytes(&bytes, &cx.memory).await?;
+            let rows = super::object::rows(&metadata);
             let (schema, working_bytes) = schema_and_memory(cx.rows, key, metadata).await?;
             self.objects.ready(index, etag, bytes.len() as u64, working_bytes);
+            self.rows.fetch_add(rows, Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
             let needed = working_bytes + message_pool_bytes(working_bytes, cx.memory.limit_bytes());
             if needed <= cx.memory.beside_reserve_bytes() {
@@ -328,6 +349,7 @@ impl Survey {
         let (schema, working_bytes) = schema_and_memory(cx.rows, key, Arc::clone(&footer.metadata)).await?;
         if ours {
             self.objects.ready(index, footer.etag.clone(), footer.object_bytes, working_bytes);
+            self.rows.fetch_add(super::object::rows(&footer.metadata), Ordering::Relaxed);
         }
         Ok(schema)
     }

@@ -50,6 +50,8 @@ pub struct ListedObject {
     working_kib: u32,
     /// Its last row was sent in this sync.
     pub sent: bool,
+    /// It is archived, so it cannot be read.
+    pub archived: bool,
 }
 
 impl ListedObject {
@@ -61,6 +63,7 @@ impl ListedObject {
             last_modified_s: object.last_modified_s,
             working_kib: 0,
             sent: false,
+            archived: object.archived,
         }
     }
 

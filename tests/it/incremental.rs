@@ -390,10 +390,21 @@ async fn archived_and_empty_objects_are_read_when_they_can_be() {
     let until = Restore::Until(SystemTime::now() + Duration::from_secs(86_400));
     lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(until));
     assert_eq!(lake.origins(json!({})).await, set(&["archived"]));
-    // The restored copy expires: nothing is forgotten, and nothing is read when it comes back.
+    // The restored copy expires: nothing is forgotten, nothing fails, and nothing is read when it comes back.
     lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(Restore::None));
-    let sync = lake.any_sync(json!({})).await;
-    assert_eq!((sync.status.is_none(), origins(&sync)), (true, set(&[])));
+    for spec in [json!({}), json!({"on_archived": "fail"})] {
+        let sync = lake.sync(spec).await;
+        assert_eq!((sync.errors(), origins(&sync)), (vec![], set(&[])));
+    }
+    // One that was never read does fail, and it alone is counted.
+    lake.rig.s3.put_with("t/b.parquet", small("b"), glacier(Restore::None));
+    let sync = lake.any_sync(json!({"on_archived": "fail"})).await;
+    let status = sync.status.as_ref().expect("an archived object that was not read");
+    assert!(
+        status.message().contains("1 objects are archived") && status.message().contains("t/b.parquet"),
+        "{status}"
+    );
+    lake.rig.s3.delete("t/b.parquet");
     lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(until));
     lake.rig.s3.put("t/empty.parquet", small("filled"));
     assert_eq!(lake.origins(json!({})).await, set(&["filled"]));
@@ -449,12 +460,20 @@ async fn new_objects_are_compared_with_the_stored_schema() {
     assert_eq!((sync.tables(), origins(&sync)), (vec!["u".to_owned()], set(&["u/b.parquet"])));
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains("t/a.parquet") && error.contains("t/b.parquet"), "{error}");
+    assert!(error.contains("Left out: 1 objects with 1 rows"), "{error}");
     assert_eq!(lake.keys_read(), set(&["t/b.parquet", "u/b.parquet"]), "no footer of a done object");
     // The object that set the schema may be gone: it still holds.
     lake.rig.s3.delete("t/a.parquet");
+    // Good ones stay out, too, and each sync says how many.
+    lake.put("t/c.parquet");
+    lake.put("t/d.parquet");
     let sync = lake.any_sync(json!({})).await;
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains("state_id"), "says how to start anew: {error}");
+    assert!(error.contains("Left out: 3 objects with 201 rows ("), "{error}");
+    for key in ["t/c.parquet", "t/d.parquet"] {
+        lake.rig.s3.delete(key);
+    }
     let sync = lake.any_sync(json!({"state_id": "2"})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("t"), 1);
@@ -538,6 +557,25 @@ async fn above_the_limit_old_objects_collapse_into_a_time_with_a_warning() {
     // What is forgotten stays forgotten: a higher limit brings nothing back.
     assert_eq!(lake.origins(json!({"ledger_limit": 1_000})).await, set(&[]));
     assert_eq!(lake.rig.lines("warn").len(), 2, "one whenever it collapses: two syncs, of the five");
+}
+
+#[tokio::test]
+async fn each_shard_counts_its_own_objects_against_the_limit() {
+    let lake = Lake::start().await;
+    for n in 0..30 {
+        lake.rig.s3.put_with(&format!("t/{n:02}.parquet"), small(&format!("{n:02}")), at(NOON + n));
+    }
+    let spec = lake.rig.spec(json!({"ledger_limit": 5, "late_arrival_window": "1h"}));
+    for (plugin, mut client, shard) in shards(2).await {
+        client.init(&spec).await.unwrap();
+        let sync = client.sync_with(state_request(&lake.backend, Some(shard)), |_| {}).await;
+        assert_protocol(&sync);
+        let log = plugin.stop();
+        let warnings: Vec<_> = log.iter().filter(|line| line["level"] == "warn").collect();
+        let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
+        assert_eq!(warning["unseen"], 0, "the other shard sends the others: {warning}");
+        assert!(warning["objects"].as_u64().unwrap() <= origins(&sync).len() as u64, "{warning}");
+    }
 }
 
 #[tokio::test]
