@@ -162,6 +162,7 @@ fn code(kind: &s3::ErrorKind) -> &'static str {
         | s3::ErrorKind::Gone
         | s3::ErrorKind::Archived
         | s3::ErrorKind::Exhausted
+        | s3::ErrorKind::Overloaded
         | s3::ErrorKind::Unreachable
         | s3::ErrorKind::EndpointDown
         | s3::ErrorKind::Refused => "UNREACHABLE",

@@ -1,13 +1,15 @@
 //! S3 as this plugin uses it: connect, list in pages, read ranges tied to an ETag. Nothing in this folder knows about
 //! gRPC, Arrow or tables.
 //!
-//! [`Store`] is one bucket with one set of credentials. Its calls retry by themselves ([`retry`]) and fail with an
-//! [`Error`] that carries bucket, key, status, S3's own code and the request id, so that a message can say what was
-//! tried and what to do. Requests and bytes are counted in [`Usage`].
+//! [`Store`] is one bucket with one set of credentials. Its requests wait in line when S3 asks for fewer of them (`pace`),
+//! its calls retry by themselves ([`retry`]) and fail with an [`Error`] that carries bucket, key, status, S3's own code
+//! and the request id, so that a message can say what was tried and what to do. Requests and bytes are counted in
+//! [`Usage`].
 
 pub mod connect;
 pub mod error;
 pub mod list;
+mod pace;
 pub mod probe;
 pub mod read;
 pub mod retry;
@@ -36,16 +38,12 @@ struct Inner {
     /// The endpoint was given by the user, so it stays in another region.
     custom_endpoint: bool,
     request_payer: bool,
-    /// Bodies open at a time, over all objects: each is a socket, and a process may have 1,024 of them, on some systems
-    /// 256. A GET waits for a place, and gives it back when its body has been read.
-    open_gets: tokio::sync::Semaphore,
+    /// How many requests there may be at a time, over all objects.
+    pace: Arc<pace::Pace>,
     usage: Usage,
     /// When the endpoint last answered anything, so that "it never answers" can be told from "this object fails".
     liveness: retry::Liveness,
 }
-
-/// Most bodies open at a time. More connections than this bring no more bandwidth than a machine has.
-const MAX_OPEN_GETS: usize = 200;
 
 impl Store {
     /// The bucket's name, or the access point's ARN.

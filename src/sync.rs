@@ -383,6 +383,7 @@ pub(crate) fn fatal(error: &s3::Error) -> SourceError {
         s3::ErrorKind::AccessDenied(_) => ErrorKind::AccessDenied,
         s3::ErrorKind::Unauthorized => ErrorKind::Unauthorized,
         s3::ErrorKind::Exhausted
+        | s3::ErrorKind::Overloaded
         | s3::ErrorKind::Unreachable
         | s3::ErrorKind::EndpointDown
         | s3::ErrorKind::Refused

@@ -5,8 +5,9 @@
 //! instance roles, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`. Added here, because the SDK for Rust lacks
 //! them or leaves them to the application: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and `AWS_CA_BUNDLE`.
 
+use super::pace::Pace;
 use super::retry::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Liveness};
-use super::{Inner, MAX_OPEN_GETS, Store, Usage};
+use super::{Inner, Store, Usage};
 use crate::spec::Secret;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -158,8 +159,9 @@ impl Store {
             .region(Region::new(region.to_owned()))
             .force_path_style(options.path_style)
             .use_arn_region(true)
-            // One attempt a call: `retry` does the rest. Adaptive: the pace follows what S3 answers.
-            .retry_config(RetryConfig::adaptive().with_max_attempts(1))
+            // One attempt a call: `retry` does the rest, and `pace` follows what S3 answers. (The SDK's adaptive mode keeps
+            // its own pace, one for the whole process, and is half a request a second after a burst of refusals.)
+            .retry_config(RetryConfig::disabled())
             // Bodies are watched by the reader, which knows that it never pauses.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(endpoint) = &options.endpoint {
@@ -173,7 +175,7 @@ impl Store {
                 endpoint: custom.as_deref().map_or_else(|| regional_endpoint(region), without_user_info),
                 custom_endpoint: custom.is_some(),
                 request_payer: options.request_payer,
-                open_gets: tokio::sync::Semaphore::new(MAX_OPEN_GETS),
+                pace: Pace::new(),
                 usage: Usage::default(),
                 liveness: Liveness::new(),
             }),
@@ -195,7 +197,7 @@ impl Store {
                 },
                 custom_endpoint: self.inner.custom_endpoint,
                 request_payer: self.inner.request_payer,
-                open_gets: tokio::sync::Semaphore::new(MAX_OPEN_GETS),
+                pace: Pace::new(),
                 usage: Usage::default(),
                 liveness: Liveness::new(),
             }),

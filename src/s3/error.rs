@@ -3,9 +3,11 @@
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use std::error::Error as StdError;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What was asked of S3, with the IAM action that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub enum ErrorKind {
     Archived,
     /// S3 answered, but with errors that a later try may not meet; tries are exhausted.
     Exhausted,
+    /// S3 asked for fewer requests, whatever was asked of it and however slowly: the whole sync is pointless for now.
+    Overloaded,
     /// The endpoint did not answer; tries are exhausted.
     Unreachable,
     /// The endpoint did not answer this request, nor any other one meanwhile: the whole sync is pointless.
@@ -117,6 +121,7 @@ impl Error {
                 "check `endpoint`, `region`, the network and HTTPS_PROXY/NO_PROXY".to_owned()
             }
             ErrorKind::Exhausted => "S3 is overloaded or has a fault: sync again, or lower `concurrency`".to_owned(),
+            ErrorKind::Overloaded => "S3 has taken no request at all meanwhile: sync again later".to_owned(),
             ErrorKind::Changed | ErrorKind::Gone | ErrorKind::Refused => return None,
         })
     }
@@ -141,7 +146,11 @@ impl Error {
     pub fn is_fatal(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::NoSuchBucket | ErrorKind::WrongRegion(_) | ErrorKind::Unauthorized | ErrorKind::EndpointDown
+            ErrorKind::NoSuchBucket
+                | ErrorKind::WrongRegion(_)
+                | ErrorKind::Unauthorized
+                | ErrorKind::EndpointDown
+                | ErrorKind::Overloaded
         )
     }
 }
@@ -175,6 +184,10 @@ impl StdError for Error {}
 pub(super) struct Failure {
     pub kind: ErrorKind,
     pub retryable: bool,
+    /// S3 asked for fewer requests.
+    pub throttled: bool,
+    /// S3 asked for no other try before this time is over.
+    pub retry_after: Option<Duration>,
     pub status: Option<u16>,
     pub code: String,
     pub message: String,
@@ -187,6 +200,8 @@ impl Failure {
         Self {
             kind: ErrorKind::Unreachable,
             retryable: true,
+            throttled: false,
+            retry_after: None,
             status: None,
             code: code.to_owned(),
             message: message.into(),
@@ -213,6 +228,11 @@ where
 {
     match error {
         SdkError::TimeoutError(_) => Failure::transport("Timeout", "no answer in time"),
+        // An error whose body is not S3's XML, from whatever stands between S3 and us: its status says enough.
+        SdkError::ResponseError(context) if matches!(context.raw().status().as_u16(), 429 | 500..) => {
+            let failure = answer(operation, context.raw().status().as_u16(), "", &chain(error), None, None);
+            Failure { retry_after: retry_after(context.raw()), ..failure }
+        }
         SdkError::ResponseError(context) => {
             Failure { status: Some(context.raw().status().as_u16()), ..Failure::transport("BadResponse", chain(error)) }
         }
@@ -227,14 +247,15 @@ where
         SdkError::ServiceError(context) => {
             let raw = context.raw();
             let header = |name: &str| raw.headers().get(name).map(str::to_owned);
-            answer(
+            let failure = answer(
                 operation,
                 raw.status().as_u16(),
                 context.err().code().unwrap_or_default(),
                 context.err().message().unwrap_or_default(),
                 header("x-amz-bucket-region"),
                 header("x-amz-request-id"),
-            )
+            );
+            Failure { retry_after: retry_after(raw), ..failure }
         }
         _ => Failure { kind: ErrorKind::Refused, retryable: false, ..Failure::transport("BadRequest", chain(error)) },
     }
@@ -267,9 +288,8 @@ pub(super) fn answer(
         | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             (ErrorKind::WrongRegion(region), false)
         }
-        (429 | 500 | 502..=599, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable") => {
-            (ErrorKind::Exhausted, true)
-        }
+        _ if is_throttled(status, code) => (ErrorKind::Exhausted, true),
+        (500 | 502..=599, _) | (_, "RequestTimeout" | "InternalError") => (ErrorKind::Exhausted, true),
         (401, _) => (ErrorKind::Unauthorized, false),
         (403, _) if operation == Operation::Get && message.contains("kms:Decrypt") => {
             (ErrorKind::AccessDenied("kms:Decrypt"), false)
@@ -284,8 +304,54 @@ pub(super) fn answer(
         (412 | 416, _) => (ErrorKind::Changed, false),
         _ => (ErrorKind::Refused, false),
     };
+    let throttled = retryable && is_throttled(status, code);
     let code = if code.is_empty() { "no error code" } else { code };
-    Failure { kind, retryable, status: Some(status), code: code.to_owned(), message: message.to_owned(), request_id }
+    Failure {
+        kind,
+        retryable,
+        throttled,
+        retry_after: None,
+        status: Some(status),
+        code: code.to_owned(),
+        message: message.to_owned(),
+        request_id,
+    }
+}
+
+/// Whether an answer asks for fewer requests: by its status, or by the codes of S3 and of servers that speak as S3 does.
+fn is_throttled(status: u16, code: &str) -> bool {
+    matches!(status, 429 | 503)
+        || matches!(
+            code,
+            "SlowDown"
+                | "SlowDownRead"
+                | "ServiceUnavailable"
+                | "Throttling"
+                | "ThrottlingException"
+                | "ThrottledException"
+                | "RequestThrottled"
+                | "RequestThrottledException"
+                | "RequestLimitExceeded"
+                | "BandwidthLimitExceeded"
+                | "TooManyRequests"
+                | "TooManyRequestsException"
+        )
+}
+
+/// What `Retry-After` asks for.
+fn retry_after(raw: &HttpResponse) -> Option<Duration> {
+    let header = |name: &str| raw.headers().get(name);
+    retry_wait(header("retry-after")?, header("date"), SystemTime::now())
+}
+
+/// The text of a `Retry-After` header as a time to wait: seconds, or a point in time by the clock of whoever sent it,
+/// which `date` tells; `now` stands in where it does not.
+fn retry_wait(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| SystemTime::try_from(DateTime::from_str(text.trim(), Format::HttpDate).ok()?).ok();
+    Some(time(text)?.duration_since(date.and_then(time).unwrap_or(now)).unwrap_or_default())
 }
 
 /// Looks through the wrappers by type: was it the credentials that could not be had? Then, whether a later try may have
@@ -365,6 +431,36 @@ mod tests {
         ];
         for (operation, status, code, message, expected, retryable) in cases {
             assert_eq!(kind(operation, status, code, message), (expected, retryable), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_fewer_requests() {
+        let throttled = |status, code| answer(Operation::Get, status, code, "", None, None).throttled;
+        for (status, code) in
+            [(503, "SlowDown"), (503, ""), (429, "TooManyRequests"), (400, "ThrottlingException"), (200, "SlowDown")]
+        {
+            assert!(throttled(status, code), "{status} {code}");
+            assert!(answer(Operation::List, status, code, "", None, None).retryable, "{status} {code}");
+        }
+        for (status, code) in [(500, "InternalError"), (502, ""), (504, ""), (403, "AccessDenied"), (404, "NoSuchKey")]
+        {
+            assert!(!throttled(status, code), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_400);
+        let (date, minute) = ("Wed, 21 Oct 2015 07:28:00 GMT", Duration::from_secs(60));
+        assert_eq!(retry_wait("60", None, now), Some(minute));
+        assert_eq!(retry_wait(" 0 ", None, now), Some(Duration::ZERO));
+        // By the server's own clock where it tells it, whatever ours says.
+        assert_eq!(retry_wait("Wed, 21 Oct 2015 07:29:00 GMT", Some(date), now), Some(minute));
+        assert_eq!(retry_wait(date, None, now), Some(Duration::from_secs(80)));
+        assert_eq!(retry_wait("Wed, 21 Oct 2015 07:27:00 GMT", Some(date), now), Some(Duration::ZERO), "it is over");
+        for bad in ["", "soon", "-1", "1.5"] {
+            assert_eq!(retry_wait(bad, None, now), None, "{bad}");
         }
     }
 

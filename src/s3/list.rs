@@ -1,9 +1,15 @@
-//! ListObjectsV2, one page at a time: nothing but the page at hand is held.
+//! ListObjectsV2, one page at a time: nothing but the page at hand is held, and 8 bytes for each page before it.
+//!
+//! Two things are asked for that a server need not know: the state of restores from archive classes, and keys in URL
+//! encoding, since XML has no way to write some of the characters that a key may have. A server that refuses the first
+//! page is asked again without the one, then without the other; keys are decoded only where the answer says that they are
+//! encoded.
 
-use super::error::classify;
+use super::error::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
-use super::{ETag, Error, ObjectMeta, Operation, Store, Usage};
-use aws_sdk_s3::types::{Object, OptionalObjectAttributes};
+use super::{ETag, Error, ErrorKind, ObjectMeta, Operation, Store, Usage};
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::types::{EncodingType, Object, OptionalObjectAttributes};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
@@ -11,11 +17,15 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// HTTP status of servers that refuse a header they do not know.
-const NOT_IMPLEMENTED: u16 = 501;
+/// What separates the folders of a key.
+const DELIMITER: &str = "/";
+/// So much of a continuation token is shown in an error: enough to find it in a server's log.
+const SHOWN_TOKEN_CHARS: usize = 64;
 
 /// Where a listing stands. [`Pages::next`] gives one page after the other.
 #[derive(Debug)]
@@ -26,8 +36,8 @@ pub struct Pages {
     patience: Patience,
     /// The `Date` of the first answer, seconds since 1970.
     date: Arc<FirstDate>,
-    /// Ask for the state of restores from archive classes. Given up for servers that do not know the question.
-    restore_status: bool,
+    extras: Extras,
+    tokens: SeenTokens,
 }
 
 #[derive(Debug)]
@@ -35,6 +45,49 @@ enum State {
     First,
     After(String),
     Done,
+}
+
+/// What is asked for besides the listing itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extras {
+    /// The state of restores, and keys in URL encoding.
+    RestoreStatusAndEncoding,
+    /// Keys in URL encoding.
+    Encoding,
+    /// Nothing.
+    None,
+}
+
+impl Extras {
+    /// What to ask for when a server refuses this; `None`: it cannot be the extras.
+    fn fewer(self) -> Option<Self> {
+        match self {
+            Self::RestoreStatusAndEncoding => Some(Self::Encoding),
+            Self::Encoding => Some(Self::None),
+            Self::None => None,
+        }
+    }
+}
+
+/// Whether a server may have refused a request for a header or parameter that it does not know. How they say so differs:
+/// 501, 400 with any code, 405, …
+fn refuses_extras(failure: &Failure) -> bool {
+    let refused = matches!(failure.kind, ErrorKind::Refused | ErrorKind::Changed) && !failure.retryable;
+    refused && matches!(failure.status, Some(400..=499 | 501))
+}
+
+/// The continuation tokens of a listing, as hashes: a token that comes again would have the listing go in circles.
+#[derive(Debug, Default)]
+struct SeenTokens {
+    hashes: HashSet<u64>,
+    state: RandomState,
+}
+
+impl SeenTokens {
+    /// Whether this is a new one.
+    fn add(&mut self, token: &str) -> bool {
+        self.hashes.insert(self.state.hash_one(token))
+    }
 }
 
 impl Store {
@@ -51,8 +104,20 @@ impl Store {
             state: State::First,
             patience,
             date: Arc::default(),
-            restore_status: true,
+            extras: Extras::RestoreStatusAndEncoding,
+            tokens: SeenTokens::default(),
         }
+    }
+
+    /// The folders right below `prefix`, each with the prefix and its `/`: those of one page.
+    ///
+    /// # Errors
+    /// When the page cannot be had. Gives up after a few tries.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let mut pages = self.list_with(prefix, Patience::PROBE);
+        let page = pages.page(None, Some(DELIMITER)).await?;
+        let encoded = is_encoded(&page);
+        Ok(page.common_prefixes().iter().filter_map(|common| Some(key_text(common.prefix()?, encoded))).collect())
     }
 }
 
@@ -68,53 +133,97 @@ impl Pages {
             State::After(token) => Some(token.clone()),
             State::Done => return Ok(None),
         };
-        let budget = RetryBudget::default();
-        let mut attempts = Attempts::new(&self.store, Operation::List, &self.prefix, self.patience, &budget);
+        let page = self.page(token, None).await?;
+        let encoded = is_encoded(&page);
+        Ok(Some(page.contents().iter().filter_map(|object| meta(object, encoded)).collect()))
+    }
+
+    /// One page, and where the next one is.
+    async fn page(&mut self, token: Option<String>, delimiter: Option<&str>) -> Result<ListObjectsV2Output, Error> {
+        let (store, prefix, budget) = (self.store.clone(), self.prefix.clone(), RetryBudget::default());
+        let mut attempts = Attempts::new(&store, Operation::List, &prefix, self.patience, &budget);
         loop {
-            let first_byte = attempts.start();
-            Usage::add(&self.store.inner.usage.lists, 1);
-            let request = self
-                .store
-                .inner
-                .client
-                .list_objects_v2()
-                .bucket(&self.store.inner.bucket)
-                .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
-                .set_continuation_token(token.clone())
-                .set_request_payer(self.store.payer())
-                .set_optional_object_attributes(
-                    self.restore_status.then(|| vec![OptionalObjectAttributes::RestoreStatus]),
-                )
-                .customize()
-                .interceptor(DateReader(Arc::clone(&self.date)))
-                .send();
-            let failure = match tokio::time::timeout(first_byte, request).await {
-                Err(_) => super::error::Failure::transport("Timeout", "no answer in time"),
-                Ok(Err(error)) => classify(Operation::List, &error),
-                Ok(Ok(page)) => {
-                    attempts.progressed();
-                    match (page.is_truncated().unwrap_or(false), page.next_continuation_token()) {
-                        (false, _) => self.state = State::Done,
-                        // Some servers repeat the token: that would never end.
-                        (true, Some(next)) if Some(next) != token.as_deref() => {
-                            self.state = State::After(next.to_owned());
-                        }
-                        (true, _) => {
-                            let failure = super::error::Failure::nonsense(
-                                "the page is said to be truncated, but has no new continuation token",
-                            );
-                            attempts.again(failure).await?;
-                            continue;
-                        }
-                    }
-                    return Ok(Some(page.contents().iter().filter_map(meta).collect()));
-                }
+            let page = self.attempt(token.clone(), delimiter, &mut attempts).await;
+            let failure = match page.and_then(|page| self.follow(&page).map(|()| page)) {
+                Ok(page) => return Ok(page),
+                Err(failure) => failure,
             };
-            if failure.status == Some(NOT_IMPLEMENTED) && std::mem::take(&mut self.restore_status) {
+            if token.is_none()
+                && refuses_extras(&failure)
+                && let Some(fewer) = self.extras.fewer()
+            {
+                tracing::debug!(
+                    code = failure.code,
+                    status = failure.status,
+                    refused = ?self.extras,
+                    "the server refuses the listing, asking again with fewer extras"
+                );
+                self.extras = fewer;
                 continue;
             }
             attempts.again(failure).await?;
         }
+    }
+
+    async fn attempt(
+        &self,
+        token: Option<String>,
+        delimiter: Option<&str>,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<ListObjectsV2Output, Failure> {
+        let permit = attempts.admitted().await;
+        let restore_status = self.extras == Extras::RestoreStatusAndEncoding;
+        Usage::add(&self.store.inner.usage.lists, 1);
+        let request = self
+            .store
+            .inner
+            .client
+            .list_objects_v2()
+            .bucket(&self.store.inner.bucket)
+            .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
+            .set_delimiter(delimiter.map(str::to_owned))
+            .set_continuation_token(token)
+            .set_request_payer(self.store.payer())
+            .set_encoding_type((self.extras != Extras::None).then_some(EncodingType::Url))
+            .set_optional_object_attributes(restore_status.then(|| vec![OptionalObjectAttributes::RestoreStatus]))
+            .customize()
+            .interceptor(DateReader(Arc::clone(&self.date)))
+            .send();
+        let page = match tokio::time::timeout(attempts.first_byte(), request).await {
+            Ok(page) => page.map_err(|error| classify(Operation::List, &error)),
+            Err(_) => Err(Failure::transport("Timeout", "no answer in time")),
+        };
+        permit.judge(&page);
+        if page.is_ok() {
+            attempts.progressed(0);
+        }
+        page
+    }
+
+    /// Takes in where the listing goes on. An answer that leads nowhere is not asked for again: it would be the same.
+    fn follow(&mut self, page: &ListObjectsV2Output) -> Result<(), Failure> {
+        let next = page.next_continuation_token();
+        let nowhere = |text: String| Err(Failure { retryable: false, ..Failure::nonsense(text) });
+        // Who names a page after this one has one, said or not.
+        match (page.is_truncated().unwrap_or(next.is_some()), next) {
+            (false, _) => self.state = State::Done,
+            (true, None) => {
+                return nowhere(
+                    "the server answers IsTruncated true without a NextContinuationToken, so that the rest of the \
+                     listing cannot be had"
+                        .to_owned(),
+                );
+            }
+            (true, Some(next)) if !self.tokens.add(next) => {
+                let shown: String = next.chars().take(SHOWN_TOKEN_CHARS).collect();
+                return nowhere(format!(
+                    "the server answers the NextContinuationToken {shown:?} for the second time, so that the listing \
+                     would never end"
+                ));
+            }
+            (true, Some(next)) => self.state = State::After(next.to_owned()),
+        }
+        Ok(())
     }
 }
 
@@ -155,14 +264,48 @@ impl Intercept for DateReader {
     }
 }
 
+/// Whether the answer says that its keys are in URL encoding.
+fn is_encoded(page: &ListObjectsV2Output) -> bool {
+    page.encoding_type() == Some(&EncodingType::Url)
+}
+
+/// A key as it is, from what the listing shows: a space is `+` there, `%` and two hexadecimal digits are a byte. What
+/// could not come from such an encoding stays as it is.
+fn key_text(shown: &str, encoded: bool) -> String {
+    if !encoded || !shown.contains(['%', '+']) {
+        return shown.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(shown.len());
+    let mut rest = shown.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = |at: usize| tail.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, hex(0), hex(1)) {
+            // Two hexadecimal digits are a byte.
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high << 4 | low));
+                rest = &tail[2..];
+            }
+            (b'+', ..) => {
+                bytes.push(b' ');
+                rest = tail;
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| shown.to_owned())
+}
+
 /// What we keep of a listed object. An entry without a key is no object.
-fn meta(object: &Object) -> Option<ObjectMeta> {
+fn meta(object: &Object, encoded: bool) -> Option<ObjectMeta> {
     let restored = object.restore_status().is_some_and(|status| {
         !status.is_restore_in_progress().unwrap_or(false) && status.restore_expiry_date().is_some()
     });
     let class = object.storage_class().map_or("", |class| class.as_str());
     Some(ObjectMeta {
-        key: object.key()?.to_owned(),
+        key: key_text(object.key()?, encoded),
         size_bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
         etag: object.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new),
         last_modified_s: object.last_modified().map_or(0, |time| time.secs()),
@@ -177,7 +320,8 @@ fn is_archive(storage_class: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_archive;
+    use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn archive_classes() {
@@ -186,6 +330,39 @@ mod tests {
         }
         for class in ["", "STANDARD", "GLACIER_IR", "INTELLIGENT_TIERING", "STANDARD_IA"] {
             assert!(!is_archive(class), "{class}");
+        }
+    }
+
+    #[test]
+    fn keys_are_decoded_where_the_answer_says_so() {
+        for (shown, key) in [
+            ("a/b.parquet", "a/b.parquet"),
+            ("a+b%2Bc%20d", "a b+c d"),
+            ("100%25", "100%"),
+            ("%17%0a", "\u{17}\n"),
+            ("%C3%BC%c3%bc", "üü"),
+            ("ü", "ü"),
+            // From servers that say `url` and do not encode, or cut something off.
+            ("100%", "100%"),
+            ("%2", "%2"),
+            ("%zz%", "%zz%"),
+            ("%FF+", "%FF+"),
+        ] {
+            assert_eq!(key_text(shown, true), key);
+            assert_eq!(key_text(shown, false), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_survives_the_encoding(key in any::<String>(), plus: bool) {
+            let encode = |byte: u8| match byte {
+                b'a'..=b'z' | b'/' | b'.' => char::from(byte).to_string(),
+                b' ' if plus => "+".to_owned(),
+                byte => format!("%{byte:02X}"),
+            };
+            let shown: String = key.bytes().map(encode).collect();
+            prop_assert_eq!(key_text(&shown, true), key);
         }
     }
 }

@@ -31,9 +31,9 @@ impl Store {
         let budget = RetryBudget::default();
         let mut attempts = Attempts::new(self, Operation::List, "", Patience::PROBE, &budget);
         loop {
-            let first_byte = attempts.start();
+            let permit = attempts.admitted().await;
             let request = self.inner.client.head_bucket().bucket(&self.inner.bucket).send();
-            let failure = match tokio::time::timeout(first_byte, request).await {
+            let failure = match tokio::time::timeout(attempts.first_byte(), request).await {
                 Err(_) => Failure::transport("Timeout", "no answer in time"),
                 Ok(Ok(answer)) => match answer.bucket_region() {
                     Some(region) => return Ok(region.to_owned()),
@@ -47,6 +47,7 @@ impl Store {
                     }
                 }
             };
+            drop(permit);
             attempts.again(failure).await?;
         }
     }

@@ -100,8 +100,8 @@ impl Store {
     /// is in the answer). Dropping the future ends the request.
     ///
     /// # Errors
-    /// [`super::ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and after up to
-    /// 10 attempts what S3 answered last.
+    /// [`super::ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and what S3 answered
+    /// last when it is no use to ask again, see [`super::retry`].
     pub async fn get(
         &self,
         key: &str,
@@ -157,9 +157,8 @@ impl Store {
         progress: &mut Progress,
         attempts: &mut Attempts<'_>,
     ) -> Result<(), Failure> {
-        // The permit lives as long as the body; the clock starts when it is there.
-        let _open = self.inner.open_gets.acquire().await;
-        let first_byte = attempts.start();
+        // Lives as long as the body.
+        let permit = attempts.admitted().await;
         let header = progress.header(range);
         let resumed = progress.received.len() as u64;
         Usage::add(&self.inner.usage.gets, 1);
@@ -173,11 +172,13 @@ impl Store {
             .set_if_match(progress.etag.as_ref().map(ETag::to_string))
             .set_request_payer(self.payer())
             .send();
-        let answer = tokio::time::timeout(first_byte, request)
-            .await
-            .map_err(|_| Failure::transport("Timeout", "no answer in time"))?
-            .map_err(|error| classify(Operation::Get, &error))?;
-        attempts.progressed();
+        let answer = match tokio::time::timeout(attempts.first_byte(), request).await {
+            Ok(answer) => answer.map_err(|error| classify(Operation::Get, &error)),
+            Err(_) => Err(Failure::transport("Timeout", "no answer in time")),
+        };
+        permit.judge(&answer);
+        let answer = answer?;
+        attempts.progressed(0);
         progress.check(&answer, range, resumed)?;
         let total = progress.len.unwrap_or(0);
         if matches!(range, ByteRange::Whole { most } if total > most) {
@@ -199,7 +200,7 @@ impl Store {
                     return Err(Failure::transport("BodyBroken", super::error::chain(&error)));
                 }
                 Some(Ok(bytes)) => {
-                    attempts.progressed();
+                    attempts.progressed(bytes.len() as u64);
                     Usage::add(&self.inner.usage.bytes, bytes.len() as u64);
                     if (progress.received.len() + bytes.len()) as u64 > total {
                         return Err(Failure::nonsense("the body is longer than announced"));
@@ -286,102 +287,4 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(parse_content_range("bytes 0-9/100"), Some((0, 10, 100)));
-        assert_eq!(parse_content_range("bytes 99-99/100"), Some((99, 1, 100)));
-        for bad in ["bytes 5-4/100", "bytes 0-100/100", "bytes 0-9/*", "0-9/100", "bytes */100", "bytes a-b/c"] {
-            assert_eq!(parse_content_range(bad), None, "{bad}");
-        }
-    }
-
-    /// An S3 server of one object whose n-th answer (from 1) is these bytes of HTTP; after them it says nothing more and
-    /// keeps the connection open. Gives a store for it and the heads of the requests.
-    async fn store(
-        answer: impl Fn(u32) -> Vec<u8> + Send + 'static,
-    ) -> (Store, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let options = crate::s3::connect::Options {
-            bucket: "b".to_owned(),
-            region: Some("us-east-1".to_owned()),
-            endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
-            path_style: true,
-            request_payer: false,
-            credentials: crate::s3::connect::CredentialSource::Anonymous,
-            role: None,
-        };
-        let requests = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let seen = std::sync::Arc::clone(&requests);
-        tokio::spawn(async move {
-            let mut open = Vec::new();
-            for nth in 1.. {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await.unwrap());
-                }
-                seen.lock().unwrap().push(String::from_utf8(head).unwrap().to_lowercase());
-                stream.write_all(&answer(nth)).await.unwrap();
-                open.push(stream);
-            }
-        });
-        (Store::connect(&options).await.unwrap(), requests)
-    }
-
-    /// Waits short enough for a test.
-    const HASTY: Patience = Patience {
-        max_attempts: 3,
-        first_byte: std::time::Duration::from_millis(300),
-        stall: std::time::Duration::from_millis(300),
-        ..Patience::OBJECT
-    };
-
-    const HEAD: &str = "HTTP/1.1 200 OK\r\netag: \"v\"\r\ncontent-length: 10\r\n\r\n";
-
-    #[tokio::test]
-    async fn a_body_that_stalls_is_resumed_on_another_connection() {
-        let (store, requests) = store(|nth| match nth {
-            1 => format!("{HEAD}0123").into_bytes(),
-            _ => b"HTTP/1.1 206 Partial Content\r\netag: \"v\"\r\ncontent-range: bytes 4-9/10\r\n\
-                   content-length: 6\r\n\r\n456789"
-                .to_vec(),
-        })
-        .await;
-        let budget = RetryBudget::default();
-        let fetched = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap();
-        assert_eq!(fetched.bytes, "0123456789");
-        let requests = requests.lock().unwrap();
-        assert_eq!(requests.len(), 2);
-        assert!(!requests[0].contains("if-match"), "{}", requests[0]);
-        assert!(requests[1].contains("range: bytes=4-9") && requests[1].contains("if-match: \"v\""), "{}", requests[1]);
-    }
-
-    #[tokio::test]
-    async fn what_never_comes_is_given_up_with_the_number_of_tries() {
-        let (store, requests) = store(|_| format!("{HEAD}0123").into_bytes()).await;
-        let budget = RetryBudget::default();
-        // The second answer begins anew, which is not what was asked for: also a failed try.
-        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
-        assert_eq!((error.attempts, requests.lock().unwrap().len()), (3, 3));
-        assert!(
-            error.to_string().contains("GetObject of s3://b/k failed") && error.to_string().contains("tried 3 times")
-        );
-
-        let (store, _) = self::store(|_| Vec::new()).await;
-        let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
-        assert_eq!((error.kind.clone(), error.attempts), (super::super::ErrorKind::EndpointDown, 3));
-        assert!(error.to_string().contains("no answer in time"), "{error}");
-    }
-
-    #[test]
-    fn one_chunk_is_not_copied() {
-        let chunk = Bytes::from_static(b"parquet");
-        let mut received = Received::Nothing;
-        received.push(chunk.clone(), 7);
-        assert_eq!(received.finish().as_ptr(), chunk.as_ptr());
-    }
-}
+mod tests;

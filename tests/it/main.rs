@@ -36,3 +36,4 @@ mod lineage;
 mod memory;
 mod policies;
 mod rig;
+mod throttling;
