@@ -11,10 +11,12 @@ use std::{collections::HashMap, sync::Arc};
 pub const TABLE_NAME: &str = "cq:table_name";
 /// Schema metadata: `true` for a table that is read incrementally; then delete-stale leaves its rows alone.
 pub const TABLE_INCREMENTAL: &str = "cq:extension:incremental";
-/// Field metadata: part of the primary key.
+/// Field metadata: `true` for a part of the primary key.
+///
+/// The protocol has four more keys for columns (`unique`, `incremental`, `primary_key_component`, `type_schema`, each
+/// behind `cq:extension:`). Every reader takes an absent one for false or empty, and no column here says anything
+/// else, so none is written: each message repeats the schema, and five keys a column were most of it.
 pub const PRIMARY_KEY: &str = "cq:extension:primary_key";
-/// Field metadata: has a unique constraint.
-pub const UNIQUE: &str = "cq:extension:unique";
 /// Field metadata: Arrow's key for the name of an extension type.
 pub const EXTENSION_NAME: &str = "ARROW:extension:name";
 /// Field metadata: Arrow's key for the parameters of an extension type.
@@ -29,16 +31,7 @@ const OTHER_TABLE_KEYS: [(&str, &str); 5] = [
     ("cq:table_sensitive_columns", "[]"),
 ];
 
-/// Column keys that are always written, with their defaults.
-const COLUMN_KEYS: [(&str, &str); 5] = [
-    (PRIMARY_KEY, "false"),
-    (UNIQUE, "false"),
-    ("cq:extension:incremental", "false"),
-    ("cq:extension:primary_key_component", "false"),
-    ("cq:extension:type_schema", ""),
-];
-
-/// Name of the row id: unique, the primary key.
+/// Name of the row id: the primary key.
 pub const CQ_ID: &str = "_cq_id";
 /// Name of the parent row's id: null, since no table here has a parent.
 pub const CQ_PARENT_ID: &str = "_cq_parent_id";
@@ -77,11 +70,9 @@ impl ColumnType {
     }
 }
 
-/// A column with all five `cq:` keys, neither unique nor part of the primary key.
+/// A column that is no part of the primary key. Metadata that says the default is not written, see [`PRIMARY_KEY`].
 pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) -> Field {
-    let mut metadata: HashMap<String, String> = owned(&COLUMN_KEYS);
-    metadata.extend(column_type.extension_metadata());
-    Field::new(name, column_type.storage(), nullable).with_metadata(metadata)
+    Field::new(name, column_type.storage(), nullable).with_metadata(column_type.extension_metadata())
 }
 
 /// A nullable column of CloudQuery's type `uuid`.
@@ -94,13 +85,14 @@ pub fn json_field(name: impl Into<String>) -> Field {
     field(name, &ColumnType::Json, true)
 }
 
-/// `_cq_id`: a `uuid`, never null, unique, the primary key.
+/// `_cq_id`: a `uuid`, never null, the primary key.
+///
+/// Not announced as unique besides: destinations would keep a second index that says the same, and where CloudQuery
+/// makes a column of its own part of the primary key (`sync_group_id`), one id has a row in each group.
 pub fn cq_id_field() -> Field {
     let mut id = field(CQ_ID, &ColumnType::Uuid, false);
     let mut metadata = id.metadata().clone();
-    for key in [PRIMARY_KEY, UNIQUE] {
-        metadata.insert(key.to_owned(), "true".to_owned());
-    }
+    metadata.insert(PRIMARY_KEY.to_owned(), "true".to_owned());
     id.set_metadata(metadata);
     id
 }
@@ -167,13 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn every_column_has_five_keys() {
+    fn a_plain_column_has_no_metadata() {
         let plain = field("n", &ColumnType::Arrow(DataType::Int64), true);
-        assert_eq!(plain.metadata().len(), 5);
-        for key in [PRIMARY_KEY, UNIQUE, "cq:extension:incremental", "cq:extension:primary_key_component"] {
-            assert_eq!(plain.metadata()[key], "false", "{key}");
-        }
-        assert_eq!(plain.metadata()["cq:extension:type_schema"], "");
+        assert_eq!(plain.metadata(), &HashMap::new());
     }
 
     #[test]
@@ -188,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn the_row_id_is_the_non_null_unique_primary_key_and_the_parent_id_is_none_of_it() {
+    fn the_row_id_is_the_primary_key_and_neither_null_nor_unique_besides() {
         let (id, parent) = (cq_id_field(), cq_parent_id_field());
         assert_eq!((id.name().as_str(), id.is_nullable()), ("_cq_id", false));
         assert_eq!((parent.name().as_str(), parent.is_nullable()), ("_cq_parent_id", true));
-        for key in [PRIMARY_KEY, UNIQUE] {
-            assert_eq!(id.metadata()[key], "true");
-            assert_eq!(parent.metadata()[key], "false");
-        }
-        assert_eq!(id.metadata().len(), 7);
+        let mut keys: Vec<_> = id.metadata().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, [EXTENSION_METADATA, EXTENSION_NAME, PRIMARY_KEY]);
+        assert_eq!(id.metadata()[PRIMARY_KEY], "true");
+        assert_eq!(parent.metadata().get(PRIMARY_KEY), None);
     }
 }

@@ -385,14 +385,16 @@ mod tests {
         let fields: Vec<_> = schema
             .fields()
             .iter()
-            .map(|f| (f.name().as_str(), f.data_type().clone(), f.is_nullable(), f.metadata()[PRIMARY_KEY].as_str()))
+            .map(|f| {
+                (f.name().as_str(), f.data_type().clone(), f.is_nullable(), f.metadata().contains_key(PRIMARY_KEY))
+            })
             .collect();
         assert_eq!(
             fields,
             [
-                ("key", DataType::Utf8, true, "true"),
-                ("value", DataType::Utf8, true, "false"),
-                ("version", DataType::UInt64, true, "false"),
+                ("key", DataType::Utf8, true, true),
+                ("value", DataType::Utf8, true, false),
+                ("version", DataType::UInt64, true, false),
             ]
         );
     }

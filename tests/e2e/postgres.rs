@@ -85,7 +85,7 @@ impl Postgres {
     }
 
     /// Runs SQL and gives the rows as text.
-    fn psql(&self, sql: &str) -> String {
+    pub fn psql(&self, sql: &str) -> String {
         let beside = self.bin.join("psql"); // Debian has the client in another folder than the server
         let mut command = Command::new(if beside.exists() { beside } else { PathBuf::from("psql") });
         command

@@ -7,19 +7,19 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-fn keys(primary: bool) -> HashMap<String, String> {
-    let falsy = ["unique", "incremental", "primary_key_component"];
-    let mut keys: HashMap<_, _> = falsy.iter().map(|key| (format!("cq:extension:{key}"), "false".to_owned())).collect();
-    keys.insert("cq:extension:primary_key".into(), primary.to_string());
-    keys.insert("cq:extension:type_schema".into(), String::new());
-    keys
+fn with(field: Field, metadata: &[(&str, &str)]) -> Field {
+    field.with_metadata(
+        metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect::<HashMap<_, _>>(),
+    )
 }
 
 fn id_field() -> Field {
-    let mut metadata = keys(true);
-    metadata.insert("ARROW:extension:name".into(), "uuid".into());
-    metadata.insert("ARROW:extension:metadata".into(), "uuid-serialized".into());
-    Field::new("_cq_id", DataType::FixedSizeBinary(16), false).with_metadata(metadata)
+    let metadata = [
+        ("cq:extension:primary_key", "true"),
+        ("ARROW:extension:name", "uuid"),
+        ("ARROW:extension:metadata", "uuid-serialized"),
+    ];
+    with(Field::new("_cq_id", DataType::FixedSizeBinary(16), false), &metadata)
 }
 
 fn schema(field: Field) -> SchemaRef {
@@ -31,7 +31,7 @@ fn schema(field: Field) -> SchemaRef {
 }
 
 fn plain() -> Field {
-    Field::new("n", DataType::Int64, true).with_metadata(keys(false))
+    Field::new("n", DataType::Int64, true)
 }
 
 fn batch(schema: &SchemaRef, ids: &[u8], values: ArrayRef) -> RecordBatch {
@@ -81,31 +81,30 @@ fn order_and_number_of_batches_are_judged() {
 #[test]
 fn schemas_are_judged() {
     let announced = schema(plain());
-    let not_null = schema(Field::new("n", DataType::Int64, false).with_metadata(keys(false)));
+    let not_null = schema(Field::new("n", DataType::Int64, false));
     let rows = batch(&not_null, &[1], numbers(1));
     assert_broken(vec![migrate(&announced), insert(&not_null, vec![rows])], &["57"]);
-    assert_broken(vec![migrate(&schema(Field::new("n", DataType::Int64, true)))], &["50"; 5]);
 
-    let mut foreign = keys(false);
-    foreign.insert("PARQUET:field_id".into(), "1".into());
-    assert_broken(vec![migrate(&schema(plain().with_metadata(foreign)))], &["58"]);
-    let mut canonical = keys(false);
-    canonical.insert("ARROW:extension:name".into(), "arrow.json".into());
-    let field = Field::new("n", DataType::Utf8, true).with_metadata(canonical);
-    assert_broken(vec![migrate(&schema(field))], &["58"]);
+    let broken = |metadata: &[(&str, &str)], rules: &[&str]| {
+        assert_broken(vec![migrate(&schema(with(plain(), metadata)))], rules);
+    };
+    broken(&[("cq:extension:primary_key", "false"), ("cq:extension:type_schema", "")], &["50", "50"]);
+    broken(&[("cq:extension:unique", "true")], &["62"]);
+    broken(&[("PARQUET:field_id", "1")], &["58"]);
+    broken(&[("ARROW:extension:name", "arrow.json")], &["58"]);
 }
 
 #[test]
 fn types_are_judged_also_inside_lists() {
     let list = |inner: DataType| {
         let element = Arc::new(Field::new("item", inner, true));
-        Field::new("n", DataType::List(element), true).with_metadata(keys(false))
+        Field::new("n", DataType::List(element), true)
     };
     assert_broken(vec![migrate(&schema(list(DataType::Utf8)))], &[]);
     assert_broken(vec![migrate(&schema(list(DataType::LargeUtf8)))], &["59"]);
     assert_broken(vec![migrate(&schema(list(list(DataType::Utf8).data_type().clone())))], &["59"]);
     let structure = DataType::Struct(vec![Field::new("a", DataType::Int8, true)].into());
-    let field = Field::new("n", structure, true).with_metadata(keys(false));
+    let field = Field::new("n", structure, true);
     assert_broken(vec![migrate(&schema(field.clone()))], &["59"]);
     let native = Collected { messages: vec![migrate(&schema(field))], ..Collected::default() };
     assert_eq!(protocol_violations(&native, Nested::Native), Vec::<String>::new());
@@ -114,7 +113,7 @@ fn types_are_judged_also_inside_lists() {
 #[test]
 fn rows_are_put_together_per_table() {
     let element = Arc::new(Field::new("item", DataType::Utf8, true));
-    let field = Field::new("n", DataType::List(Arc::clone(&element)), true).with_metadata(keys(false));
+    let field = Field::new("n", DataType::List(Arc::clone(&element)), true);
     let schema = schema(field);
     let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
     let lists = ListArray::new(element, OffsetBuffer::from_lengths([1, 1]), words, None);

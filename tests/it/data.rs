@@ -50,7 +50,7 @@ async fn item_70_and_71_files_that_cloudquery_wrote_keep_their_lineage_and_their
         );
         let schema = sync.schema("aws");
         assert_eq!(schema.field_with_name("src_cq_id").unwrap().data_type(), &DataType::Utf8, "as in the file");
-        assert!(schema.field_with_name("src_cq_id").unwrap().metadata()["cq:extension:primary_key"] == "false");
+        assert_eq!(schema.field_with_name("src_cq_id").unwrap().metadata().get("cq:extension:primary_key"), None);
         let written = files::cloudquery_batch(30, 1);
         let written = written.column_by_name("_cq_id").unwrap().as_string::<i32>().value(0).to_owned();
         let source_ids = rows.column_by_name("src_cq_id").unwrap().as_string::<i32>();

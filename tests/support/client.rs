@@ -384,10 +384,14 @@ fn check_schema(table: &str, schema: &Schema, nested: Nested, broken: &mut Vec<S
         if !names.insert(field.name().to_lowercase()) {
             broken.push(format!("76: {table} has two columns {}", field.name()));
         }
+        // Every reader takes an absent key for its default, so one that says the default is only weight in each message.
         for key in FIELD_KEYS {
-            if !field.metadata().contains_key(key) {
-                broken.push(format!("50: column {table}.{} lacks {key}", field.name()));
+            if field.metadata().get(key).is_some_and(|value| value != "true") {
+                broken.push(format!("50: column {table}.{} repeats the default of {key}", field.name()));
             }
+        }
+        if field.metadata().contains_key(UNIQUE) {
+            broken.push(format!("62: column {table}.{} is announced as unique besides the primary key", field.name()));
         }
         check_field(&format!("{table}.{}", field.name()), field, nested, broken);
     }
@@ -398,10 +402,13 @@ fn check_schema(table: &str, schema: &Schema, nested: Nested, broken: &mut Vec<S
     }
 }
 
-/// The keys that each column has.
+/// Announced for no column: a destination's `sync_group_id` makes a row of each group out of one `_cq_id`.
+const UNIQUE: &str = "cq:extension:unique";
+
+/// The keys that a column may have.
 const FIELD_KEYS: [&str; 5] = [
     "cq:extension:primary_key",
-    "cq:extension:unique",
+    UNIQUE,
     "cq:extension:incremental",
     "cq:extension:primary_key_component",
     "cq:extension:type_schema",
