@@ -82,6 +82,11 @@ impl BatchEncoder {
         &self.schema
     }
 
+    /// What every message begins with: the encoded schema, in bytes. It grows with the number of columns, not of rows.
+    pub fn schema_bytes(&self) -> usize {
+        self.prefix.len()
+    }
+
     /// An upper bound, in bytes, of what [`Self::encode`] makes of this batch. Cheap: looks at offsets, not at data.
     pub fn encoded_size_bytes(&self, batch: &RecordBatch) -> usize {
         self.prefix.len() + encoded_size_bytes(batch) + END_OF_STREAM.len()

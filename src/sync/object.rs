@@ -32,7 +32,7 @@ const MAX_RESTARTS: u32 = 3;
 /// not open hundreds of connections each.
 const GETS_IN_FLIGHT: usize = 4;
 /// What the messages of a step may take: the one that is sent and the one behind it.
-const MESSAGE_POOL_BYTES: u64 = 2 * batch::TARGET_MESSAGE_BYTES as u64;
+const MESSAGE_POOL_BYTES: u64 = 2 * batch::TARGET_ROWS_BYTES as u64;
 /// Least pool of a step, for objects that decode to next to nothing: a schema and some padding.
 const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
 
@@ -367,7 +367,7 @@ fn decode_step(
 ) -> Result<Decoded, Error> {
     let Some(decoded) = decoder.next_batch()? else { return Ok(None) };
     let size = |offset, len| encoder.encoded_size_bytes(&decoded.slice(offset, len));
-    let slices = batch::cut(decoded.num_rows(), first_row, most_rows, size)?;
+    let slices = batch::cut(decoded.num_rows(), first_row, most_rows, encoder.schema_bytes(), size)?;
     let messages = slices
         .into_iter()
         .map(|(offset, len)| {

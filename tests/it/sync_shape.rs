@@ -67,6 +67,33 @@ async fn item_60_messages_keep_the_byte_target() {
     assert!(sizes.len() <= 10, "nor are they needlessly small: {sizes:?}");
 }
 
+/// The schema of a wide table is repeated in each message: it must neither be most of the bytes nor leave room for a row
+/// only.
+#[tokio::test]
+async fn item_60_wide_tables_are_sent_in_few_messages() {
+    const COLUMNS: usize = 3_000;
+    const ROWS: usize = 200;
+    const VALUE_BYTES: usize = 8;
+    let names: Vec<String> = (0..COLUMNS).map(|column| format!("measurement_{column}")).collect();
+    let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ROWS as i64));
+    let batch = files::batch_of(names.iter().map(|name| (name.as_str(), true, Arc::clone(&values))).collect());
+    let mut rig = Rig::start().await;
+    rig.s3.put("wide/a.parquet", files::write_batch(&batch, &files::Layout::default()));
+    let sync = rig.sync(json!({})).await;
+    assert_protocol(&sync);
+    assert_eq!(sync.rows("wide"), ROWS);
+    let sizes: Vec<usize> = sync
+        .messages
+        .iter()
+        .filter_map(|message| match message {
+            Message::Insert { encoded_bytes, .. } => Some(*encoded_bytes),
+            _ => None,
+        })
+        .collect();
+    let sent: usize = sizes.iter().sum();
+    assert!(sent <= 2 * COLUMNS * ROWS * VALUE_BYTES, "{sent} bytes in {} messages: {sizes:?}", sizes.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn item_60_a_row_above_100_mib_is_an_error_that_names_it() {
     let mut rig = Rig::start().await;
