@@ -3,7 +3,9 @@
 //! Everything that later code relies on is checked here, once: no negative counts or sizes, every column chunk inside
 //! the object and in this file, no codec that can't be read.
 
-mod depth;
+mod compact;
+mod elements;
+mod repair;
 
 use super::DecodeError;
 use super::ranges::{chunk_range, path};
@@ -89,17 +91,12 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         });
     }
     let footer = &suffix[suffix.len() - footer_bytes..suffix.len() - TAIL_BYTES];
-    if depth::too_deep(footer) {
-        return Err(DecodeError::damaged(format!(
-            "its schema is nested more than {} levels deep",
-            depth::MAX_SCHEMA_DEPTH
-        )));
-    }
+    let footer = repair::repaired(footer)?;
     // Page counts are wanted in full: the estimate of memory is made of them.
     let options = ParquetMetaDataOptions::new()
         .with_encoding_stats_as_mask(false)
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options));
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options));
     let metadata = without_false_dictionaries(metadata.map_err(DecodeError::Footer)?)?;
     check(&metadata, object_size - footer_bytes as u64)?;
     Ok(FooterStep::Ready(Arc::new(metadata)))

@@ -20,6 +20,7 @@ mod lifecycle;
 mod logs;
 mod otel;
 mod parquet_files;
+mod real_files;
 mod release;
 mod s3_server;
 mod state_backend;

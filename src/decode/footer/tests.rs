@@ -69,11 +69,11 @@ fn nested(groups: usize) -> Bytes {
 
 #[test]
 fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
-    for groups in [depth::MAX_SCHEMA_DEPTH + 1, 300_000] {
+    for groups in [elements::MAX_SCHEMA_DEPTH + 1, 300_000] {
         let text = error(&nested(groups)).to_string();
         assert!(text.contains("nested more than 200 levels"), "{text}");
     }
-    let metadata = footer(&nested(depth::MAX_SCHEMA_DEPTH)).unwrap();
+    let metadata = footer(&nested(elements::MAX_SCHEMA_DEPTH)).unwrap();
     assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 1);
     let schema = crate::decode::file::FileSchema::from_metadata(&metadata, crate::spec::NestedAs::Json).unwrap();
     assert_eq!(schema.columns.len(), 1);

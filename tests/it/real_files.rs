@@ -1,0 +1,162 @@
+//! Files that other writers made, and what other readers read out of them. Each folder of fixtures has Parquet files and
+//! an `expected.json` beside them: for each file its rows as JSON, by column name. Texts of JSON columns stand there as
+//! the values they say; of other columns dates are days since 1970, times microseconds since midnight, timestamps
+//! microseconds since 1970, decimals text, bytes base64, UUIDs text.
+
+use crate::rig::Rig;
+use crate::support::client::{Nested, protocol_violations};
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StructArray};
+use arrow::datatypes::*;
+use arrow::util::display::array_value_to_string;
+use base64::Engine as _;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
+}
+
+/// File name → what `expected.json` says of it.
+fn expectations(folder: &Path) -> BTreeMap<String, Value> {
+    let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// One value of a column as JSON.
+fn value(array: &ArrayRef, field: &Field, row: usize) -> Value {
+    if array.is_null(row) {
+        return Value::Null;
+    }
+    let extension = field.metadata().get("ARROW:extension:name").map(String::as_str);
+    match (array.data_type(), extension) {
+        (DataType::Boolean, _) => array.as_boolean().value(row).into(),
+        (DataType::Int8, _) => array.as_primitive::<Int8Type>().value(row).into(),
+        (DataType::Int16, _) => array.as_primitive::<Int16Type>().value(row).into(),
+        (DataType::Int32, _) => array.as_primitive::<Int32Type>().value(row).into(),
+        (DataType::Int64, _) => array.as_primitive::<Int64Type>().value(row).into(),
+        (DataType::UInt8, _) => array.as_primitive::<UInt8Type>().value(row).into(),
+        (DataType::UInt16, _) => array.as_primitive::<UInt16Type>().value(row).into(),
+        (DataType::UInt32, _) => array.as_primitive::<UInt32Type>().value(row).into(),
+        (DataType::UInt64, _) => array.as_primitive::<UInt64Type>().value(row).into(),
+        (DataType::Float32, _) => float(array.as_primitive::<Float32Type>().value(row).into()),
+        (DataType::Float64, _) => float(array.as_primitive::<Float64Type>().value(row)),
+        (DataType::Utf8, _) => array.as_string::<i32>().value(row).into(),
+        (DataType::Date32, _) => array.as_primitive::<Date32Type>().value(row).into(),
+        (DataType::Time64(_), _) => array.as_primitive::<Time64MicrosecondType>().value(row).into(),
+        (DataType::Timestamp(..), _) => array.as_primitive::<TimestampMicrosecondType>().value(row).into(),
+        (DataType::Decimal128(..), _) => array_value_to_string(array, row).unwrap().into(),
+        (DataType::Binary, Some("json")) => serde_json::from_slice(array.as_binary::<i32>().value(row)).unwrap(),
+        (DataType::Binary, _) => {
+            base64::engine::general_purpose::STANDARD.encode(array.as_binary::<i32>().value(row)).into()
+        }
+        (DataType::FixedSizeBinary(16), _) => {
+            let hex: String =
+                array.as_fixed_size_binary().value(row).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]).into()
+        }
+        (DataType::List(item), _) => {
+            let items = array.as_list::<i32>().value(row);
+            (0..items.len()).map(|row| value(&items, item, row)).collect()
+        }
+        (DataType::Struct(fields), _) => {
+            let columns = fields.iter().zip(array.as_struct().columns());
+            Value::Object(columns.map(|(field, array)| (field.name().clone(), value(array, field, row))).collect())
+        }
+        (DataType::Map(..), _) => map(&array.as_map().value(row)),
+        (other, _) => panic!("a column of the type {other}"),
+    }
+}
+
+/// A map's pairs: an object when its keys are text, as in JSON columns.
+fn map(pairs: &StructArray) -> Value {
+    let (keys, values) = (pairs.column(0), pairs.column(1));
+    let pair = |row| (value(keys, &pairs.fields()[0], row), value(values, &pairs.fields()[1], row));
+    let pairs = (0..pairs.len()).map(pair);
+    if *keys.data_type() == DataType::Utf8 {
+        Value::Object(pairs.map(|(key, value)| (key.as_str().unwrap().to_owned(), value)).collect())
+    } else {
+        pairs.map(|(key, value)| json!([key, value])).collect()
+    }
+}
+
+/// A number, or its text where JSON has no such number.
+fn float(value: f64) -> Value {
+    if value.is_finite() { value.into() } else { value.to_string().into() }
+}
+
+/// Rows by column name, without the columns that every table has.
+fn rows(batch: &RecordBatch) -> Vec<Value> {
+    let schema = batch.schema();
+    let columns = || schema.fields().iter().zip(batch.columns()).filter(|(field, _)| !field.name().starts_with("_cq_"));
+    let row = |row| columns().map(|(field, array)| (field.name().clone(), value(array, field, row))).collect();
+    (0..batch.num_rows()).map(|index| Value::Object(row(index))).collect()
+}
+
+/// What one sync says of files, each of which is a table of its own.
+struct Synced {
+    /// Rows, or the error's text, by file name.
+    outcomes: BTreeMap<String, Result<Vec<Value>, String>>,
+    warnings: Vec<Value>,
+}
+
+/// Syncs the files of `folder` that `expected.json` names.
+async fn sync(folder: &Path, names: impl Iterator<Item = &String>, nested: Nested) -> Synced {
+    let mut rig = Rig::start().await;
+    let mut tables = BTreeMap::new();
+    for (number, name) in names.enumerate() {
+        let table = format!("file_{number:05}");
+        rig.s3.put(&format!("{table}/x.parquet"), std::fs::read(folder.join(name)).unwrap());
+        tables.insert(name.clone(), table);
+    }
+    let nested_as = if nested == Nested::Native { "native" } else { "json" };
+    let sync = rig.sync(json!({ "max_tables": 100_000, "nested_as": nested_as })).await;
+    assert_eq!(protocol_violations(&sync, nested), Vec::<String>::new());
+    let errors: BTreeMap<&str, &str> = sync.errors().into_iter().collect();
+    let announced = sync.tables();
+    let outcome = |table: &String| match errors.get(table.as_str()) {
+        Some(error) => Err((*error).to_owned()),
+        None if announced.contains(table) => Ok(rows(&sync.concatenated(table))),
+        None => Err("neither announced nor an error".to_owned()),
+    };
+    let outcomes = tables.iter().map(|(name, table)| (name.clone(), outcome(table))).collect();
+    Synced { outcomes, warnings: rig.lines("warn") }
+}
+
+/// Forms of lists and maps from before the format settled on three levels, as parquet-mr, Hive, parquet-avro and others
+/// wrote them. `LEGACY_NESTED` names another folder, made by `make.py` with more files: then all are counted.
+#[tokio::test]
+async fn nested_columns_in_legacy_forms_are_read_as_other_readers_read_them() {
+    legacy(Nested::AsJson).await;
+}
+
+#[tokio::test]
+async fn nested_columns_in_legacy_forms_are_the_same_as_arrow_types() {
+    legacy(Nested::Native).await;
+}
+
+async fn legacy(nested: Nested) {
+    let many = std::env::var_os("LEGACY_NESTED").map(PathBuf::from);
+    let folder = many.clone().unwrap_or_else(|| fixtures("legacy_nested"));
+    let expected = expectations(&folder);
+    let synced = sync(&folder, expected.keys(), nested).await;
+    let (mut right, mut wrong, mut refused, mut more) = (0, Vec::new(), Vec::new(), 0);
+    for (name, expected) in &expected {
+        let schema = expected["schema"].as_str().unwrap();
+        match &synced.outcomes[name] {
+            Ok(_) if expected["rows"].is_null() => more += 1,
+            Ok(rows) if expected["rows"] == json!(rows) => right += 1,
+            Ok(rows) => {
+                wrong.push(format!("{name}\n{schema}expected {}\nread     {}\n", expected["rows"], json!(rows)))
+            }
+            Err(_) if expected["rows"].is_null() => {}
+            Err(error) => refused.push(format!("{name}\n{schema}{error}\n")),
+        }
+    }
+    if many.is_some() {
+        println!("{right} right, {} wrong, {} refused, {more} that pyarrow refuses", wrong.len(), refused.len());
+    }
+    assert!(wrong.is_empty() && refused.is_empty(), "WRONG\n{}\nREFUSED\n{}", wrong.join("\n"), refused.join("\n"));
+    assert_eq!(synced.warnings, Vec::<Value>::new());
+    assert!(right >= 60, "{right} files");
+}
