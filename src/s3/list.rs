@@ -117,7 +117,17 @@ impl Store {
         let mut pages = self.list_with(prefix, Patience::PROBE);
         let page = pages.page(None, Some(DELIMITER)).await?;
         let encoded = is_encoded(&page);
-        Ok(page.common_prefixes().iter().filter_map(|common| Some(key_text(common.prefix()?, encoded))).collect())
+        let mut folders: Vec<String> =
+            page.common_prefixes().iter().filter_map(|common| Some(key_text(common.prefix()?, encoded))).collect();
+        // Some servers list all keys, asked for folders or not.
+        let keys = page.contents().iter().filter_map(|object| Some(key_text(object.key()?, encoded)));
+        folders.extend(keys.filter_map(|key| {
+            let end = prefix.len() + key.get(prefix.len()..)?.find(DELIMITER)? + DELIMITER.len();
+            Some(key[..end].to_owned())
+        }));
+        folders.sort_unstable();
+        folders.dedup();
+        Ok(folders)
     }
 }
 

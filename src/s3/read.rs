@@ -169,7 +169,7 @@ impl Store {
             .bucket(&self.inner.bucket)
             .key(key)
             .set_range(header.clone())
-            .set_if_match(progress.etag.as_ref().map(ETag::to_string))
+            .set_if_match(progress.etag.as_ref().map(ETag::if_match))
             .set_request_payer(self.payer())
             .send();
         let answer = match tokio::time::timeout(attempts.first_byte(), request).await {

@@ -1,4 +1,7 @@
 //! From the bucket's listing to the selected tables. Nothing but the listing is read.
+//!
+//! A prefix under which there is nothing is nearly always a slip of the pen. Then one more page is listed, to say what there
+//! is next to it.
 
 use crate::cloudquery::source::{ErrorKind, Selection, SourceError};
 use crate::s3::{self, Store};
@@ -28,7 +31,12 @@ pub struct Listed {
     pub date_s: Option<i64>,
     /// What was listed.
     pub listing: Listing,
+    /// No key was listed at all: what the user should know about that.
+    pub nothing: Option<String>,
 }
+
+/// Folders next to a prefix without keys that are named, the likeliest first.
+const MAX_NAMED_FOLDERS: usize = 3;
 
 /// Lists the whole prefix.
 ///
@@ -38,11 +46,17 @@ pub async fn list(spec: &Spec, store: &Store, remember_unread: bool) -> Result<L
     let mut store = store.clone();
     let mut pages = store.list(&spec.path_prefix);
     let mut grouper = Grouper::new(&spec.keys).remember_unread(remember_unread);
-    let mut first = true;
+    let (mut first, mut empty) = (true, true);
     loop {
         match pages.next().await {
-            Ok(Some(page)) => page.into_iter().for_each(|object| grouper.add(object)),
-            Ok(None) => return Ok(Listed { store, date_s: pages.date_s(), listing: grouper.finish() }),
+            Ok(Some(page)) => {
+                empty &= page.is_empty();
+                page.into_iter().for_each(|object| grouper.add(object));
+            }
+            Ok(None) => {
+                let nothing = if empty { Some(nothing(&store, &spec.path_prefix).await) } else { None };
+                return Ok(Listed { store, date_s: pages.date_s(), listing: grouper.finish(), nothing });
+            }
             // Nobody set the region in the spec: follow S3's advice instead of asking for it.
             Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if first && spec.region.is_none() => {
                 tracing::info!(bucket = store.bucket(), region, "the bucket is in another region, going there");
@@ -55,21 +69,76 @@ pub async fn list(spec: &Spec, store: &Store, remember_unread: bool) -> Result<L
     }
 }
 
+/// What to say about a prefix under which no key was listed.
+async fn nothing(store: &Store, prefix: &str) -> String {
+    let bucket = store.bucket();
+    let mut text = format!("0 keys were listed under s3://{bucket}/{prefix}");
+    if let Some(hint) = slip(bucket, prefix) {
+        text.push_str(&format!("; {hint}"));
+    } else if !prefix.is_empty() {
+        let (parent, missing) = split_prefix(prefix);
+        match store.folders(parent).await {
+            Ok(folders) => text.push_str(&format!("; {}", neighbours(bucket, parent, missing, folders))),
+            Err(error) => tracing::debug!(error = error.to_string(), "what is next to the prefix cannot be listed"),
+        }
+    }
+    text
+}
+
+/// What is no beginning of a key, if it is obvious.
+fn slip(bucket: &str, prefix: &str) -> Option<String> {
+    if let Some(rest) = prefix.strip_prefix("s3://") {
+        let key = rest.strip_prefix(bucket).unwrap_or(rest).trim_start_matches('/');
+        return Some(format!(
+            "path_prefix is the beginning of the keys, without s3:// and the bucket's name: set `path_prefix: {key:?}`"
+        ));
+    }
+    prefix.starts_with('/').then(|| {
+        let key = prefix.trim_start_matches('/');
+        format!("path_prefix begins with a slash, and keys hardly ever do: set `path_prefix: {key:?}`")
+    })
+}
+
+/// A prefix as its parent folder (empty, or with its slash) and what comes behind.
+fn split_prefix(prefix: &str) -> (&str, &str) {
+    let name = prefix.strip_suffix('/').unwrap_or(prefix);
+    prefix.split_at(name.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+/// What there is in `parent` where `missing` is not. Each of `folders` begins with `parent`.
+fn neighbours(bucket: &str, parent: &str, missing: &str, mut folders: Vec<String>) -> String {
+    if folders.is_empty() {
+        return format!("there is no folder in s3://{bucket}/{parent} either");
+    }
+    let missing = missing.to_lowercase();
+    let likeness = |folder: &String| {
+        let name = folder.strip_prefix(parent).unwrap_or(folder).to_lowercase();
+        strsim::normalized_damerau_levenshtein(&name, &missing)
+    };
+    folders.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    let named: Vec<String> = folders.iter().take(MAX_NAMED_FOLDERS).map(|folder| format!("{folder:?}")).collect();
+    let more = folders.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("the folders in s3://{bucket}/{parent} are {}{more}", named.join(", "))
+}
+
 /// Applies `tables` and `skip_tables`, and makes sure that the names are unambiguous and not absurdly many.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidSelection`], before any object is touched.
 pub fn select(spec: &Spec, listed: Listed, selection: &Selection) -> Result<Selected, SourceError> {
-    let Listed { store, date_s, listing } = listed;
+    let Listed { store, date_s, listing, nothing } = listed;
     for warning in listing.warnings(store.bucket()) {
         tracing::warn!("{warning}");
     }
     let invalid = |text: String| SourceError::new(ErrorKind::InvalidSelection, text);
     let names: Vec<&str> = listing.tables.iter().map(|table| table.name.as_str()).collect();
+    // That nothing was listed is the reason for whatever else there is to say.
+    let why = nothing.map(|nothing| format!("; {nothing}")).unwrap_or_default();
     let selected = select::select(&names, &selection.tables, &selection.skip_tables)
-        .map_err(|error| invalid(error.to_string()))?;
+        .map_err(|error| invalid(format!("{error}{why}")))?;
     for warning in &selected.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{warning}{why}");
     }
     let mut keep = vec![false; listing.tables.len()];
     for index in &selected.indexes {
@@ -80,4 +149,39 @@ pub fn select(spec: &Spec, listed: Listed, selection: &Selection) -> Result<Sele
     tables.retain(|_| keep.next().unwrap_or(false));
     crate::tables::group::check(&tables, spec.max_tables).map_err(|error| invalid(error.to_string()))?;
     Ok(Selected { store, tables, skipped: listing.skipped, date_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_its_parent_and_a_name() {
+        for (prefix, parts) in [
+            ("raw/orders/", ("raw/", "orders/")),
+            ("raw/orders", ("raw/", "orders")),
+            ("raw/", ("", "raw/")),
+            ("raw", ("", "raw")),
+            ("a//", ("a/", "/")),
+        ] {
+            assert_eq!(split_prefix(prefix), parts, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_a_key_is_corrected() {
+        assert!(slip("lake", "s3://lake/raw/").unwrap().contains("`path_prefix: \"raw/\"`"));
+        assert!(slip("lake", "/raw/").unwrap().contains("`path_prefix: \"raw/\"`"));
+        assert_eq!(slip("lake", "raw/s3://x/"), None);
+    }
+
+    #[test]
+    fn the_likeliest_neighbours_are_named() {
+        let folders = ["raw/users/", "raw/payments/", "raw/Orders/", "raw/orders_old/"].map(str::to_owned).to_vec();
+        assert_eq!(
+            neighbours("lake", "raw/", "order/", folders),
+            "the folders in s3://lake/raw/ are \"raw/Orders/\", \"raw/orders_old/\", \"raw/users/\" and 1 more"
+        );
+        assert_eq!(neighbours("lake", "", "x/", Vec::new()), "there is no folder in s3://lake/ either");
+    }
 }

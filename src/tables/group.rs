@@ -250,12 +250,29 @@ impl<'a> Grouper<'a> {
         self.lakes
             .retain(|(_, prefix)| self.tables.iter().any(|table| table.key.prefix().starts_with(prefix.as_str())));
         for table in &mut self.tables {
+            keep_once(&mut table.objects);
             table.objects.shrink_to_fit();
             table.unread.extend(self.excluded.remove(&table.key).unwrap_or_default());
         }
         self.tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));
         Listing { tables: self.tables, skipped: self.skipped, lakes: self.lakes }
     }
+}
+
+/// Brings the objects into the order of their keys, each key once: as it was listed last. A listing of S3 is like that
+/// already; pages of other servers may overlap when objects are written meanwhile, or come in another order.
+fn keep_once(objects: &mut Vec<ListedObject>) {
+    if objects.is_sorted_by(|a, b| a.suffix < b.suffix) {
+        return;
+    }
+    objects.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+    objects.dedup_by(|later, kept| {
+        let twice = later.suffix == kept.suffix;
+        if twice {
+            std::mem::swap(later, kept);
+        }
+        twice
+    });
 }
 
 /// Why the selected tables cannot be synced together.
@@ -360,11 +377,27 @@ mod tests {
             tables,
             [
                 ("a", vec!["a/1.parquet".to_owned()]),
-                ("b", vec!["b/2.parquet".to_owned(), "b/1.parquet".to_owned()]),
+                ("b", vec!["b/1.parquet".to_owned(), "b/2.parquet".to_owned()]),
                 ("root", vec!["root.parquet".to_owned()]),
             ]
         );
         assert_eq!(listing.skipped.to_string(), "not_parquet: 1");
+    }
+
+    #[test]
+    fn a_key_that_is_listed_again_counts_once_as_it_was_last() {
+        let filter = KeyFilter::default();
+        let mut grouper = Grouper::new(&filter);
+        for (key, last_modified_s) in
+            [("a/2.parquet", 1), ("a/2.parquet", 2), ("a/3.parquet", 3), ("a/1.parquet", 4), ("a/3.parquet", 5)]
+        {
+            grouper.add(ObjectMeta { last_modified_s, ..object(key) });
+        }
+        let listing = grouper.finish();
+        let objects = listing.tables[0].objects.iter();
+        let objects: Vec<_> = objects.map(|object| (object.key("a/"), object.last_modified_s)).collect();
+        let expected = [("a/1.parquet", 4), ("a/2.parquet", 2), ("a/3.parquet", 5)];
+        assert_eq!(objects, expected.map(|(key, time)| (key.to_owned(), time)));
     }
 
     #[test]

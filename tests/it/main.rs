@@ -35,6 +35,7 @@ mod incremental;
 mod lineage;
 #[cfg(target_os = "linux")]
 mod memory;
+mod other_servers;
 mod policies;
 mod rig;
 mod throttling;

@@ -133,6 +133,11 @@ impl S3Server {
         self.store.lock().page_keys = keys.clamp(1, MAX_PAGE_KEYS);
     }
 
+    /// Listings show keys as they are, whatever encoding was asked for.
+    pub fn set_ignores_encoding_type(&self, ignores: bool) {
+        self.store.lock().ignores_encoding_type = ignores;
+    }
+
     /// Each GET waits so long before it is answered.
     pub fn set_get_latency(&self, latency: Duration) {
         self.store.lock().get_latency = latency;

@@ -113,9 +113,6 @@ impl Api {
             None => {}
         }
         self.check_bucket(request, &input.bucket, pays(input.request_payer.as_ref()))?;
-        if input.delimiter.is_some() {
-            return Err(s3_error!(NotImplemented, "this server lists without delimiter"));
-        }
         Ok((self.page(input)?, 0))
     }
 
@@ -133,8 +130,10 @@ impl Api {
         let with_restore = input.optional_object_attributes.as_ref().is_some_and(|wanted| {
             wanted.iter().any(|name| name.as_str() == dto::OptionalObjectAttributes::RESTORE_STATUS)
         });
-        let url_encoded = input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == "url");
         let state = self.0.lock();
+        let encoding_type = input.encoding_type.clone().filter(|_| !state.ignores_encoding_type);
+        let url_encoded = encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == "url");
+        let shown = |key: &str| if url_encoded { url_encode(key) } else { key.to_owned() };
         let limit = input.max_keys.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(usize::MAX);
         let limit = limit.min(state.page_keys);
         let Some(bucket) = state.buckets.get(&input.bucket) else {
@@ -144,14 +143,22 @@ impl Api {
         let mut matching =
             bucket.objects.range::<String, _>(range).take_while(|(key, _)| key.starts_with(&prefix)).peekable();
         let mut contents = Vec::new();
+        let mut folders: Vec<String> = Vec::new();
         let mut last = None;
-        while contents.len() < limit
+        while contents.len() + folders.len() < limit
             && let Some((key, object)) = matching.next()
         {
             last = Some(key);
-            let shown = if url_encoded { url_encode(key) } else { key.clone() };
-            contents.push(listed(shown, object, with_restore));
+            let folder_end = input.delimiter.as_ref().and_then(|delimiter| {
+                Some(prefix.len() + key[prefix.len()..].find(delimiter.as_str())? + delimiter.len())
+            });
+            match folder_end.map(|end| shown(&key[..end])) {
+                None => contents.push(listed(shown(key), object, with_restore)),
+                Some(folder) if folders.last() == Some(&folder) => {}
+                Some(folder) => folders.push(folder),
+            }
         }
+        let folders = folders.into_iter().map(|folder| dto::CommonPrefix { prefix: Some(folder) }).collect();
         let next = matching.peek().and(last).map(|key| URL_SAFE_NO_PAD.encode(key));
         Ok(dto::ListObjectsV2Output {
             name: Some(input.bucket.clone()),
@@ -162,8 +169,9 @@ impl Api {
             next_continuation_token: next,
             continuation_token: input.continuation_token.clone(),
             start_after: input.start_after.clone(),
-            encoding_type: input.encoding_type.clone(),
+            encoding_type,
             contents: Some(contents),
+            common_prefixes: Some(folders),
             ..Default::default()
         })
     }

@@ -158,6 +158,8 @@ pub struct BucketState {
 pub struct State {
     pub buckets: BTreeMap<String, BucketState>,
     pub page_keys: usize,
+    /// Listings show keys as they are, whatever encoding was asked for.
+    pub ignores_encoding_type: bool,
     pub requests: Vec<Request>,
     pub counts: Counts,
     /// GETs seen so far, for the hook's n.
@@ -180,6 +182,7 @@ impl Store {
         Self(Mutex::new(State {
             buckets: BTreeMap::new(),
             page_keys: MAX_PAGE_KEYS,
+            ignores_encoding_type: false,
             requests: Vec::new(),
             counts: Counts::default(),
             gets_by_key: HashMap::new(),
