@@ -5,9 +5,10 @@
 //! [`MAX_LINE_BYTES`] with `level`, `message`, `module` (always `s3-source`), `invocation_id` (once Init named it) and
 //! the event's fields, without `time`, without ANSI escapes.
 //!
-//! Events come through `tracing`. Those of this crate are shown from the chosen level on. Those of other crates are for
-//! debugging only: they are shown when the level is `debug` or `trace`, and as `debug` at most, because a request that
-//! is retried is no error. Their `trace` events are never shown: they print whole requests. Spans are not printed.
+//! Events come through `tracing`. Those of this crate are shown from the chosen level on. Those of other crates are shown
+//! when the level is `trace` only, since a frame or a connection of theirs is a line, and as `debug` at most, because a
+//! request that is retried is no error. Their `trace` events are never shown: they print whole requests. Spans are not
+//! printed.
 //!
 //! A line is built first and written in one call under the lock of `Stdout`, which nothing else here takes. When nobody
 //! reads stdout any more, the shutdown token fires: an orphan must not live on.
@@ -152,7 +153,7 @@ impl LineLayer {
             && if own {
                 *metadata.level() <= self.level
             } else {
-                self.level >= LevelFilter::DEBUG && *metadata.level() <= Level::DEBUG
+                self.level >= LevelFilter::TRACE && *metadata.level() <= Level::DEBUG
             }
     }
 }

@@ -326,6 +326,7 @@ fn is_throttled(status: u16, code: &str) -> bool {
             "SlowDown"
                 | "SlowDownRead"
                 | "ServiceUnavailable"
+                | "KMS.ThrottlingException"
                 | "Throttling"
                 | "ThrottlingException"
                 | "ThrottledException"

@@ -74,9 +74,11 @@ async fn item_25_and_26_no_warnings_and_dependencies_only_for_debugging() {
     for line in &lines {
         assert!(line["level"] == "info" && line.get("target").is_none(), "{line}");
     }
+    let (_, lines, _) = session("debug").await;
+    assert!(lines.iter().all(|line| line.get("target").is_none()), "at debug it is our own lines: {lines:#?}");
     let (_, lines, _) = session("trace").await;
     let foreign: Vec<_> = lines.iter().filter(|line| line.get("target").is_some()).collect();
-    assert!(!foreign.is_empty(), "h2 says something at debug");
+    assert!(!foreign.is_empty(), "h2 says something");
     assert!(foreign.iter().all(|line| line["level"] == "debug"), "{foreign:#?}");
 }
 

@@ -4,7 +4,7 @@ use crate::rig::{self, Rig, spec, versioned};
 use crate::support::client::{Collected, assert_protocol};
 use crate::support::faults::{FaultServer, Reply};
 use crate::support::s3_server::Action;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,13 @@ fn put_objects(rig: &Rig, objects: usize) {
 
 /// One sync and how long it took; every row must be there, once.
 async fn timed(rig: &mut Rig, objects: usize) -> Duration {
+    timed_with(rig, objects, json!({})).await
+}
+
+/// The same, with these fields in the spec.
+async fn timed_with(rig: &mut Rig, objects: usize, more: Value) -> Duration {
     let started = Instant::now();
-    let sync = rig.sync(json!({})).await;
+    let sync = rig.sync(more).await;
     let took = started.elapsed();
     assert_protocol(&sync);
     assert_eq!((sync.rows("t"), ids(&sync)), (objects * ROWS, objects * ROWS));
@@ -71,6 +76,27 @@ async fn a_burst_of_refusals_costs_seconds_and_no_row() {
     let said = log.of_level("info").iter().filter(|line| line.contains("S3 asks for fewer requests")).count();
     assert_eq!(said, 1, "once a sync that was throttled");
     log.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_pace_is_back_seconds_after_a_burst() {
+    const OBJECTS: usize = 1_000;
+    let mut rig = Rig::with_arguments(&["--log-level", "debug"]).await;
+    put_objects(&rig, OBJECTS);
+    // 20 at a time: at least five seconds, of which the burst takes one or two.
+    rig.s3.set_get_latency(Duration::from_millis(100));
+    let refused = AtomicU64::new(0);
+    rig.s3.on_get(move |_, _| (refused.fetch_add(1, Ordering::SeqCst) < 40).then_some(Action::Status(503, "SlowDown")));
+    timed_with(&mut rig, OBJECTS, json!({"concurrency": 20})).await;
+    let lines = [rig.lines("info"), rig.lines("debug")].concat();
+    let limits = |text: &str| -> Vec<u64> {
+        let said = lines.iter().filter(|line| line["message"].as_str().is_some_and(|message| message.contains(text)));
+        said.map(|line| line["requests_at_a_time"].as_u64().unwrap()).collect()
+    };
+    let (fewer, full) = (limits("S3 asks for fewer requests"), limits("S3 takes requests at full pace again"));
+    assert!((1..=10).contains(&fewer[0]), "half of what was in flight, at most: {fewer:?}");
+    assert_eq!((fewer.len() <= 3, full), (true, vec![200]), "{fewer:?}");
+    rig.stop().assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
