@@ -71,7 +71,7 @@ async fn item_60_messages_keep_the_byte_target() {
 /// only.
 #[tokio::test]
 async fn item_60_wide_tables_are_sent_in_few_messages() {
-    const COLUMNS: usize = 3_000;
+    const COLUMNS: usize = 6_000;
     const ROWS: usize = 200;
     const VALUE_BYTES: usize = 8;
     let names: Vec<String> = (0..COLUMNS).map(|column| format!("measurement_{column}")).collect();
