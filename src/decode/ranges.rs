@@ -117,7 +117,7 @@ impl Read for RangeReader {
 }
 
 /// The byte ranges of all column chunks of a row group, dictionary pages included, sorted; adjoining ones are separate:
-/// the caller coalesces. Empty chunks are left out.
+/// the caller coalesces. Empty chunks and those without values are left out.
 ///
 /// # Errors
 /// When there is no such row group, or its ranges are negative (footers from [`super::footer`] never are).
@@ -126,7 +126,7 @@ pub fn row_group_ranges(metadata: &ParquetMetaData, row_group: usize) -> Result<
         what: format!("row group {row_group} of {}", metadata.num_row_groups()),
     })?;
     let mut ranges = Vec::with_capacity(group.num_columns());
-    for column in group.columns() {
+    for column in group.columns().iter().filter(|column| column.num_values() > 0) {
         let range = chunk_range(column)?;
         if !range.is_empty() {
             ranges.push(range);
