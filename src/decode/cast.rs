@@ -13,7 +13,7 @@ use arrow::array::types::{
 };
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal256Array, FixedSizeBinaryArray, PrimitiveArray,
-    StringArray, StringBuilder,
+    StringArray, StringBuilder, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit, i256};
@@ -149,7 +149,7 @@ fn cast_leaf(
             Arc::new(strings(array, |row, out| out.push_str(&decimals.value_as_string(row)))?)
         }
         (DataType::FixedSizeBinary(_), ColumnType::Binary) => Arc::new(variable(array.as_fixed_size_binary())?),
-        (DataType::Null, _) => Arc::new(StringArray::new_null(array.len())),
+        (DataType::Null, _) => new_null_array(&target.arrow_type(), array.len()),
         _ if *array.data_type() == target.arrow_type() => Arc::clone(array),
         _ => return Err(unexpected(array, target)),
     })

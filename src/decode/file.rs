@@ -20,7 +20,7 @@ pub struct FileSchema {
 pub struct FileColumn {
     /// The name in the file.
     pub name: String,
-    /// The outgoing type.
+    /// The outgoing type, as far as the file says it: see [`ColumnType::Null`].
     pub target: ColumnType,
     /// The type in the file, for messages.
     pub source: String,

@@ -162,7 +162,7 @@ fn match_columns(table: &TableSchema, source: &SourceSchema) -> Result<Vec<Colum
             .ok_or_else(|| changed(name, "it is missing in this file".into()))?;
         // The table's type tells how its nested values travel: what can become that type may.
         let target = field.target_as(NestedAs::Native);
-        if target != column.column_type && field.target_as(NestedAs::Json) != column.column_type {
+        if !target.fits(&column.column_type) && !field.target_as(NestedAs::Json).fits(&column.column_type) {
             return Err(changed(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
         }
         columns.push(ColumnPlan { field: field.clone(), target: column.column_type.clone(), index, second });

@@ -381,7 +381,8 @@ fn leaf_target(arrow: &DataType, role: Role) -> ColumnType {
             decimal_target(*precision, *scale)
         }
         DataType::Binary | DataType::FixedSizeBinary(_) => ColumnType::Binary,
-        // Utf8, Null, and what no reader makes of a Parquet leaf.
+        DataType::Null => ColumnType::Null,
+        // Utf8, and what no reader makes of a Parquet leaf.
         _ => ColumnType::Utf8,
     }
 }

@@ -71,6 +71,9 @@ pub enum ColumnType {
     /// A list of one of the others, except lists; of [`ColumnType::Json`] and nested types only where nested values
     /// travel natively.
     List(Box<ColumnType>),
+    /// No type: a file's column that is null by its type, and has no value that could be of one. Only in the schemas of
+    /// files; in a table such a column is what other files say ([`Self::join`]), or else text ([`Self::settled`]).
+    Null,
     /// Named fields, at least one; only where nested values travel natively.
     Struct(Vec<(String, ColumnType)>),
     /// Keys, never null, with their values; only where nested values travel natively.
@@ -125,7 +128,7 @@ impl ColumnType {
             Self::UInt64 => DataType::UInt64,
             Self::Float32 => DataType::Float32,
             Self::Float64 => DataType::Float64,
-            Self::Utf8 => DataType::Utf8,
+            Self::Utf8 | Self::Null => DataType::Utf8,
             Self::Binary | Self::Json => DataType::Binary,
             Self::Date32 => DataType::Date32,
             Self::Time64 => DataType::Time64(TimeUnit::Microsecond),
@@ -163,6 +166,46 @@ impl ColumnType {
             Self::Uuid => Some(Extension::Uuid),
             Self::Json => Some(Extension::Json),
             _ => None,
+        }
+    }
+
+    /// The type of which both are: `Null`, on any level, is of every type, and a list without items may also travel as
+    /// JSON. `None` when there is no such type. The order of types, and in which pairs they are joined, do not matter.
+    pub fn join(&self, other: &Self) -> Option<Self> {
+        let boxed = |a: &Self, b: &Self| a.join(b).map(Box::new);
+        Some(match (self, other) {
+            (a, b) if a == b => a.clone(),
+            (Self::Null, known) | (known, Self::Null) => known.clone(),
+            (Self::List(a), Self::List(b)) => Self::List(boxed(a, b)?),
+            (Self::List(item), Self::Json) | (Self::Json, Self::List(item)) if **item == Self::Null => Self::Json,
+            (Self::Struct(a), Self::Struct(b)) if a.len() == b.len() => {
+                let field = |((name, a), (other, b)): (&(String, Self), &(String, Self))| {
+                    if name == other { Some((name.clone(), a.join(b)?)) } else { None }
+                };
+                Self::Struct(a.iter().zip(b).map(field).collect::<Option<_>>()?)
+            }
+            (Self::Map { key, value }, Self::Map { key: other, value: b }) if key == other => {
+                Self::Map { key: key.clone(), value: boxed(value, b)? }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether values of this type can be made values of `table`, a type that was joined of this one and others.
+    pub fn fits(&self, table: &Self) -> bool {
+        self.join(table).is_some_and(|joined| joined.settled() == *table)
+    }
+
+    /// The same with text for `Null`, on all levels.
+    pub fn settled(&self) -> Self {
+        match self {
+            Self::Null => Self::Utf8,
+            Self::List(item) => Self::List(Box::new(item.settled())),
+            Self::Struct(fields) => {
+                Self::Struct(fields.iter().map(|(name, field)| (name.clone(), field.settled())).collect())
+            }
+            Self::Map { key, value } => Self::Map { key: key.clone(), value: Box::new(value.settled()) },
+            known => known.clone(),
         }
     }
 

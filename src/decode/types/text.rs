@@ -51,6 +51,8 @@ impl fmt::Display for ColumnType {
             Self::Decimal128 { precision, scale } => write!(f, "decimal({precision}, {scale})"),
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),
+            // Never stored: in a table it is settled.
+            Self::Null => f.write_str("null"),
             Self::List(item) => write!(f, "list<{item}>"),
             Self::Struct(fields) => {
                 f.write_str("struct<")?;
