@@ -62,8 +62,8 @@ impl Source for S3Source {
 
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
         let (spec, store) = client.connect().await?;
-        let listed = listing::list(spec, &store, false).await?;
-        let selected = listing::select(spec, listed, &selection)?;
+        let listed = listing::list(spec, &store, &selection, false).await?;
+        let selected = listing::select(listed)?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
         let cx = Context {
             store: selected.store,

@@ -207,8 +207,8 @@ async fn phases(
     started: Instant,
     report: &Arc<Report>,
 ) -> Result<(), SourceError> {
-    let listed = listing::list(spec, store, state.is_some()).await?;
-    let tables = listing::select(spec, listed, &request.selection)?;
+    let listed = listing::list(spec, store, &request.selection, state.is_some()).await?;
+    let tables = listing::select(listed)?;
     let cx = Context {
         store: tables.store.clone(),
         memory: Memory::new(spec.memory_limit_bytes),

@@ -1,9 +1,13 @@
 //! From keys to tables: which object belongs to which table, what the table is called, and what its columns are.
 //! Everything in here is pure: values in, values out.
 
+pub mod check;
 pub mod classify;
 pub mod columns;
 pub mod group;
+pub mod lakes;
 pub mod name;
+pub mod objects;
+pub mod passed_over;
 pub mod schema;
 pub mod select;

@@ -6,8 +6,9 @@
 use crate::cloudquery::source::{ErrorKind, Selection, SourceError};
 use crate::s3::{self, Store};
 use crate::spec::Spec;
+use crate::tables::check;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
-use crate::tables::select;
+use crate::tables::select::Selector;
 
 /// The tables that a sync reads.
 #[derive(Debug)]
@@ -38,20 +39,27 @@ pub struct Listed {
 /// Folders next to a prefix without keys that are named, the likeliest first.
 const MAX_NAMED_FOLDERS: usize = 3;
 
-/// Lists the whole prefix.
+/// Lists the whole prefix and keeps what is in the tables of `selection`.
 ///
 /// # Errors
-/// When the listing cannot be had completely.
-pub async fn list(spec: &Spec, store: &Store, remember_unread: bool) -> Result<Listed, SourceError> {
+/// When the listing cannot be had completely; [`ErrorKind::InvalidSelection`] as soon as it has too many tables.
+pub async fn list(
+    spec: &Spec,
+    store: &Store,
+    selection: &Selection,
+    remember_unread: bool,
+) -> Result<Listed, SourceError> {
     let mut store = store.clone();
     let mut pages = store.list(&spec.path_prefix);
-    let mut grouper = Grouper::new(&spec.keys).remember_unread(remember_unread);
+    let selector = Selector::new(&selection.tables, &selection.skip_tables);
+    let mut grouper = Grouper::new(&spec.keys).selected_by(selector).remember_unread(remember_unread);
     let (mut first, mut empty) = (true, true);
     loop {
         match pages.next().await {
             Ok(Some(page)) => {
                 empty &= page.is_empty();
                 page.into_iter().for_each(|object| grouper.add(object));
+                grouper.check_number(spec.max_tables).map_err(|error| invalid(error.to_string()))?;
             }
             Ok(None) => {
                 let nothing = if empty { Some(nothing(&store, &spec.path_prefix).await) } else { None };
@@ -122,33 +130,26 @@ fn neighbours(bucket: &str, parent: &str, missing: &str, mut folders: Vec<String
     format!("the folders in s3://{bucket}/{parent} are {}{more}", named.join(", "))
 }
 
-/// Applies `tables` and `skip_tables`, and makes sure that the names are unambiguous and not absurdly many.
+/// Says what the user should know, and makes sure that something is selected, under names that are unambiguous.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidSelection`], before any object is touched.
-pub fn select(spec: &Spec, listed: Listed, selection: &Selection) -> Result<Selected, SourceError> {
+pub fn select(listed: Listed) -> Result<Selected, SourceError> {
     let Listed { store, date_s, listing, nothing } = listed;
     for warning in listing.warnings(store.bucket()) {
         tracing::warn!("{warning}");
     }
-    let invalid = |text: String| SourceError::new(ErrorKind::InvalidSelection, text);
-    let names: Vec<&str> = listing.tables.iter().map(|table| table.name.as_str()).collect();
     // That nothing was listed is the reason for whatever else there is to say.
     let why = nothing.map(|nothing| format!("; {nothing}")).unwrap_or_default();
-    let selected = select::select(&names, &selection.tables, &selection.skip_tables)
-        .map_err(|error| invalid(format!("{error}{why}")))?;
-    for warning in &selected.warnings {
+    for warning in listing.check_selection().map_err(|error| invalid(format!("{error}{why}")))? {
         tracing::warn!("{warning}{why}");
     }
-    let mut keep = vec![false; listing.tables.len()];
-    for index in &selected.indexes {
-        keep[*index] = true;
-    }
-    let mut keep = keep.into_iter();
-    let mut tables = listing.tables;
-    tables.retain(|_| keep.next().unwrap_or(false));
-    crate::tables::group::check(&tables, spec.max_tables).map_err(|error| invalid(error.to_string()))?;
-    Ok(Selected { store, tables, skipped: listing.skipped, date_s })
+    check::names(&listing.tables).map_err(|error| invalid(error.to_string()))?;
+    Ok(Selected { store, tables: listing.tables, skipped: listing.skipped, date_s })
+}
+
+fn invalid(text: String) -> SourceError {
+    SourceError::new(ErrorKind::InvalidSelection, text)
 }
 
 #[cfg(test)]

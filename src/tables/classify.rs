@@ -4,10 +4,25 @@ use super::name::TableKey;
 use crate::spec::KeyFilter;
 
 /// What every Parquet object's name has at its end, or before CloudQuery's UUID. Case matters.
-const EXTENSION: &str = ".parquet";
+pub(super) const EXTENSION: &str = ".parquet";
 
-/// Folders of engines that keep files there which are no rows of the table.
-const HIDDEN_FOLDERS: [&str; 4] = ["_delta_log", "_temporary", "_spark_metadata", ".hoodie"];
+/// Folders of engines that keep files there which are no rows of the table, or not yet. Others that start with `_` or
+/// `.` are tables: their names are frozen.
+const HIDDEN_FOLDERS: [&str; 7] = [
+    // Delta Lake: its log, changes between versions, Bloom filters.
+    "_delta_log",
+    "_change_data",
+    "_delta_index",
+    // Hadoop's and Spark's commits, Spark's streaming sink.
+    "_temporary",
+    "_spark_metadata",
+    // Impala's inserts under way.
+    "_impala_insert_staging",
+    // Hudi's log.
+    ".hoodie",
+];
+/// The same for folders that have an id behind this: Hive's, Spark's and Flink's writes under way.
+const HIDDEN_FOLDER_PREFIXES: [&str; 4] = [".hive-staging", "_tmp.", ".spark-staging-", ".staging_"];
 
 /// What an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +40,7 @@ pub enum SkipReason {
     DirectoryMarker,
     /// The spec's `include` or `exclude` says so.
     Excluded,
-    /// A file name that starts with `_` or `.`, or one of `HIDDEN_FOLDERS`.
+    /// A file name that starts with `_` or `.`, or a folder in which engines keep what is no row of a table.
     Hidden,
     /// Written by CloudQuery's S3 destination to test its access.
     TestObject,
@@ -62,7 +77,7 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
         return Classified::Skipped(SkipReason::Excluded);
     }
     let (directory, file) = split(key);
-    if file.starts_with(['_', '.']) || directory.split('/').any(|folder| HIDDEN_FOLDERS.contains(&folder)) {
+    if file.starts_with(['_', '.']) || directory.split('/').any(is_hidden_folder) {
         return Classified::Skipped(SkipReason::Hidden);
     }
     if is_test_object(key) {
@@ -77,8 +92,14 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
     Classified::Parquet(table)
 }
 
+fn is_hidden_folder(folder: &str) -> bool {
+    // Nearly every folder ends here.
+    folder.starts_with(['_', '.'])
+        && (HIDDEN_FOLDERS.contains(&folder) || HIDDEN_FOLDER_PREFIXES.iter().any(|prefix| folder.starts_with(prefix)))
+}
+
 /// The key's folder, with its slash (empty at the root), and its file name.
-fn split(key: &str) -> (&str, &str) {
+pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
 }
 
@@ -97,7 +118,7 @@ fn table_of(directory: &str, file: &str) -> Option<TableKey> {
 }
 
 /// Whether `text` is a UUID in its usual form: hex digits in groups of 8, 4, 4, 4, 12.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => byte == b'-',
@@ -111,42 +132,6 @@ fn is_test_object(key: &str) -> bool {
     ["TEST_TABLE", "TEST-TABLE"]
         .iter()
         .any(|table| key.find(table).is_some_and(|at| key[at + table.len()..].contains("TEST_UUID")))
-}
-
-/// A table format that keeps files which are no longer, or not yet, part of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LakeFormat {
-    /// Delta Lake: a `_delta_log` folder.
-    Delta,
-    /// Apache Iceberg: `metadata/*.metadata.json`.
-    Iceberg,
-}
-
-impl LakeFormat {
-    /// The format's own name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Delta => "Delta",
-            Self::Iceberg => "Iceberg",
-        }
-    }
-}
-
-/// If `key` gives away a Delta or Iceberg table: which, and the prefix where the table lies (with its slash; empty at
-/// the root). The caller warns once a prefix that the dead files would be read too.
-pub fn lake_table(key: &str) -> Option<(LakeFormat, &str)> {
-    const DELTA: &str = "_delta_log/";
-    const ICEBERG_FOLDER: &str = "metadata/";
-    let folder_starts_at = |at: usize| at == 0 || key.as_bytes()[at - 1] == b'/';
-    if let Some((at, _)) = key.match_indices(DELTA).find(|(at, _)| folder_starts_at(*at)) {
-        return Some((LakeFormat::Delta, &key[..at]));
-    }
-    let (directory, file) = split(key);
-    if file.len() > ".metadata.json".len() && file.ends_with(".metadata.json") {
-        let root = directory.strip_suffix(ICEBERG_FOLDER)?;
-        return (root.is_empty() || root.ends_with('/')).then_some((LakeFormat::Iceberg, root));
-    }
-    None
 }
 
 /// How many folders of `directory` look like `key=value`, the usual sign of a partitioned table: each value would
@@ -201,6 +186,13 @@ mod tests {
             ("t/_delta_log/00.checkpoint.parquet", 5, Hidden),
             ("t/_spark_metadata/0", 5, Hidden),
             (".hoodie/x.parquet", 5, Hidden),
+            ("t/_change_data/cdc-1.parquet", 5, Hidden),
+            ("t/_delta_index/x.parquet", 5, Hidden),
+            ("t/.spark-staging-4f6a/dt=1/x.parquet", 5, Hidden),
+            ("t/.hive-staging_hive_2026-01-01/-ext-10000/x.parquet", 5, Hidden),
+            ("t/_tmp.-ext-10002/x.parquet", 5, Hidden),
+            ("t/_impala_insert_staging/a_b/x.parquet", 5, Hidden),
+            ("t/.staging_1700000000/x.parquet", 5, Hidden),
             ("raw/TEST_TABLE/TEST_UUID.parquet", 0, TestObject),
             ("raw/TEST_TABLE.parquet.TEST_UUID", 0, TestObject),
             ("raw/TEST-TABLE/2024/TEST_UUID.csv", 0, TestObject),
@@ -219,6 +211,9 @@ mod tests {
         assert_eq!(reason("raw/TEST_TABLES/x.parquet", 5), None);
         assert_eq!(reason("TEST_UUID/TEST_TABLE.parquet", 5), None);
         assert_eq!(reason("raw/my_temporary/x.parquet", 5), None);
+        for table in ["_staging/x.parquet", "_tmp/x.parquet", ".data/x.parquet", "_change_data_old/x.parquet"] {
+            assert_eq!(reason(table, 5), None, "{table} is a table of earlier releases");
+        }
     }
 
     #[test]
@@ -235,25 +230,6 @@ mod tests {
     fn reasons_have_names_of_their_own() {
         let names: std::collections::BTreeSet<&str> = SkipReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names.len(), SkipReason::ALL.len());
-    }
-
-    #[test]
-    fn lake_tables() {
-        for (key, expected) in [
-            ("t/_delta_log/000.json", Some((LakeFormat::Delta, "t/"))),
-            ("_delta_log/000.json", Some((LakeFormat::Delta, ""))),
-            ("t/_delta_log/", Some((LakeFormat::Delta, "t/"))),
-            ("my_delta_log/000.json", None),
-            ("my_delta_log/t/_delta_log/x", Some((LakeFormat::Delta, "my_delta_log/t/"))),
-            ("t/metadata/v1.metadata.json", Some((LakeFormat::Iceberg, "t/"))),
-            ("metadata/v1.gz.metadata.json", Some((LakeFormat::Iceberg, ""))),
-            ("t/metadata/.metadata.json", None),
-            ("t/mymetadata/v1.metadata.json", None),
-            ("t/metadata/deep/v1.metadata.json", None),
-            ("t/metadata/snap-1.avro", None),
-        ] {
-            assert_eq!(lake_table(key), expected, "{key}");
-        }
     }
 
     #[test]

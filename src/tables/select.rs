@@ -2,15 +2,6 @@
 //! search for. Two things that are errors there are warnings here, since tables come and go with the bucket's content:
 //! `*` when there is no table at all, and a skip pattern without a match.
 
-/// The selected tables.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selected {
-    /// Positions in the list of names, ascending. Empty only if there are no names at all and the user asked for `*`.
-    pub indexes: Vec<usize>,
-    /// What the user should know, one text each.
-    pub warnings: Vec<String>,
-}
-
 /// Why nothing can be selected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
@@ -25,37 +16,97 @@ pub enum SelectError {
     Nothing,
 }
 
-/// Picks from `names` what a pattern of `tables` matches and none of `skip`.
-///
-/// # Errors
-/// [`SelectError`], in the Go SDK's words.
-pub fn select(names: &[&str], tables: &[String], skip: &[String]) -> Result<Selected, SelectError> {
-    let mut warnings = Vec::new();
-    for pattern in tables {
-        if names.iter().any(|name| matches(pattern, name)) {
-            continue;
-        }
-        if !(names.is_empty() && matches_all(pattern)) {
-            return Err(SelectError::NoMatch(pattern.clone()));
-        }
-        let text = format!(
-            "tables include the pattern {pattern}, but there is no table: no Parquet object passes path_prefix, \
-             include and exclude"
-        );
-        if !warnings.contains(&text) {
-            warnings.push(text);
-        }
+/// Takes the tables' names one by one, as they are found, and remembers of them only what the errors need: a name that
+/// is not selected costs nothing.
+#[derive(Debug)]
+pub struct Selector {
+    tables: Patterns,
+    skip: Patterns,
+    any_name: bool,
+    any_selected: bool,
+}
+
+/// Patterns, and which of them have matched a name.
+#[derive(Debug)]
+struct Patterns(Vec<(String, bool)>);
+
+impl Patterns {
+    fn new(patterns: &[String]) -> Self {
+        Self(patterns.iter().map(|pattern| (pattern.clone(), false)).collect())
     }
-    for pattern in skip.iter().filter(|pattern| !names.iter().any(|name| matches(pattern, name))) {
-        warnings.push(format!("skip_tables include a pattern {pattern} with no matches"));
+
+    fn any(&self, name: &str) -> bool {
+        self.0.iter().any(|(pattern, _)| matches(pattern, name))
     }
-    let any = |patterns: &[String], name: &str| patterns.iter().any(|pattern| matches(pattern, name));
-    let indexes: Vec<usize> =
-        (0..names.len()).filter(|&index| any(tables, names[index]) && !any(skip, names[index])).collect();
-    if indexes.is_empty() && (tables.is_empty() || !names.is_empty()) {
-        return Err(SelectError::Nothing);
+
+    /// The same, and remembers which.
+    fn see(&mut self, name: &str) -> bool {
+        let mut any = false;
+        for (pattern, matched) in &mut self.0 {
+            let matches = matches(pattern, name);
+            *matched |= matches;
+            any |= matches;
+        }
+        any
     }
-    Ok(Selected { indexes, warnings })
+
+    fn unmatched(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, matched)| !matched).map(|(pattern, _)| pattern.as_str())
+    }
+}
+
+impl Selector {
+    /// Selects what a pattern of `tables` matches and none of `skip`.
+    #[must_use]
+    pub fn new(tables: &[String], skip: &[String]) -> Self {
+        Self { tables: Patterns::new(tables), skip: Patterns::new(skip), any_name: false, any_selected: false }
+    }
+
+    /// Selects every table.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(&["*".to_owned()], &[])
+    }
+
+    /// There is a table of this name: whether it is selected.
+    pub fn takes(&mut self, name: &str) -> bool {
+        self.any_name = true;
+        let (wanted, skipped) = (self.tables.see(name), self.skip.see(name));
+        self.any_selected |= wanted && !skipped;
+        wanted && !skipped
+    }
+
+    /// Whether a table of this name would be selected, if there were one.
+    #[must_use]
+    pub fn would_take(&self, name: &str) -> bool {
+        self.tables.any(name) && !self.skip.any(name)
+    }
+
+    /// All tables were there: what the user should know, one text each.
+    ///
+    /// # Errors
+    /// [`SelectError`], in the Go SDK's words.
+    pub fn finish(&self) -> Result<Vec<String>, SelectError> {
+        let mut warnings = Vec::new();
+        for pattern in self.tables.unmatched() {
+            if self.any_name || !matches_all(pattern) {
+                return Err(SelectError::NoMatch(pattern.to_owned()));
+            }
+            let text = format!(
+                "tables include the pattern {pattern}, but there is no table: no Parquet object passes path_prefix, \
+                 include and exclude"
+            );
+            if !warnings.contains(&text) {
+                warnings.push(text);
+            }
+        }
+        let skip = self.skip.unmatched();
+        warnings.extend(skip.map(|pattern| format!("skip_tables include a pattern {pattern} with no matches")));
+        if !self.any_selected && (self.tables.0.is_empty() || self.any_name) {
+            return Err(SelectError::Nothing);
+        }
+        Ok(warnings)
+    }
 }
 
 /// Whether `pattern` matches any name.
@@ -85,8 +136,21 @@ mod tests {
         list.iter().map(ToString::to_string).collect()
     }
 
+    /// The positions of the selected names, and the warnings.
+    fn select(names: &[&str], tables: &[&str], skip: &[&str]) -> Result<(Vec<usize>, Vec<String>), SelectError> {
+        let mut selector = Selector::new(&patterns(tables), &patterns(skip));
+        let indexes = (0..names.len()).filter(|&index| {
+            let would = selector.would_take(names[index]);
+            let takes = selector.takes(names[index]);
+            assert_eq!(would, takes);
+            takes
+        });
+        let indexes = indexes.collect();
+        Ok((indexes, selector.finish()?))
+    }
+
     fn selected(names: &[&str], tables: &[&str], skip: &[&str]) -> Result<Vec<usize>, String> {
-        select(names, &patterns(tables), &patterns(skip)).map(|found| found.indexes).map_err(|error| error.to_string())
+        select(names, tables, skip).map(|(indexes, _)| indexes).map_err(|error| error.to_string())
     }
 
     const NAMES: [&str; 4] = ["raw_orders", "raw_users", "users", "_2024"];
@@ -144,13 +208,13 @@ mod tests {
 
     #[test]
     fn what_may_change_with_the_bucket_is_a_warning() {
-        let found = select(&[], &patterns(&["*", "*"]), &patterns(&["old"])).unwrap();
-        assert_eq!(found.indexes, [0; 0]);
-        assert_eq!(found.warnings.len(), 2);
-        assert!(found.warnings[0].contains("no table"));
-        let found = select(&NAMES, &patterns(&["*"]), &patterns(&["users", "old_*"])).unwrap();
-        assert_eq!(found.indexes, [0, 1, 3]);
-        assert_eq!(found.warnings, ["skip_tables include a pattern old_* with no matches"]);
+        let (indexes, warnings) = select(&[], &["*", "*"], &["old"]).unwrap();
+        assert_eq!(indexes, [0; 0]);
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].contains("no table"));
+        let (indexes, warnings) = select(&NAMES, &["*"], &["users", "old_*"]).unwrap();
+        assert_eq!(indexes, [0, 1, 3]);
+        assert_eq!(warnings, ["skip_tables include a pattern old_* with no matches"]);
     }
 
     /// The definition, without any cleverness.

@@ -38,4 +38,5 @@ mod memory;
 mod other_servers;
 mod policies;
 mod rig;
+mod tables;
 mod throttling;

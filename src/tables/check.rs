@@ -1,0 +1,168 @@
+//! Whether the selected tables can be synced together: each has a name of its own, and they are not absurdly many.
+
+use super::classify::partition_folders;
+use super::group::Table;
+use super::name::TableKey;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+/// Why the selected tables cannot be synced together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TablesError {
+    /// Two prefixes give one name.
+    #[error(
+        "{first:?} and {second:?} would both become the table {name}; read one of them, for example with \
+         `exclude: [{exclude:?}]`, or sync them as two sources with different destinations"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// One prefix.
+        first: String,
+        /// The other.
+        second: String,
+        /// A glob that leaves the second one out.
+        exclude: String,
+    },
+    /// Too many tables.
+    #[error(
+        "at least {tables} tables are selected, more than max_tables ({max_tables}){reason}; narrow `path_prefix`, \
+         `include` or `tables`, or raise `max_tables`"
+    )]
+    TooMany {
+        /// How many were selected when the listing was stopped.
+        tables: usize,
+        /// The limit.
+        max_tables: usize,
+        /// What the folders look like, if that explains it.
+        reason: Explosion,
+    },
+}
+
+/// What makes tables out of folders that were not meant to be any, with one of them as an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explosion {
+    /// Nothing in particular.
+    Unknown,
+    /// So many come from `key=value` folders.
+    Partitions(usize, String),
+    /// So many lie below one folder.
+    Below(usize, String, String),
+}
+
+impl Explosion {
+    fn of<'a>(tables: impl Iterator<Item = &'a TableKey> + Clone) -> Self {
+        let mut partitioned = tables.clone().filter(|key| partition_folders(key.directory_str()) > 0);
+        if let Some(example) = partitioned.next() {
+            return Self::Partitions(1 + partitioned.count(), example.prefix());
+        }
+        let folder = fullest_folder(tables.clone().map(TableKey::directory_str));
+        let mut below = tables.filter(|key| key.directory_str().len() > folder.len()).filter(|key| {
+            // At the root everything lies below, which says nothing.
+            !folder.is_empty() && key.directory_str().starts_with(folder)
+        });
+        match below.next() {
+            Some(example) => Self::Below(1 + below.count(), folder.to_owned(), example.prefix()),
+            None => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Explosion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Partitions(count, example) => write!(
+                f,
+                ": {count} of them are `key=value` folders of partitioned tables, such as {example:?}, each of which is \
+                 a table of its own"
+            ),
+            Self::Below(count, folder, example) => {
+                write!(f, ": {count} of them are folders below {folder:?}, such as {example:?}")
+            }
+        }
+    }
+}
+
+/// The deepest folder below which more than half of `directories` lie; empty for the root.
+fn fullest_folder<'a>(directories: impl Iterator<Item = &'a str> + Clone) -> &'a str {
+    let half = directories.clone().count() / 2;
+    let mut folder = "";
+    loop {
+        let mut children: BTreeMap<&str, usize> = BTreeMap::new();
+        for directory in directories.clone().filter(|directory| directory.starts_with(folder)) {
+            if let Some(slash) = directory[folder.len()..].find('/') {
+                *children.entry(&directory[..=folder.len() + slash]).or_default() += 1;
+            }
+        }
+        match children.into_iter().find(|&(_, count)| count > half) {
+            Some((child, _)) => folder = child,
+            None => return folder,
+        }
+    }
+}
+
+/// Makes sure that these tables, the selected ones so far, are not too many.
+///
+/// # Errors
+/// [`TablesError::TooMany`], with an example of the folders that are the most of them.
+pub fn number<'a>(
+    tables: impl ExactSizeIterator<Item = &'a TableKey> + Clone,
+    max_tables: NonZeroUsize,
+) -> Result<(), TablesError> {
+    if tables.len() <= max_tables.get() {
+        return Ok(());
+    }
+    Err(TablesError::TooMany { tables: tables.len(), max_tables: max_tables.get(), reason: Explosion::of(tables) })
+}
+
+/// Makes sure that the selected tables (in the order of their names) have names of their own.
+///
+/// # Errors
+/// [`TablesError::SameName`], for the first two that have not.
+pub fn names(tables: &[Table]) -> Result<(), TablesError> {
+    for pair in tables.windows(2) {
+        if pair[0].name == pair[1].name {
+            return Err(TablesError::SameName {
+                name: pair[0].name.clone(),
+                first: pair[0].key.prefix(),
+                second: pair[1].key.prefix(),
+                exclude: pair[1].key.exclude_glob(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn too_many(directories: &[&str]) -> String {
+        let keys: Vec<TableKey> = directories.iter().map(|directory| TableKey::directory(*directory)).collect();
+        assert_eq!(number(keys.iter(), NonZeroUsize::new(keys.len()).unwrap()), Ok(()));
+        number(keys.iter(), NonZeroUsize::MIN).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn partitions_are_counted_with_an_example() {
+        let error = too_many(&["a/", "e/dt=1/", "e/dt=2/", "f/"]);
+        let expected = "at least 4 tables are selected, more than max_tables (1): 2 of them are `key=value` folders of \
+                        partitioned tables, such as \"e/dt=1/\", each of which is a table of its own; narrow";
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn folders_that_explode_without_a_key_are_named_by_what_they_share() {
+        let error =
+            too_many(&["a/", "raw/events/2024/01/", "raw/events/2024/02/", "raw/events/2025/01/", "raw/users/"]);
+        assert!(
+            error.contains("(1): 3 of them are folders below \"raw/events/\", such as \"raw/events/2024/01/\";"),
+            "{error}"
+        );
+        let error = too_many(&["a/", "b/", "c/"]);
+        assert!(error.contains("more than max_tables (1); narrow"), "{error}");
+        assert!(too_many(&["", "", "x/"]).contains("(1); narrow"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Listed objects, of which a table may have millions.
+//!
+//! Each is kept small: its key without the table's folder, its ETag in 24 bytes, size and time. That, with what the
+//! allocator adds, is the 120 bytes a key of the memory bound. While they are listed they lie in chunks: a vector that
+//! doubles would for a moment hold three times what it needs.
+
+use crate::s3::{ETag, ObjectMeta};
+
+/// Objects in a chunk: 256 KiB of records, so that neither the list of chunks nor the room in the last one counts.
+const CHUNK_OBJECTS: usize = 4096;
+
+/// One object of a table, as listed.
+#[derive(Debug, Clone)]
+pub struct ListedObject {
+    /// The key behind the table's folder.
+    suffix: Box<str>,
+    /// Entity tag, where the listing has one.
+    pub etag: Option<ETag>,
+    /// Size in bytes; never 0.
+    pub size_bytes: u64,
+    /// Last modification, seconds since 1970.
+    pub last_modified_s: i64,
+    /// What the footer pass found out: the memory that decoding it takes, in KiB, plus one. 0: not to be sent.
+    working_kib: u32,
+    /// Its last row was sent in this sync.
+    pub sent: bool,
+    /// It is archived, so it cannot be read.
+    pub archived: bool,
+}
+
+impl ListedObject {
+    /// A listed object, whose key begins with the table's `folder`.
+    pub(super) fn new(object: ObjectMeta, folder: &str) -> Self {
+        Self {
+            suffix: object.key[folder.len()..].into(),
+            etag: object.etag,
+            size_bytes: object.size_bytes,
+            last_modified_s: object.last_modified_s,
+            working_kib: 0,
+            sent: false,
+            archived: object.archived,
+        }
+    }
+
+    /// The whole key, given what the keys of its table begin with.
+    #[must_use]
+    pub fn key(&self, folder: &str) -> String {
+        let mut key = String::with_capacity(folder.len() + self.suffix.len());
+        key.push_str(folder);
+        key.push_str(&self.suffix);
+        key
+    }
+
+    /// The object can be sent, and decoding it takes so much memory.
+    pub fn set_working_bytes(&mut self, bytes: u64) {
+        self.working_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
+    }
+
+    /// The memory that decoding it takes, in bytes; `None` for an object that is not to be sent.
+    #[must_use]
+    pub fn working_bytes(&self) -> Option<u64> {
+        self.working_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
+    }
+}
+
+/// A list that only grows, and copies nothing when it does.
+#[derive(Debug, Default)]
+pub(super) struct GrowingList {
+    /// Chunks of [`CHUNK_OBJECTS`].
+    full: Vec<Vec<ListedObject>>,
+    /// Those behind them, at most a chunk.
+    last: Vec<ListedObject>,
+}
+
+impl GrowingList {
+    /// Adds one at the end.
+    pub(super) fn push(&mut self, object: ListedObject) {
+        if self.last.len() == CHUNK_OBJECTS {
+            let full = std::mem::replace(&mut self.last, Vec::with_capacity(CHUNK_OBJECTS));
+            self.full.push(full);
+        }
+        self.last.push(object);
+    }
+
+    /// All of them in one piece, without room behind. Each chunk goes as soon as it is copied.
+    pub(super) fn into_vec(mut self) -> Vec<ListedObject> {
+        if self.full.is_empty() {
+            self.last.shrink_to_fit();
+            return self.last;
+        }
+        let mut all = Vec::with_capacity(self.full.len() * CHUNK_OBJECTS + self.last.len());
+        self.full.into_iter().chain(std::iter::once(self.last)).for_each(|chunk| all.extend(chunk));
+        all
+    }
+}
+
+/// Brings the objects into the order of their keys, each key once: as it was listed last. A listing of S3 is like that
+/// already; pages of other servers may overlap when objects are written meanwhile, or come in another order.
+pub(super) fn keep_once(objects: &mut Vec<ListedObject>) {
+    if objects.is_sorted_by(|a, b| a.suffix < b.suffix) {
+        return;
+    }
+    objects.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+    objects.dedup_by(|later, kept| {
+        let twice = later.suffix == kept.suffix;
+        if twice {
+            std::mem::swap(later, kept);
+        }
+        twice
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_object_is_small() {
+        assert!(size_of::<ListedObject>() <= 64);
+    }
+
+    #[test]
+    fn a_list_keeps_order_across_chunks_and_has_no_room_behind() {
+        for objects in [0, 1, CHUNK_OBJECTS, CHUNK_OBJECTS + 1, 3 * CHUNK_OBJECTS + 7] {
+            let mut list = GrowingList::default();
+            for n in 0..objects {
+                let key = format!("t/{n}");
+                let object =
+                    ObjectMeta { key, size_bytes: n as u64 + 1, etag: None, last_modified_s: 0, archived: false };
+                list.push(ListedObject::new(object, "t/"));
+            }
+            let all = list.into_vec();
+            assert_eq!((all.len(), all.capacity()), (objects, objects));
+            assert!(all.iter().enumerate().all(|(n, object)| object.key("t/") == format!("t/{n}")));
+        }
+    }
+}
