@@ -189,8 +189,8 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
         Some(backend) => State::open(backend, spec, &request).await?,
         None => None,
     };
-    let report = Report::new(store.bucket(), sink.clone(), request.with_error_messages, state.is_some());
-    let report = Arc::new(report);
+    let (with_errors, incremental) = (request.with_error_messages, state.is_some());
+    let report = Arc::new(Report::new(store.bucket(), sink.clone(), with_errors, incremental, spec.on_archived));
     let phases = phases(spec, store, &request, sink, state, started, &report);
     let result = report.progress().logged(progress::INTERVAL, phases).await;
     // The peer reads the counters when the stream has ended.

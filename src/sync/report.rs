@@ -9,6 +9,7 @@ use crate::s3::{self, Store};
 use crate::spec::{OnError, Spec};
 use crate::tables::group::Skipped;
 use crate::telemetry::otlp::SyncTelemetry;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,8 +26,10 @@ pub struct Report {
     failed: Mutex<Failures>,
     /// Tables whose files do not agree, likewise.
     conflicts: Mutex<Failures>,
-    /// Archived objects of selected tables, likewise.
-    archived: Mutex<Failures>,
+    /// What an archived object does, by the spec.
+    on_archived: Option<OnError>,
+    /// Archived objects by their selected table: its name, and the first one's address. Held for an insert only.
+    archived: Mutex<BTreeMap<String, Failures>>,
     gone: AtomicU64,
     progress: Progress,
     telemetry: SyncTelemetry,
@@ -59,7 +62,13 @@ impl Failures {
 impl Report {
     /// A report without errors. The collector's span of the sync begins.
     #[must_use]
-    pub fn new(bucket: &str, sink: SyncSink, with_error_messages: bool, incremental: bool) -> Self {
+    pub fn new(
+        bucket: &str,
+        sink: SyncSink,
+        with_error_messages: bool,
+        incremental: bool,
+        on_archived: Option<OnError>,
+    ) -> Self {
         Self {
             bucket: bucket.to_owned(),
             sink,
@@ -67,6 +76,7 @@ impl Report {
             incremental,
             failed: Mutex::default(),
             conflicts: Mutex::default(),
+            on_archived,
             archived: Mutex::default(),
             gone: AtomicU64::new(0),
             progress: Progress::default(),
@@ -140,13 +150,17 @@ impl Report {
         self.sink.send(message).await.map_err(|_| super::disconnected())
     }
 
-    /// `count` objects of a table are archived, `key` the first of them. The log has one line for all tables, at the end.
+    /// `count` objects of a table are archived, `key` the first of them. By the spec that is an error of the table, or
+    /// nothing but a warning. The log has its lines at the end: one for all tables, or a warning a table.
     ///
     /// # Errors
     /// When the peer has gone.
     pub async fn archived(&self, table: &str, key: &str, count: u64) -> Result<(), SourceError> {
         let first = format!("s3://{}/{key}", self.bucket);
-        lock(&self.archived).add(count, || format!("{first} (table {table})"));
+        lock(&self.archived).entry(table.to_owned()).or_default().add(count, || first.clone());
+        if !self.fails(self.on_archived) {
+            return Ok(());
+        }
         let text = format!(
             "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. Restore or \
              `exclude` them"
@@ -224,7 +238,7 @@ impl Report {
             skipped = skipped.to_string(),
             failed = lock(&self.failed).count,
             conflicting_tables = lock(&self.conflicts).count,
-            archived = lock(&self.archived).count,
+            archived = lock(&self.archived).values().map(|archived| archived.count).sum::<u64>(),
             gone = self.gone.load(Ordering::Relaxed),
             lists = Stats::get(&usage.lists),
             gets = Stats::get(&usage.gets),
@@ -244,7 +258,6 @@ impl Report {
     pub fn verdict(&self, spec: &Spec) -> Result<(), SourceError> {
         let failed = lock(&self.failed);
         let conflicts = lock(&self.conflicts);
-        let archived = lock(&self.archived);
         let mut texts = Vec::new();
         if let Some(first) = &failed.first {
             let count = failed.count;
@@ -267,34 +280,40 @@ impl Report {
         {
             texts.push(format!("{} tables were left out, the first: {first}", conflicts.count));
         }
-        if let Some(first) = &archived.first {
-            let count = archived.count;
-            if self.fails(spec.on_archived) {
-                let text = format!(
-                    "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. \
-                     Restore or `exclude` them, or set `on_archived: skip`"
-                );
-                tracing::error!(bucket = self.bucket, error = text, "archived objects could not be read");
-                texts.push(text);
-            } else {
-                let consequence = if self.incremental {
-                    "they are read when they are restored"
-                } else {
-                    "with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of \
-                     them"
-                };
-                tracing::warn!(count, first, "archived objects are skipped: {consequence}");
-            }
-        }
+        texts.extend(self.archived_verdict());
         if texts.is_empty() {
             return Ok(());
         }
         texts.push("Everything else was sent".to_owned());
         Err(SourceError::new(ErrorKind::Incomplete, texts.join("; ")))
     }
+
+    /// The log's lines about archived objects; a text if they let the sync fail.
+    fn archived_verdict(&self) -> Option<String> {
+        let tables = lock(&self.archived);
+        let (table, first) = tables.iter().find_map(|(table, archived)| Some((table, archived.first.as_ref()?)))?;
+        if self.fails(self.on_archived) {
+            let count: u64 = tables.values().map(|archived| archived.count).sum();
+            let text = format!(
+                "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first} (table \
+                 {table}). Restore or `exclude` them, or set `on_archived: skip`"
+            );
+            tracing::error!(bucket = self.bucket, error = text, "archived objects could not be read");
+            return Some(text);
+        }
+        let consequence = if self.incremental {
+            "they are read when they are restored"
+        } else {
+            "with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of them"
+        };
+        for (table, Failures { count, first }) in tables.iter() {
+            tracing::warn!(table, count, first, "archived objects are skipped: {consequence}");
+        }
+        None
+    }
 }
 
-fn lock(failures: &Mutex<Failures>) -> std::sync::MutexGuard<'_, Failures> {
+fn lock<T>(failures: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     failures.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

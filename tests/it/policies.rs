@@ -158,14 +158,15 @@ async fn archived_objects_are_told_from_readable_ones_by_the_listing() {
     rig.client.init(&spec).await.unwrap();
     let sync = rig.client.sync(&["*"], &["skipped"]).await;
     assert_protocol(&sync);
-    assert_eq!(sync.rows("t"), 400);
+    assert_eq!((sync.rows("t"), sync.errors()), (400, vec![]), "what is skipped on purpose is no error");
     assert_eq!(rig.failure(json!({"path_prefix": "only/"})).await, None, "TestConnection does not read archived ones");
 
     let log = rig.stop();
     let (errors, warnings) = (log.of_level("error"), log.of_level("warn"));
-    assert_eq!((errors.len(), warnings.len()), (1, 1), "{errors:#?} {warnings:#?}");
+    assert_eq!((errors.len(), warnings.len()), (1, 2), "{errors:#?} {warnings:#?}");
     assert!(errors[0].contains("4 objects are archived"), "{errors:?}");
-    assert!(warnings[0].contains("\"count\":4") && warnings[0].contains("only/archived.parquet"), "{warnings:?}");
+    assert!(warnings[0].contains("\"count\":1") && warnings[0].contains("only/archived.parquet"), "{warnings:?}");
+    assert!(warnings[1].contains("\"count\":3") && warnings[1].contains("t/1_glacier.parquet"), "{warnings:?}");
 }
 
 #[tokio::test]
@@ -183,6 +184,7 @@ async fn an_archive_tier_that_only_the_get_tells_is_archived_too() {
     assert_eq!(overwritten(&sync, "t"), expected("here", 100));
     let sync = rig.sync(json!({"on_archived": "skip"})).await;
     assert_protocol(&sync);
+    assert_eq!(sync.errors(), vec![]);
     assert_eq!(rig.s3.gets_of("t/1.parquet").len(), 2, "one a sync: asking again would not help");
 }
 
@@ -256,6 +258,7 @@ async fn too_many_tables_are_an_error_that_counts_partitions() {
     assert_eq!((code, sync.messages.len()), (Code::InvalidArgument, 0), "{text}");
     assert!(text.contains("5 tables are selected, more than max_tables (4)"), "{text}");
     assert!(text.contains("4 of them are `key=value` folders"), "{text}");
+    assert!(text.contains("such as \"events/dt=2026-01-01/\""), "{text}");
     assert!(rig.client.tables(&["*"], &[]).await.is_err(), "GetTables has the same limit");
     assert_eq!(rig.s3.counts().gets, 0, "before any footer is read");
     assert_protocol(&rig.client.sync(&["users"], &[]).await);
