@@ -7,7 +7,7 @@ use super::secret::Secret;
 use super::{NestedAs, OnError};
 use regex_automata::meta::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -198,8 +198,18 @@ pub(super) trait TextRule {
 pub(super) struct Text<R>(pub(super) String, PhantomData<R>);
 
 inline_schema!(Text<R>, R: TextRule; json_schema!({
-    "type": "string", "minLength": R::LENGTH.0, "maxLength": R::LENGTH.1, "pattern": R::PATTERN
+    "type": "string",
+    "minLength": R::LENGTH.0,
+    "maxLength": R::LENGTH.1,
+    "pattern": R::PATTERN,
+    "not": line_feed()
 }));
+
+/// What no text may have whose pattern ends in `$`: for some engines (Python's, Perl's) that is also where a line feed at
+/// the very end begins, and no other spelling of "the end" is understood by all of them.
+fn line_feed() -> Value {
+    json!({"pattern": "\\n"})
+}
 
 impl<R: TextRule> FromJson for Text<R> {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
@@ -228,7 +238,7 @@ impl<R: TextRule> FromJson for Text<R> {
 pub(super) struct OptionalText<R>(pub(super) Option<String>, PhantomData<R>);
 
 inline_schema!(OptionalText<R>, R: TextRule; json_schema!({
-    "type": "string", "maxLength": R::LENGTH.1, "pattern": format!("^$|{}", R::PATTERN)
+    "type": "string", "maxLength": R::LENGTH.1, "pattern": format!("^$|{}", R::PATTERN), "not": line_feed()
 }));
 
 impl<R: TextRule> FromJson for OptionalText<R> {
@@ -302,7 +312,7 @@ const UNITS: [(&str, u64, usize); 3] = [("KiB", 1 << 10, 12), ("MiB", 1 << 20, 9
 
 inline_schema!(MemoryLimit; json_schema!({"oneOf": [
     {"type": "integer", "minimum": MIN_MEMORY_BYTES, "maximum": MAX_MEMORY_BYTES},
-    {"type": "string", "pattern": memory_pattern()},
+    {"type": "string", "pattern": memory_pattern(), "not": line_feed()},
 ]}));
 
 /// A pattern of exactly the texts that are large enough.
@@ -381,7 +391,7 @@ const DURATION_PATTERN: &str = "^(?:0|[1-9][0-9]{0,5})[smhd]$";
 /// The units of spans, in seconds.
 const DURATION_UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 
-inline_schema!(RawDuration; json_schema!({"type": "string", "pattern": DURATION_PATTERN}));
+inline_schema!(RawDuration; json_schema!({"type": "string", "pattern": DURATION_PATTERN, "not": line_feed()}));
 
 impl FromJson for RawDuration {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
@@ -409,7 +419,6 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn read<T: FromJson>(value: Value) -> Result<T, String> {
         let mut mistakes = Mistakes::default();

@@ -179,3 +179,30 @@ fn schema_counts_no_repetition_above_what_re2_takes() {
     let counts: Vec<usize> = counts.flatten().collect();
     assert!(counts.len() > 5 && counts.iter().all(|count| *count <= 1000), "{counts:?}");
 }
+
+/// In Python's and Perl's engines `$` is also where a line feed at the very end begins.
+#[test]
+fn schema_patterns_with_an_end_refuse_a_line_feed_behind_it() {
+    fn visit(value: &Value, path: &str, found: &mut usize) {
+        let Some(map) = value.as_object() else {
+            for item in value.as_array().into_iter().flatten() {
+                visit(item, path, found);
+            }
+            return;
+        };
+        // A glob may have line feeds anywhere, so it does not matter what its end means.
+        if let Some(pattern) = map.get("pattern").and_then(Value::as_str)
+            && pattern.ends_with('$')
+            && pattern != glob::GLOB_PATTERN
+        {
+            assert_eq!(map.get("not"), Some(&json!({"pattern": "\\n"})), "{path}: {pattern}");
+            *found += 1;
+        }
+        for (key, value) in map {
+            visit(value, &format!("{path}/{key}"), found);
+        }
+    }
+    let mut found = 0;
+    visit(&schema::schema_value(), "", &mut found);
+    assert!(found >= 12, "only {found} patterns");
+}
