@@ -6,7 +6,7 @@
 
 use super::error::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
-use super::{ETag, Error, Operation, Store, Usage};
+use super::{ETag, Error, ErrorKind, Operation, Store, Usage};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
 
@@ -100,7 +100,7 @@ impl Store {
     /// is in the answer). Dropping the future ends the request.
     ///
     /// # Errors
-    /// [`super::ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and what S3 answered
+    /// [`ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and what S3 answered
     /// last when it is no use to ask again, see [`super::retry`].
     pub async fn get(
         &self,
@@ -173,7 +173,7 @@ impl Store {
             .set_request_payer(self.payer())
             .send();
         let answer = match tokio::time::timeout(attempts.first_byte(), request).await {
-            Ok(answer) => answer.map_err(|error| classify(Operation::Get, &error)),
+            Ok(answer) => answer.map_err(|error| not_as_listed(key, classify(Operation::Get, &error))),
             Err(_) => Err(Failure::transport("Timeout", "no answer in time")),
         };
         permit.judge(&answer);
@@ -276,6 +276,21 @@ impl Progress {
         self.object_bytes = object_bytes;
         Ok(())
     }
+}
+
+/// What stands in a listing for a character that XML cannot write, where the server does not encode keys.
+const REPLACED: char = '\u{fffd}';
+
+/// An object that is not there may never have been there under this key. Then it was not deleted, its rows are missing.
+fn not_as_listed(key: &str, failure: Failure) -> Failure {
+    if failure.kind != ErrorKind::Gone || !key.contains(REPLACED) {
+        return failure;
+    }
+    let message = format!(
+        "the listing has {REPLACED:?} in the key, most likely in place of a character that the server cannot list; give \
+         the object another key"
+    );
+    Failure { kind: ErrorKind::Refused, message, ..failure }
 }
 
 /// `bytes 0-9/100` → first byte, length, object size.
