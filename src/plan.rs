@@ -76,7 +76,13 @@ impl Identity<'_> {
     /// What the state keys of this table start with, whatever else the source is.
     #[must_use]
     pub fn relatives_prefix(&self) -> String {
-        format!("cq-source-s3/{}/{}/", shown(self.bucket), shown(self.table))
+        format!("{}{}/", self.bucket_prefix(), shown(self.table))
+    }
+
+    /// What the state keys of all tables of this bucket start with, and maybe those of others whose names look alike.
+    #[must_use]
+    pub fn bucket_prefix(&self) -> String {
+        format!("cq-source-s3/{}/", shown(self.bucket))
     }
 
     fn bad_state(&self, what: String) -> BadState {

@@ -63,7 +63,7 @@ impl Source for S3Source {
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
         let (spec, store) = client.connect().await?;
         let listed = listing::list(spec, &store, &selection, false).await?;
-        let selected = listing::select(listed)?;
+        let selected = listing::select(listed, Vec::new())?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
         let cx = Context {
             store: selected.store,

@@ -208,7 +208,8 @@ async fn phases(
     report: &Arc<Report>,
 ) -> Result<(), SourceError> {
     let listed = listing::list(spec, store, &request.selection, state.is_some()).await?;
-    let tables = listing::select(listed)?;
+    let emptied = state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
+    let tables = listing::select(listed, emptied)?;
     let cx = Context {
         store: tables.store.clone(),
         memory: Memory::new(spec.memory_limit_bytes),
@@ -218,13 +219,18 @@ async fn phases(
         rows: spec.into(),
     };
     cx.memory.listed(tables.tables.iter().map(|table| table.objects.len() as u64).sum());
-    let (skipped, date_s) = (tables.skipped, tables.date_s);
+    let (skipped, date_s, emptied) = (tables.skipped, tables.date_s, tables.emptied);
     let mut selected = Vec::with_capacity(tables.tables.len());
     for table in tables.tables {
         let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
         selected.push((table, table_state));
     }
     let mut surveyed = survey::survey(&cx, selected, Shard::of(request), report).await?;
+    for name in emptied {
+        let table_state = state.as_ref().map(|state| state.table(&name)).transpose()?;
+        surveyed.extend(survey::emptied(&cx, name, table_state, report)?);
+    }
+    surveyed.sort_by(|a, b| a.run.name.cmp(&b.run.name));
     for table in &surveyed {
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;

@@ -200,6 +200,19 @@ impl Ledger {
         object.time() <= self.low_water || object.hash().is_some_and(|hash| self.find(hash).is_some())
     }
 
+    /// Forgets all objects and the low water: everything is to be read again.
+    pub fn start_anew(&mut self) {
+        self.entries = Vec::new();
+        self.starts = Vec::new();
+        self.low_water = 0;
+    }
+
+    /// Whether nothing is done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.low_water == 0
+    }
+
     fn find(&self, hash: u64) -> Option<usize> {
         self.entries.binary_search_by_key(&hash, Entry::hash).ok()
     }

@@ -1,17 +1,26 @@
 //! A table's schema, kept beside its ledger: with it a sync announces the table without reading a footer, and compares
 //! new files with it.
 //!
-//! It is JSON: the rules by which it was made, the key of the object that set it, and the columns.
+//! It is JSON: the rules by which it was made, the key of the object that set it, and the columns; since release 0.2 also
+//! the table's name, which the keys show only shortened, and whether columns were added that no file has. What release 0.1
+//! wrote lacks both, which is no difference.
+//!
+//! Where the columns are other ones than before, though the files are the same, rows that were sent once are wrong at the
+//! destination: [`SchemaState::added_columns_changed`] and [`SchemaState::differs`] say so.
 
 use super::parts::PartSet;
 use super::{BadState, Identity, MAX_VALUE_CHARS};
 use crate::decode::types::ColumnType;
 use crate::tables::schema::{TableColumn, TableSchema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Characters of JSON in one part: leaves room for the version and the part's number.
 const MAX_PART_CHARS: usize = MAX_VALUE_CHARS - 64;
+
+/// The key of a table's schema, behind what all its keys start with.
+const SCHEMA: &str = "schema";
 
 /// A table's schema, and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +31,26 @@ pub struct StoredSchema {
     pub schema: TableSchema,
 }
 
+/// What a table's columns depend on besides the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnOptions {
+    /// [`crate::decode::cast_rules`].
+    pub rules: String,
+    /// The columns of [`crate::decode::origin`] are added.
+    pub file_columns: bool,
+}
+
 /// The place of a table's schema in the state.
 #[derive(Debug)]
 pub struct SchemaState {
     set: PartSet,
-    rules: String,
+    table: String,
+    options: ColumnOptions,
     stored: Option<StoredSchema>,
-    outdated: bool,
+    /// Names and types of the columns that other rules made, sorted.
+    former: Option<Vec<(String, String)>>,
+    /// Whether columns were added, if that is known.
+    had_file_columns: Option<bool>,
 }
 
 /// A column: source name, occurrence, outgoing name, type.
@@ -39,41 +61,85 @@ struct Stored {
     rules: String,
     key: String,
     columns: Vec<StoredColumn>,
+    #[serde(default)]
+    table: Option<String>,
+    #[serde(default)]
+    file_columns: Option<bool>,
+}
+
+/// The one field of [`Stored`] that says whose schema it is.
+#[derive(Debug, Deserialize)]
+struct Named {
+    #[serde(default)]
+    table: Option<String>,
+}
+
+/// The names of the tables whose schemas are in `entries` (keys and values of any tables, sorted by key), each with what
+/// its state keys start with. Schemas that cannot be read or do not know their table are passed over.
+#[must_use]
+pub fn named_tables<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, String)> {
+    let mut of_table: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for (key, value) in entries {
+        if let Some(slash) = key.rfind('/')
+            && key[slash + 1..].starts_with(SCHEMA)
+        {
+            of_table.entry(&key[..=slash]).or_default().push((key, value));
+        }
+    }
+    let name = |(prefix, entries): (&'a str, Vec<(&'a str, &'a str)>)| {
+        let (_, text) = text(&format!("{prefix}{SCHEMA}"), entries).ok()?;
+        let named: Named = serde_json::from_str(&text).ok()?;
+        Some((prefix, named.table?))
+    };
+    of_table.into_iter().filter_map(name).collect()
+}
+
+/// The set with this key, and the JSON in it; empty if there is none.
+fn text<'a>(key: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(PartSet, String), String> {
+    let loaded = PartSet::load(key, entries)?;
+    let mut parts = Vec::with_capacity(loaded.parts.len());
+    for part in loaded.parts {
+        let part = part.split_once(' ').and_then(|(index, text)| Some((index.parse::<usize>().ok()?, text)));
+        parts.push(part.ok_or_else(|| format!("a part of {key} has no number"))?);
+    }
+    parts.sort_unstable();
+    Ok((loaded.set, parts.into_iter().map(|(_, text)| text).collect()))
 }
 
 impl SchemaState {
     /// Reads the table's schema out of the state: `entries` are the backend's keys and values that start with
-    /// [`Identity::state_prefix`], others do no harm. `rules` names what columns depend on besides the files:
-    /// [`crate::decode::cast_rules`].
+    /// [`Identity::state_prefix`], others do no harm. `options` are those of today.
     ///
     /// # Errors
     /// [`BadState`] when the state is incomplete, damaged, or of another release's format.
     pub fn load<'a>(
         identity: &Identity<'_>,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
-        rules: &str,
+        options: &ColumnOptions,
     ) -> Result<Self, BadState> {
-        let key = format!("{}schema", identity.state_prefix());
-        Self::read(&key, entries, rules).map_err(|what| identity.bad_state(what))
+        let key = format!("{}{SCHEMA}", identity.state_prefix());
+        Self::read(&key, identity.table, entries, options).map_err(|what| identity.bad_state(what))
     }
 
-    fn read<'a>(key: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>, rules: &str) -> Result<Self, String> {
-        let loaded = PartSet::load(key, entries)?;
-        let mut state = Self { set: loaded.set, rules: rules.to_owned(), stored: None, outdated: false };
-        let mut parts = Vec::with_capacity(loaded.parts.len());
-        for part in loaded.parts {
-            let part = part.split_once(' ').and_then(|(index, text)| Some((index.parse::<usize>().ok()?, text)));
-            parts.push(part.ok_or_else(|| format!("a part of {key} has no number"))?);
-        }
-        if parts.is_empty() {
+    fn read<'a>(
+        key: &str,
+        table: &str,
+        entries: impl IntoIterator<Item = (&'a str, &'a str)>,
+        options: &ColumnOptions,
+    ) -> Result<Self, String> {
+        let (set, text) = text(key, entries)?;
+        let (table, options) = (table.to_owned(), options.clone());
+        let mut state = Self { set, table, options, stored: None, former: None, had_file_columns: None };
+        if text.is_empty() {
             return Ok(state);
         }
-        parts.sort_unstable();
-        let text: String = parts.into_iter().map(|(_, text)| text).collect();
         let stored: Stored = serde_json::from_str(&text).map_err(|error| format!("{key} is no schema: {error}"))?;
-        if stored.rules != rules {
+        state.had_file_columns = stored.file_columns;
+        if stored.rules != state.options.rules {
             // What other rules made may have types that are not known here; it is made anew anyway.
-            state.outdated = true;
+            let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
+            former.sort_unstable();
+            state.former = Some(former);
             return Ok(state);
         }
         let mut columns = Vec::with_capacity(stored.columns.len());
@@ -95,7 +161,26 @@ impl SchemaState {
     /// Whether there is a schema that other rules made: it must be made anew from all footers.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        self.outdated
+        self.former.is_some()
+    }
+
+    /// Whether `schema`, made by the rules of today, has other columns than the outdated one: other names or types, in
+    /// whatever order.
+    #[must_use]
+    pub fn differs(&self, schema: &TableSchema) -> bool {
+        self.former.as_ref().is_some_and(|former| {
+            let columns = schema.columns().iter();
+            let mut columns: Vec<_> =
+                columns.map(|column| (column.name.clone(), column.column_type.to_string())).collect();
+            columns.sort_unstable();
+            columns != *former
+        })
+    }
+
+    /// Whether the columns that no file has are there today and were not before, or the other way round.
+    #[must_use]
+    pub fn added_columns_changed(&self) -> bool {
+        self.had_file_columns.is_some_and(|had| had != self.options.file_columns)
     }
 
     /// The state keys and values to set, in this order, so that the next sync finds `schema`; none when it does already.
@@ -106,7 +191,13 @@ impl SchemaState {
             (source_name.clone(), *occurrence, name.clone(), column_type.to_string())
         };
         let columns = schema.schema.columns().iter().map(column).collect();
-        let stored = Stored { rules: self.rules, key: schema.key.clone(), columns };
+        let stored = Stored {
+            rules: self.options.rules,
+            key: schema.key.clone(),
+            columns,
+            table: Some(self.table),
+            file_columns: Some(self.options.file_columns),
+        };
         let text = ascii_json(&stored);
         let mut change = self.set.change();
         let mut rest = text.as_str();
@@ -143,9 +234,12 @@ fn ascii_json(stored: &Stored) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     const RULES: &str = "1;nested_as=json";
+
+    fn options(rules: &str, file_columns: bool) -> ColumnOptions {
+        ColumnOptions { rules: rules.to_owned(), file_columns }
+    }
 
     fn schema(columns: &[(&str, ColumnType)]) -> StoredSchema {
         let column = |(name, column_type): &(&str, ColumnType)| TableColumn {
@@ -159,7 +253,15 @@ mod tests {
     }
 
     fn read(rows: &BTreeMap<String, String>, rules: &str) -> Result<SchemaState, String> {
-        SchemaState::read("p/schema", rows.iter().map(|(key, value)| (key.as_str(), value.as_str())), rules)
+        read_with(rows, &options(rules, false))
+    }
+
+    fn read_with(rows: &BTreeMap<String, String>, options: &ColumnOptions) -> Result<SchemaState, String> {
+        SchemaState::read("p/schema", "orders", entries(rows), options)
+    }
+
+    fn entries(rows: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+        rows.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     #[test]
@@ -209,16 +311,71 @@ mod tests {
         assert!(read(&rows, RULES).unwrap_err().contains("p/schema.1 is missing"));
     }
 
-    /// Frozen: the next release reads it. (Rewritten never; a change of the format gets a new version and a new file.)
+    #[test]
+    fn other_rules_that_make_the_same_columns_are_no_difference() {
+        let mut rows = BTreeMap::new();
+        let stored = schema(&[("Id", ColumnType::Int64), ("tags", ColumnType::Json)]);
+        rows.extend(read(&rows, RULES).unwrap().update(&stored));
+        assert!(!read(&rows, RULES).unwrap().differs(&stored.schema), "not outdated");
+        let state = read(&rows, "2").unwrap();
+        let ordered_otherwise = schema(&[("tags", ColumnType::Json), ("Id", ColumnType::Int64)]);
+        assert!(!state.differs(&stored.schema) && !state.differs(&ordered_otherwise.schema));
+        for other in [vec![("Id", ColumnType::Int64)], vec![("Id", ColumnType::Int64), ("tags", ColumnType::Utf8)]] {
+            assert!(state.differs(&schema(&other).schema), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn added_columns_are_a_difference_once_it_is_known_what_was_before() {
+        let mut rows = golden();
+        let stored = read(&rows, RULES).unwrap().stored().unwrap().clone();
+        for file_columns in [false, true] {
+            assert!(
+                !read_with(&rows, &options(RULES, file_columns)).unwrap().added_columns_changed(),
+                "of release 0.1"
+            );
+        }
+        rows.extend(read_with(&rows, &options(RULES, true)).unwrap().update(&stored));
+        for (file_columns, changed) in [(true, false), (false, true)] {
+            let state = read_with(&rows, &options(RULES, file_columns)).unwrap();
+            assert_eq!((state.stored(), state.added_columns_changed()), (Some(&stored), changed));
+        }
+    }
+
+    #[test]
+    fn the_state_names_its_tables() {
+        let stored = schema(&[("Id", ColumnType::Int64)]);
+        let mut rows = BTreeMap::new();
+        for (prefix, name) in [("s/b/orders/1/", "orders"), ("s/b/größe/2/", "größe")] {
+            let key = format!("{prefix}schema");
+            let state = SchemaState::read(&key, name, entries(&rows), &options(RULES, false)).unwrap();
+            rows.extend(state.update(&stored));
+            rows.insert(format!("{prefix}ledger"), "v1 whatever".to_owned());
+        }
+        // Without a name, damaged, and something else.
+        rows.extend(golden().into_iter().map(|(key, value)| (format!("s/b/old/3/{key}"), value)));
+        rows.insert("s/b/torn/4/schema".to_owned(), "v1 nonsense".to_owned());
+        rows.insert("foreign".to_owned(), "x".to_owned());
+        let named = named_tables(entries(&rows));
+        assert_eq!(named, [("s/b/größe/2/", "größe".to_owned()), ("s/b/orders/1/", "orders".to_owned())]);
+    }
+
+    fn golden() -> BTreeMap<String, String> {
+        serde_json::from_str(include_str!("../../tests/fixtures/state/schema_v1.json")).unwrap()
+    }
+
+    /// Frozen: the next release reads it. (Rewritten never; a change of the format gets a new file.)
     #[test]
     fn golden_schema() {
-        let golden = include_str!("../../tests/fixtures/state/schema_v1.json");
-        let rows: BTreeMap<String, String> = serde_json::from_str(golden).unwrap();
         let stored = schema(&[("Id", ColumnType::Int64), ("größe", ColumnType::List(Box::new(ColumnType::Uuid)))]);
-        let state = read(&rows, RULES).unwrap();
-        assert_eq!(state.stored(), Some(&stored));
+        // What release 0.1 wrote.
+        assert_eq!(read(&golden(), RULES).unwrap().stored(), Some(&stored));
+        let rows: BTreeMap<String, String> =
+            serde_json::from_str(include_str!("../../tests/fixtures/state/schema_v1_named.json")).unwrap();
         let written: BTreeMap<String, String> =
             read(&BTreeMap::new(), RULES).unwrap().update(&stored).into_iter().collect();
+        let state = read(&rows, RULES).unwrap();
+        assert_eq!(state.stored(), Some(&stored));
         assert_eq!(written, rows);
     }
 }

@@ -12,10 +12,11 @@ use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
 use crate::cloudquery::state::StateClient;
 use crate::plan::Identity;
 use crate::plan::ledger::{Ledger, Limits, Object};
-use crate::plan::schema::{SchemaState, StoredSchema};
+use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::plan::shard::Shard;
 use crate::spec::Spec;
 use crate::tables::group::ListedObject;
+use std::collections::HashSet;
 
 /// The state of a sync.
 #[derive(Debug)]
@@ -25,8 +26,7 @@ pub struct State {
     bucket: String,
     prefix: String,
     state_id: String,
-    /// What columns depend on besides the files.
-    rules: String,
+    options: ColumnOptions,
     shard: Option<(u32, u32)>,
     /// The objects that are this sync's to send.
     own: Shard,
@@ -51,6 +51,18 @@ impl TableState {
         let etag = object.etag.as_ref().map(ToString::to_string);
         self.ledger.is_done(&Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s })
     }
+
+    /// Forgets what was done: the table's columns are no longer those that its rows were sent with.
+    pub fn start_anew(&mut self, table: &str) {
+        if !self.ledger.is_empty() {
+            tracing::warn!(
+                table,
+                objects_done = self.ledger.objects(),
+                "the table's columns changed with an option or the release: all its objects are read again"
+            );
+        }
+        self.ledger.start_anew();
+    }
 }
 
 impl State {
@@ -68,7 +80,10 @@ impl State {
             bucket: spec.bucket.clone(),
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
-            rules: crate::decode::cast_rules(spec.nested_as),
+            options: ColumnOptions {
+                rules: crate::decode::cast_rules(spec.nested_as),
+                file_columns: spec.file_columns,
+            },
             shard: request.shard,
             own: Shard::of(request),
             ledger_limit: spec.ledger_limit.get() as u64,
@@ -97,7 +112,7 @@ impl State {
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
         let ledger = Ledger::load(&identity, self.client.keys_with_prefix(&prefix)).map_err(bad)?;
-        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), &self.rules).map_err(bad)?;
+        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), &self.options).map_err(bad)?;
         if ledger.objects() == 0 && schema.stored().is_none() {
             let relatives = identity.relatives_prefix();
             if self.client.keys_with_prefix(&relatives).next().is_some() {
@@ -108,7 +123,24 @@ impl State {
                 );
             }
         }
-        Ok(TableState { ledger, schema })
+        let mut state = TableState { ledger, schema };
+        if state.schema.added_columns_changed() {
+            state.start_anew(name);
+        }
+        Ok(state)
+    }
+
+    /// Tables of this source that earlier syncs left in the state and that `listed` does not name, in the order of their
+    /// names.
+    #[must_use]
+    pub fn others(&self, listed: &HashSet<&str>) -> Vec<String> {
+        let prefix = self.identity("").bucket_prefix();
+        let tables = named_tables(self.client.keys_with_prefix(&prefix)).into_iter();
+        // State of another source may lie beside ours: then the hash in the prefix is another one.
+        let ours = tables.filter(|(prefix, name)| self.identity(name).state_prefix() == *prefix);
+        let mut names: Vec<String> = ours.map(|(_, name)| name).filter(|name| !listed.contains(&**name)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Takes in what this sync did of a table. `reference` is the object that its schema is from, `date_s` S3's clock at

@@ -17,6 +17,8 @@ pub struct Selected {
     pub store: Store,
     /// In the order of their names.
     pub tables: Vec<Table>,
+    /// Selected tables without any object, of those that the caller knew.
+    pub emptied: Vec<String>,
     /// What the listing had besides.
     pub skipped: Skipped,
     /// S3's clock at the first page, seconds since 1970.
@@ -130,12 +132,14 @@ fn neighbours(bucket: &str, parent: &str, missing: &str, mut folders: Vec<String
     format!("the folders in s3://{bucket}/{parent} are {}{more}", named.join(", "))
 }
 
-/// Says what the user should know, and makes sure that something is selected, under names that are unambiguous.
+/// Says what the user should know, and makes sure that something is selected, under names that are unambiguous. `emptied`
+/// are tables that are known to have been there and have no object any more.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidSelection`], before any object is touched.
-pub fn select(listed: Listed) -> Result<Selected, SourceError> {
-    let Listed { store, date_s, listing, nothing } = listed;
+pub fn select(listed: Listed, mut emptied: Vec<String>) -> Result<Selected, SourceError> {
+    let Listed { store, date_s, mut listing, nothing } = listed;
+    emptied.retain(|name| listing.takes_emptied(name));
     for warning in listing.warnings(store.bucket()) {
         tracing::warn!("{warning}");
     }
@@ -145,7 +149,7 @@ pub fn select(listed: Listed) -> Result<Selected, SourceError> {
         tracing::warn!("{warning}{why}");
     }
     check::names(&listing.tables).map_err(|error| invalid(error.to_string()))?;
-    Ok(Selected { store, tables: listing.tables, skipped: listing.skipped, date_s })
+    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s })
 }
 
 fn invalid(text: String) -> SourceError {

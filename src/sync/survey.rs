@@ -93,7 +93,7 @@ pub async fn survey(
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
         let Some(survey) = Arc::into_inner(survey) else { continue };
-        let Survey { name, objects, schema: merger, kept, state, rows, telemetry } = survey;
+        let Survey { name, objects, schema: merger, kept, mut state, rows, telemetry } = survey;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         match merger.finish() {
@@ -106,7 +106,15 @@ pub async fn survey(
             // Each of its objects was reported.
             Ok(None) => {}
             Ok(Some(columns)) => {
-                let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+                if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
+                    if state.schema.differs(&columns) {
+                        state.start_anew(&name);
+                    } else {
+                        objects.withdraw(|key, object| state.is_done(key, object));
+                        kept.retain(|index, _| objects.is_ready(*index));
+                    }
+                }
                 let mut announced = announced(&name, &columns, cx.rows.file_columns);
                 if state.is_some() {
                     // Else the default write mode deletes every row that is not sent again.
@@ -118,6 +126,26 @@ pub async fn survey(
         }
     }
     Ok(surveyed)
+}
+
+/// A table of the state that has no object any more, with the columns that it had: it is announced, and nothing is sent.
+/// `None`: they are not known by the rules of today.
+///
+/// # Errors
+/// Our bugs.
+pub fn emptied(
+    cx: &Context,
+    name: String,
+    state: Option<TableState>,
+    report: &Report,
+) -> Result<Option<SurveyedTable>, SourceError> {
+    let Some(state) = state else { return Ok(None) };
+    let Some(stored) = state.schema.stored().cloned() else { return Ok(None) };
+    tracing::info!(table = name, "the table has no object any more: it is announced without rows");
+    let announced = schema::incremental(&announced(&name, &stored.schema, cx.rows.file_columns));
+    let telemetry = report.telemetry().table(&name);
+    let run = Arc::new(run(name, stored.schema, announced, Objects::none(), telemetry)?);
+    Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), state: Some((state, stored.key)) }))
 }
 
 /// The archived objects of a table that `shard` would send: those that an earlier sync sent are nobody's trouble.
@@ -291,7 +319,8 @@ impl Survey {
         if let Some(state) = &self.state {
             // Without a schema from earlier syncs all footers are needed, those of done objects and of other shards too.
             looked_at = state.schema.stored().is_none();
-            ours = ours && !state.is_done(&key, &object);
+            // With an outdated one, whether done objects are sent again is known when all footers are.
+            ours = ours && (state.schema.is_outdated() || !state.is_done(&key, &object));
         }
         if !ours && !looked_at {
             report.progress().footer_done();

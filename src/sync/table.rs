@@ -82,6 +82,12 @@ impl Objects {
         }
     }
 
+    /// None, of a table that has no object any more.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { folder: String::new(), list: Mutex::default(), unread: Vec::new(), footers: FooterGuess::default() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -117,6 +123,20 @@ impl Objects {
             object.size_bytes = size_bytes;
             object.set_working_bytes(working_bytes);
         }
+    }
+
+    /// Objects that `done` picks are not to be sent after all.
+    pub fn withdraw(&self, done: impl Fn(&str, &ListedObject) -> bool) {
+        for object in self.lock().iter_mut().filter(|object| object.working_bytes().is_some()) {
+            if done(&object.key(&self.folder), object) {
+                object.unset_working_bytes();
+            }
+        }
+    }
+
+    /// Whether the object is to be sent.
+    pub fn is_ready(&self, index: usize) -> bool {
+        self.lock().get(index).is_some_and(|object| object.working_bytes().is_some())
     }
 
     /// The object was sent to its last row, in this version.

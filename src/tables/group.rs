@@ -13,7 +13,7 @@ use super::passed_over::PassedOver;
 use super::select::{SelectError, Selector};
 use crate::s3::ObjectMeta;
 use crate::spec::KeyFilter;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -85,12 +85,26 @@ pub struct Listing {
     pub tables: Vec<Table>,
     /// What is in no table.
     pub skipped: Skipped,
+    /// Names of selected tables whose objects are all filtered out. Only there if the grouper was told to remember them.
+    filtered_out: BTreeSet<String>,
     selector: Selector,
     lakes: Lakes,
     passed_over: PassedOver,
 }
 
 impl Listing {
+    /// The names of the selected tables that have an object in the bucket, be it filtered out (where that is remembered).
+    #[must_use]
+    pub fn names(&self) -> HashSet<&str> {
+        let tables = self.tables.iter().map(|table| table.name.as_str());
+        tables.chain(self.filtered_out.iter().map(String::as_str)).collect()
+    }
+
+    /// There was a table of this name, and it has no object any more: whether it is selected.
+    pub fn takes_emptied(&mut self, name: &str) -> bool {
+        self.selector.takes(name)
+    }
+
     /// What the user should know about the bucket.
     #[must_use]
     pub fn warnings(&self, bucket: &str) -> Vec<String> {
@@ -264,6 +278,7 @@ impl<'a> Grouper<'a> {
         Listing {
             tables,
             skipped: self.skipped,
+            filtered_out: self.excluded.keys().map(TableKey::table_name).collect(),
             selector: self.selector,
             lakes: self.lakes,
             passed_over: self.passed_over,

@@ -56,6 +56,11 @@ impl ListedObject {
         self.working_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
     }
 
+    /// The object is not to be sent.
+    pub fn unset_working_bytes(&mut self) {
+        self.working_kib = 0;
+    }
+
     /// The memory that decoding it takes, in bytes; `None` for an object that is not to be sent.
     #[must_use]
     pub fn working_bytes(&self) -> Option<u64> {

@@ -494,11 +494,104 @@ async fn the_announced_schema_stays_when_the_object_that_set_it_goes() {
     lake.put("t/c.parquet");
     let second = lake.sync(json!({})).await;
     assert_eq!(second.migrates(), first.migrates());
-    // Of a table without any object nothing is left to say.
-    for key in ["t/b.parquet", "t/c.parquet"] {
+}
+
+#[tokio::test]
+async fn a_table_that_lost_all_its_objects_is_announced_as_it_was_and_without_rows() {
+    let mut lake = Lake::start().await;
+    for key in ["t/a.parquet", "u/a.parquet", "v/a.parquet"] {
+        lake.put(key);
+    }
+    let first = lake.sync(json!({})).await;
+    lake.rig.s3.delete("t/a.parquet");
+    // Once its state forgets the objects; then there is nothing to write.
+    for flushes in [1, 0] {
+        let sync = lake.sync(json!({})).await;
+        assert_eq!((sync.migrates(), sync.messages.len()), (first.migrates(), 3));
+        assert_eq!(lake.flushes(), flushes);
+    }
+    // It can be selected by its name, and left out.
+    let mut request = state_request(&lake.backend, None);
+    request.tables = vec!["t".to_owned()];
+    assert_eq!(lake.rig.client.sync_with(request.clone(), |_| {}).await.tables(), ["t"]);
+    (request.tables, request.skip_tables) = (vec!["*".to_owned()], vec!["t".to_owned()]);
+    assert_eq!(lake.rig.client.sync_with(request, |_| {}).await.tables(), ["u", "v"]);
+    // Filtered out is not gone.
+    assert_eq!(lake.sync(json!({"exclude": ["v/**"]})).await.tables(), ["t", "u"]);
+    assert_eq!(lake.sync(json!({"include": ["u/**"]})).await.tables(), ["t", "u"]);
+    // Of another source nothing is known.
+    assert_eq!(lake.sync(json!({"state_id": "2"})).await.tables(), ["u", "v"]);
+    assert_eq!(lake.sync(json!({"path_prefix": "u/"})).await.tables(), ["u"]);
+    // What comes back is read.
+    lake.put("t/a.parquet");
+    let sync = lake.sync(json!({})).await;
+    assert_eq!((sync.migrates(), origins(&sync)), (first.migrates(), set(&["t/a.parquet"])));
+    for key in ["t/a.parquet", "u/a.parquet", "v/a.parquet"] {
         lake.rig.s3.delete(key);
     }
-    assert_eq!(lake.any_sync(json!({})).await.messages.len(), 0);
+    assert_eq!(lake.sync(json!({})).await.migrates(), first.migrates(), "an empty bucket");
+    lake.rig.stop().assert_clean();
+}
+
+#[tokio::test]
+async fn each_shard_announces_a_table_that_lost_all_its_objects() {
+    let lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    let mut shards = shards(2).await;
+    sync_shards(&lake, &mut shards).await;
+    lake.rig.s3.delete("t/a.parquet");
+    for sync in sync_shards(&lake, &mut shards).await {
+        assert_eq!((sync.tables(), sync.messages.len()), (vec!["t".to_owned(), "u".to_owned()], 2));
+    }
+}
+
+/// A file with a struct, besides what [`small`] has.
+fn nested(origin: &str) -> Bytes {
+    let batch = versioned_batch(origin, 100, 16);
+    let place = files::struct_of(vec![("city", Arc::new(StringArray::from(vec!["Rome"; 100])))], None);
+    let mut columns: Vec<(&str, bool, ArrayRef)> =
+        ["row", "origin", "filler"].map(|name| (name, true, batch.column_by_name(name).unwrap().clone())).to_vec();
+    columns.push(("place", true, Arc::new(place)));
+    files::write_batch(&files::batch_of(columns), &files::Layout::default())
+}
+
+#[tokio::test]
+async fn an_option_that_changes_columns_has_those_tables_read_again() {
+    let mut lake = Lake::start().await;
+    for n in 0..3 {
+        lake.rig.s3.put(&format!("t/{n}.parquet"), nested(&format!("t{n}")));
+        lake.put(&format!("u/{n}.parquet"));
+    }
+    lake.rig.s3.put("u/large.parquet", versioned("large", 12_000, 1_024, Some(2_000)));
+    let all = set(&["t0", "t1", "t2"]);
+    lake.sync(json!({})).await;
+    // The protocol check knows no native types.
+    let native = json!({"nested_as": "native"});
+    let sync = lake.any_sync(native.clone()).await;
+    assert_eq!((sync.status.is_none(), origins(&sync)), (true, all.clone()), "u has no nested column");
+    let warnings = lake.rig.lines("warn");
+    let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
+    assert!(warning["table"] == "t" && warning["message"].to_string().contains("are read again"), "{warning}");
+    assert_eq!(origins(&lake.any_sync(native).await), set(&[]));
+    assert_eq!(lake.origins(json!({})).await, all, "and back");
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+
+    // Only a sync that ends well has the new columns stored.
+    let columns = json!({"file_columns": true});
+    lake.backend.fail_writes_after(0);
+    assert!(lake.any_sync(columns.clone()).await.status.is_some());
+    lake.backend.repair();
+    let sync = lake.sync(columns.clone()).await;
+    assert_eq!((sync.rows("t"), sync.rows("u")), (300, 12_300), "each table has more columns");
+    let warnings = lake.rig.lines("warn");
+    assert_eq!(warnings.len(), 1 + 1 + 2 + 2, "one a table and sync: {warnings:#?}");
+    assert_eq!(lake.origins(columns).await, set(&[]));
+    // Together with another option, and an object that fails.
+    lake.rig.s3.put("t/garbage.parquet", "no Parquet at all");
+    let sync = lake.any_sync(json!({"nested_as": "native"})).await;
+    assert_eq!((sync.status.is_none(), sync.errors().len()), (true, 1));
+    assert_eq!((sync.rows("t"), sync.rows("u")), (300, 12_300));
 }
 
 #[tokio::test]
