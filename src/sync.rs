@@ -318,7 +318,8 @@ where
 fn task(table: &TableRun, index: usize) -> Option<Task> {
     let (key, object) = table.objects.get(index)?;
     let working_bytes = object.working_bytes()?;
-    Some(Task { index, key, object_bytes: object.size_bytes, etag: object.etag, working_bytes, kept: None })
+    let (object_bytes, first_row) = (object.size_bytes, table.objects.rows_sent(index));
+    Some(Task { index, key, object_bytes, etag: object.etag, first_row, working_bytes, kept: None })
 }
 
 /// The result of a task of the sync.

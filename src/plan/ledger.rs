@@ -10,10 +10,15 @@
 //! named are gone from the bucket and forgotten. Above a limit the oldest objects are replaced by a time, the *low water*:
 //! see [`Limits`].
 //!
+//! Of an object that fails when some of its rows were sent, the ledger keeps how many: [`Ledger::rows_sent`].
+//!
 //! Twelve bytes of memory are held for each object that is known or was sent.
+
+mod partly;
 
 use super::parts::{Change, PartSet};
 use super::{BadState, Identity, format};
+use partly::Partly;
 use sha2::{Digest as _, Sha256};
 
 /// How many objects chunks have.
@@ -105,6 +110,8 @@ pub struct Ledger {
     starts: Vec<Place>,
     /// Objects last modified then or before are done; 0: no such time.
     low_water: u32,
+    /// Objects that failed when some of their rows were sent.
+    partly: Partly,
 }
 
 /// When objects stop being remembered one by one.
@@ -170,7 +177,12 @@ impl Ledger {
                 .ok_or_else(|| format!("{key} says {meta:?}, which is not known: another release wrote it"))?,
         };
         let mut chunks = Vec::with_capacity(loaded.parts.len());
+        let mut partly = Partly::default();
         for part in loaded.parts {
+            if Partly::is_part(part) {
+                partly = Partly::parse(part).ok_or_else(|| format!("a part of {key} is damaged"))?;
+                continue;
+            }
             let chunk = Chunk::parse(part).ok_or_else(|| format!("a part of {key} is no chunk of a ledger"))?;
             chunks.push(chunk);
         }
@@ -185,7 +197,7 @@ impl Ledger {
         entries.dedup_by_key(|entry| entry.hash());
         let mut starts: Vec<Place> = chunks.iter().map(|chunk| chunk.start).collect();
         starts.sort_unstable();
-        Ok(Self { set: loaded.set, entries, starts, low_water })
+        Ok(Self { set: loaded.set, entries, starts, low_water, partly })
     }
 
     /// How many objects are known to be done, those below the low water not counted.
@@ -205,12 +217,19 @@ impl Ledger {
         self.entries = Vec::new();
         self.starts = Vec::new();
         self.low_water = 0;
+        self.partly = Partly::default();
+    }
+
+    /// Rows of this version of the object that earlier syncs sent before it failed, from the first one on.
+    #[must_use]
+    pub fn rows_sent(&self, object: &Object<'_>) -> u64 {
+        object.hash().map_or(0, |hash| self.partly.rows(hash))
     }
 
     /// Whether nothing is done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.low_water == 0
+        self.entries.is_empty() && self.low_water == 0 && self.partly == Partly::default()
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
@@ -220,7 +239,7 @@ impl Ledger {
     /// Starts the walk over a complete listing, after a sync in which all that is marked [`Update::sent`] was sent.
     #[must_use]
     pub fn update(self) -> Update {
-        Update { ledger: self, added: Vec::new(), undone: Vec::new() }
+        Update { ledger: self, added: Vec::new(), undone: Vec::new(), partly: Partly::default() }
     }
 }
 
@@ -231,6 +250,8 @@ pub struct Update {
     added: Vec<Entry>,
     /// Last modifications of listed objects that are not done.
     undone: Vec<u32>,
+    /// Objects that failed when some of their rows were sent, in this sync or before.
+    partly: Partly,
 }
 
 impl Update {
@@ -243,7 +264,22 @@ impl Update {
         }
         match object.hash().and_then(|hash| self.ledger.find(hash)) {
             Some(index) => self.ledger.entries[index].time = time,
-            None => self.undone.push(time),
+            None => {
+                self.undone.push(time);
+                if let Some(hash) = object.hash() {
+                    self.partly.set(hash, self.ledger.partly.rows(hash));
+                }
+            }
+        }
+    }
+
+    /// Of an object that was named with [`Update::listed`], with the ETag that it was read with, so many rows were sent,
+    /// from the first one on, before it failed.
+    pub fn sent_partly(&mut self, object: &Object<'_>, rows: u64) {
+        if let Some(hash) = object.hash()
+            && object.time() > self.ledger.low_water
+        {
+            self.partly.set(hash, rows);
         }
     }
 
@@ -267,8 +303,8 @@ impl Update {
     }
 
     fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> Changes {
-        let Self { ledger, mut added, undone } = self;
-        let Ledger { set, mut entries, starts, mut low_water } = ledger;
+        let Self { ledger, mut added, undone, partly } = self;
+        let Ledger { set, mut entries, starts, mut low_water, .. } = ledger;
         let known = entries.len();
         entries.retain(|entry| entry.time != 0);
         let forgotten = (known - entries.len()) as u64;
@@ -295,6 +331,9 @@ impl Update {
             hashes.extend(chunk.iter().map(Entry::hash));
             hashes.sort_unstable();
             Chunk::add(&mut change, start, &hashes);
+        }
+        if let Some(text) = partly.to_text() {
+            change.add(&text);
         }
         let meta = if low_water == 0 { String::new() } else { format!("low_water={low_water}") };
         Changes {

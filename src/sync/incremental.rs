@@ -52,6 +52,13 @@ impl TableState {
         self.ledger.is_done(&Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s })
     }
 
+    /// Rows of this version of an object that earlier syncs sent before it failed.
+    #[must_use]
+    pub fn rows_sent(&self, key: &str, object: &ListedObject) -> u64 {
+        let etag = object.etag.as_ref().map(ToString::to_string);
+        self.ledger.rows_sent(&Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s })
+    }
+
     /// Forgets what was done: the table's columns are no longer those that its rows were sent with.
     pub fn start_anew(&mut self, table: &str) {
         if !self.ledger.is_empty() {
@@ -161,6 +168,11 @@ impl State {
             } else {
                 update.listed(&entry);
             }
+        });
+        run.objects.for_each_sent_partly(|key, object, rows| {
+            let etag = object.etag.as_ref().map(ToString::to_string);
+            let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
+            update.sent_partly(&entry, rows);
         });
         let changes = update.finish(&Limits {
             ledger_limit: self.ledger_limit,

@@ -47,6 +47,8 @@ pub struct Task {
     pub object_bytes: u64,
     /// The version to read, if known.
     pub etag: Option<ETag>,
+    /// The first row to send, from 0: those before it were sent by an earlier sync.
+    pub first_row: u64,
     /// Memory for decoding its largest row group, in bytes, from its footer.
     pub working_bytes: u64,
     /// The whole object, kept by the footer pass.
@@ -116,9 +118,17 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
             Error::S3(cause) if cause.kind == ErrorKind::Changed => {
                 return Err(Error::NeverRests { times: restarts + 1 });
             }
-            _ => return Err(error),
+            _ => {
+                // Of one that was replaced, rows of several versions were sent.
+                if restarts == 0 {
+                    table.objects.sent_partly(task.index, task.etag, sent.max(task.first_row));
+                }
+                return Err(error);
+            }
         }
         restarts += 1;
+        task.first_row = 0;
+        table.objects.forget_rows_sent(task.index);
         let budget = RetryBudget::default();
         let guess = &table.objects.footers;
         let footer = match footer::fetch_current(&cx.store, &task.key, u64::MAX, guess, &budget, &cx.memory).await {
@@ -148,7 +158,25 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
 /// Rows of an object, by its footer.
 #[must_use]
 pub fn rows(metadata: &ParquetMetaData) -> u64 {
-    metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
+    (0..metadata.num_row_groups()).map(|group| group_rows(metadata, group)).sum()
+}
+
+/// Rows of a row group, by the footer.
+fn group_rows(metadata: &ParquetMetaData, row_group: usize) -> u64 {
+    u64::try_from(metadata.row_group(row_group).num_rows()).unwrap_or(0)
+}
+
+/// The first row group that has rows from `row` on, and the rows before it. Empty ones in front of it are passed over.
+fn group_of_row(metadata: &ParquetMetaData, row: u64) -> (usize, u64) {
+    let mut before = 0;
+    for group in 0..metadata.num_row_groups() {
+        let rows = group_rows(metadata, group);
+        if row == 0 || before + rows > row {
+            return (group, before);
+        }
+        before += rows;
+    }
+    (metadata.num_row_groups(), before)
 }
 
 /// Memory to decode the row group that needs most, besides its bytes, the parsed footer included. What the spec's options
@@ -195,7 +223,11 @@ async fn send_small(
     let input = RangeBytes::whole(bytes);
     let mut first_row = 0;
     for row_group in 0..metadata.num_row_groups() {
-        first_row += send_row_group(cx, table, &plan, row_group, input.clone(), first_row, &pool, sent).await?;
+        let rows = group_rows(&metadata, row_group);
+        if first_row + rows > task.first_row {
+            send_row_group(cx, table, task, &plan, row_group, input.clone(), first_row, &pool, sent).await?;
+        }
+        first_row += rows;
         share.filled();
     }
     Ok(())
@@ -244,6 +276,7 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
     let footer =
         footer::fetch(&cx.store, &task.key, task.object_bytes, task.etag.as_ref(), guess, &budget, &cx.memory).await?;
     let plan = plan(cx, table, task, &footer.metadata).await?;
+    let (first_group, mut first_row) = group_of_row(&footer.metadata, task.first_row);
 
     // One step ahead: the fetcher takes a place before it asks for memory.
     let (places, mut fetched) = tokio::sync::mpsc::channel::<FetchedStep>(1);
@@ -253,7 +286,7 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
         async move {
             // What one GET can bring, with a small budget no more than an eighth of it.
             let most_bytes = MAX_GET_BYTES.min(cx.memory.limit_bytes() / 8);
-            let (mut next, mut warned) = (0, false);
+            let (mut next, mut warned) = (first_group, false);
             while next < metadata.num_row_groups() {
                 let Ok(place) = places.reserve().await else { return Ok(()) };
                 let mut step = step(&metadata, next, most_bytes)?;
@@ -265,10 +298,11 @@ async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64)
         }
     };
     let fetcher = super::AbortOnDrop(tokio::spawn(fetcher));
-    let mut first_row = 0;
     while let Some(FetchedStep { row_groups, bytes, mut input, pool }) = fetched.recv().await {
         for row_group in row_groups {
-            first_row += send_row_group(cx, table, &plan, row_group, bytes.clone(), first_row, &pool, sent).await?;
+            let rows = group_rows(&footer.metadata, row_group);
+            send_row_group(cx, table, task, &plan, row_group, bytes.clone(), first_row, &pool, sent).await?;
+            first_row += rows;
             input.filled();
         }
         drop(bytes);
@@ -320,31 +354,33 @@ async fn fetch_step(
     Ok(FetchedStep { row_groups: step.row_groups, bytes: RangeBytes::new(pieces)?, input, pool })
 }
 
-/// Decodes, cuts, encodes and sends one row group; answers its number of rows.
+/// Decodes, cuts, encodes and sends one row group, but rows before the task's first one. `first_row` is the group's.
 #[expect(clippy::too_many_arguments, reason = "the state of one object's walk, passed down once")]
 async fn send_row_group(
     cx: &Context,
     table: &TableRun,
+    task: &Task,
     plan: &Arc<ObjectPlan>,
     row_group: usize,
     bytes: RangeBytes,
     first_row: u64,
     pool: &MessagePool,
     sent: &mut u64,
-) -> Result<u64, Error> {
+) -> Result<(), Error> {
     let open = Arc::clone(plan);
     let mut decoder = cpu::run(move || RowGroupDecoder::open(open, row_group, bytes, first_row)).await??;
     let mut rows = 0;
     loop {
         let (encoder, most_rows) = (Arc::clone(&table.encoder), cx.rows_per_record);
         let batch_row = first_row + rows;
+        let skipped_rows = task.first_row.saturating_sub(batch_row);
         let (back, step) = cpu::run(move || {
-            let step = decode_step(&mut decoder, &encoder, most_rows, batch_row);
+            let step = decode_step(&mut decoder, &encoder, most_rows, batch_row, skipped_rows);
             (decoder, step)
         })
         .await?;
         decoder = back;
-        let Some((messages, batch_rows)) = step? else { return Ok(rows) };
+        let Some((messages, batch_rows)) = step? else { return Ok(()) };
         for (record, message_rows) in messages {
             let message_bytes = record.len() as u64;
             let grant = pool.grant(message_bytes).await;
@@ -358,22 +394,29 @@ async fn send_row_group(
 
 type Decoded = Option<(Vec<(Bytes, Range<u64>)>, u64)>;
 
-/// One decoded batch as messages, each with its rows (counted inside the batch).
+/// One decoded batch as messages, each with its rows (counted inside the batch); without its first `skipped_rows`.
 fn decode_step(
     decoder: &mut RowGroupDecoder,
     encoder: &crate::cloudquery::ipc::BatchEncoder,
     most_rows: std::num::NonZeroUsize,
     first_row: u64,
+    skipped_rows: u64,
 ) -> Result<Decoded, Error> {
-    let Some(decoded) = decoder.next_batch()? else { return Ok(None) };
+    let Some(batch) = decoder.next_batch()? else { return Ok(None) };
+    let batch_rows = batch.num_rows() as u64;
+    let skipped = usize::try_from(skipped_rows).unwrap_or(usize::MAX).min(batch.num_rows());
+    if skipped == batch.num_rows() {
+        return Ok(Some((Vec::new(), batch_rows)));
+    }
+    let decoded = batch.slice(skipped, batch.num_rows() - skipped);
     let size = |offset, len| encoder.encoded_size_bytes(&decoded.slice(offset, len));
     let slices = batch::cut(decoded.num_rows(), first_row, most_rows, encoder.schema_bytes(), size)?;
     let messages = slices
         .into_iter()
         .map(|(offset, len)| {
             let record = encoder.encode(&decoded.slice(offset, len))?;
-            Ok((record, offset as u64..(offset + len) as u64))
+            Ok((record, (skipped + offset) as u64..(skipped + offset + len) as u64))
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Some((messages, decoded.num_rows() as u64)))
+    Ok(Some((messages, batch_rows)))
 }

@@ -331,6 +331,7 @@ impl Survey {
         report.progress().footer_done();
         match looked {
             Ok(schema) => {
+                self.resume(index, &key, &object);
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 Ok(())
             }
@@ -347,6 +348,22 @@ impl Survey {
                 Ok(())
             }
             Err(error) => report.object(&self.name, &key, error).await,
+        }
+    }
+
+    /// Rows of the object that an earlier sync sent before it failed are not sent again, if it still is the version that was
+    /// listed.
+    fn resume(&self, index: usize, key: &str, listed: &ListedObject) {
+        let Some(state) = &self.state else { return };
+        let rows = state.rows_sent(key, listed);
+        if rows > 0 && self.objects.get(index).is_some_and(|(_, object)| object.etag == listed.etag) {
+            tracing::info!(
+                table = self.name,
+                key,
+                rows,
+                "an earlier sync sent the first rows of the object before it failed: they are not sent again"
+            );
+            self.objects.sent_partly(index, listed.etag.clone(), rows);
         }
     }
 

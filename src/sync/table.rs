@@ -7,6 +7,7 @@ use crate::s3::ETag;
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::schema::TableSchema;
 use crate::telemetry::otlp::TableTelemetry;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,6 +67,9 @@ pub struct Objects {
     list: Mutex<Vec<ListedObject>>,
     /// Objects that are in the bucket and not read this time.
     unread: Vec<ListedObject>,
+    /// Rows that were sent of objects that failed, in this sync or before, by the objects' indexes: the first ones of the
+    /// version that the list has. Held for reading or writing one number.
+    rows_sent: Mutex<BTreeMap<usize, u64>>,
     /// Experience with their footers.
     pub footers: FooterGuess,
 }
@@ -78,6 +82,7 @@ impl Objects {
             folder: table.key.directory_str().to_owned(),
             list: Mutex::new(table.objects),
             unread: table.unread,
+            rows_sent: Mutex::default(),
             footers: FooterGuess::default(),
         }
     }
@@ -85,7 +90,13 @@ impl Objects {
     /// None, of a table that has no object any more.
     #[must_use]
     pub fn none() -> Self {
-        Self { folder: String::new(), list: Mutex::default(), unread: Vec::new(), footers: FooterGuess::default() }
+        Self {
+            folder: String::new(),
+            list: Mutex::default(),
+            unread: Vec::new(),
+            rows_sent: Mutex::default(),
+            footers: FooterGuess::default(),
+        }
     }
 
     /// How many there are.
@@ -147,11 +158,47 @@ impl Objects {
         }
     }
 
+    /// The first `rows` rows of this version of an object were sent, and it was not sent to its last row.
+    pub fn sent_partly(&self, index: usize, etag: Option<ETag>, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        if let Some(object) = self.lock().get_mut(index) {
+            object.etag = etag;
+        }
+        self.lock_rows_sent().insert(index, rows);
+    }
+
+    /// The object was replaced: nothing was sent of the new version.
+    pub fn forget_rows_sent(&self, index: usize) {
+        self.lock_rows_sent().remove(&index);
+    }
+
+    /// Rows of an object that were sent before it failed, from the first one on: they are not to be sent again.
+    pub fn rows_sent(&self, index: usize) -> u64 {
+        self.lock_rows_sent().get(&index).copied().unwrap_or(0)
+    }
+
+    /// Every object that was sent in part: key, what is known of it, and how many rows.
+    pub fn for_each_sent_partly(&self, mut each: impl FnMut(&str, &ListedObject, u64)) {
+        let rows_sent = self.lock_rows_sent().clone();
+        let list = self.lock();
+        for (index, rows) in rows_sent {
+            if let Some(object) = list.get(index).filter(|object| !object.sent) {
+                each(&object.key(&self.folder), object, rows);
+            }
+        }
+    }
+
     /// Every object that is in the bucket, those that are not read included: the key and what is known of it.
     pub fn for_each(&self, mut each: impl FnMut(&str, &ListedObject)) {
         for object in self.lock().iter().chain(&self.unread) {
             each(&object.key(&self.folder), object);
         }
+    }
+
+    fn lock_rows_sent(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, u64>> {
+        self.rows_sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ListedObject>> {

@@ -70,6 +70,41 @@ fn done_is_this_key_with_this_etag() {
 }
 
 #[test]
+fn rows_of_a_version_that_failed_are_remembered_until_it_is_another_one() {
+    let mut rows = Rows::new();
+    let sync = |rows: &Rows, bucket: &[Put], partly: &[(Put, u64)]| {
+        let mut update = load(rows).unwrap().update();
+        for put in bucket {
+            with_object(put, |object| update.listed(object));
+        }
+        for (put, sent) in partly {
+            with_object(put, |object| update.sent_partly(object, *sent));
+        }
+        update.finish(&NO_LIMIT).entries
+    };
+    let rows_sent = |rows: &Rows, put: &Put| with_object(put, |object| load(rows).unwrap().rows_sent(object));
+    let (a, b) = ((1, 1, 10), (2, 1, 10));
+    rows.extend(sync(&rows, &[a, b], &[(a, 1_000)]));
+    assert_eq!((rows_sent(&rows, &a), rows_sent(&rows, &b), rows_sent(&rows, &(1, 2, 10))), (1_000, 0, 0));
+    assert!(!is_done(&rows, &a) && !load(&rows).unwrap().is_empty());
+    assert_eq!(sync(&rows, &[a, b], &[]), [], "not tried, or failed at once: as before");
+    rows.extend(sync(&rows, &[a, b], &[(a, 2_000), (b, 5)]));
+    assert_eq!((rows_sent(&rows, &a), rows_sent(&rows, &b)), (2_000, 5));
+    rows.extend(sync(&rows, &[(1, 2, 10), b], &[]));
+    assert_eq!((rows_sent(&rows, &a), rows_sent(&rows, &b)), (0, 5), "replaced");
+    let done = {
+        let mut update = load(&rows).unwrap().update();
+        with_object(&b, |object| update.sent(object));
+        update.finish(&NO_LIMIT).entries
+    };
+    rows.extend(done);
+    assert_eq!((rows_sent(&rows, &b), is_done(&rows, &b)), (0, true));
+    let mut ledger = load(&rows).unwrap();
+    ledger.start_anew();
+    assert!(ledger.is_empty());
+}
+
+#[test]
 fn an_empty_table_writes_nothing() {
     assert_eq!(sync(&Rows::new(), &[], &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES).entries, []);
 }
