@@ -145,8 +145,12 @@ pub fn select(listed: Listed, mut emptied: Vec<String>) -> Result<Selected, Sour
     }
     // That nothing was listed is the reason for whatever else there is to say.
     let why = nothing.map(|nothing| format!("; {nothing}")).unwrap_or_default();
-    for warning in listing.check_selection().map_err(|error| invalid(format!("{error}{why}")))? {
+    let warnings = listing.check_selection().map_err(|error| invalid(format!("{error}{why}")))?;
+    for warning in &warnings {
         tracing::warn!("{warning}{why}");
+    }
+    if warnings.is_empty() && !why.is_empty() {
+        tracing::warn!("there is no object{why}");
     }
     check::names(&listing.tables).map_err(|error| invalid(error.to_string()))?;
     Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s })
