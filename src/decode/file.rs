@@ -61,9 +61,18 @@ impl FileSchema {
         identities
     }
 
-    /// A hash of column names and outgoing types, whatever their order, the same in all releases: files of one shape go
-    /// into one table. Whether the file lets a column be null plays no part: outgoing columns always may.
+    /// A hash of column names and outgoing types, whatever their order, the same in all releases. Whether the file lets a
+    /// column be null plays no part: outgoing columns always may.
     pub fn shape(&self) -> u64 {
+        self.hash(|column| Some(column.target.to_string()))
+    }
+
+    /// A hash of the column names alone, whatever their order: files with the same names may go into one table.
+    pub fn names(&self) -> u64 {
+        self.hash(|_| None)
+    }
+
+    fn hash(&self, further: impl Fn(&FileColumn) -> Option<String>) -> u64 {
         let mut parts: Vec<_> = self.identities().into_iter().zip(&self.columns).collect();
         parts.sort_by_key(|(identity, _)| *identity);
         let mut hash = Sha256::new();
@@ -72,9 +81,10 @@ impl FileSchema {
             hash.update((name.len() as u64).to_be_bytes());
             hash.update(name);
             hash.update((occurrence as u64).to_be_bytes());
-            let target = column.target.to_string();
-            hash.update((target.len() as u64).to_be_bytes());
-            hash.update(target);
+            if let Some(text) = further(column) {
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
         }
         let digest = hash.finalize();
         let mut first = [0; 8];
