@@ -143,10 +143,12 @@ pub struct CastCounts {
     pub floats_not_finite: AtomicU64,
     /// Values of Parquet's JSON type that are not JSON and became JSON strings.
     pub json_invalid: AtomicU64,
+    /// Values of Parquet's JSON type that became JSON strings because destinations refuse them.
+    pub json_beyond_limits: AtomicU64,
 }
 
 impl CastCounts {
-    fn named(&self) -> [(&'static str, &AtomicU64); 6] {
+    fn named(&self) -> [(&'static str, &AtomicU64); 7] {
         [
             ("timestamps out of range became null", &self.timestamps_out_of_range),
             ("dates out of range became null", &self.dates_out_of_range),
@@ -154,6 +156,10 @@ impl CastCounts {
             ("decimals with more digits than declared became null", &self.decimals_out_of_range),
             ("NaN or infinite numbers inside JSON became null", &self.floats_not_finite),
             ("invalid JSON texts became JSON strings", &self.json_invalid),
+            (
+                "JSON texts with more than 1,000 levels or too large numbers became JSON strings",
+                &self.json_beyond_limits,
+            ),
         ]
     }
 

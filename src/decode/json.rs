@@ -17,10 +17,11 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
-use serde::de::IgnoredAny;
 
+mod text;
 mod write;
 
+use text::{Flaw, has_unicode_escape, write_checked};
 use write::{
     append, write_base64, write_date, write_number, write_signed, write_string, write_time, write_timestamp,
     write_unsigned, write_uuid,
@@ -70,6 +71,7 @@ struct Lost {
     dates: u64,
     times: u64,
     json: u64,
+    json_beyond_limits: u64,
 }
 
 impl Encoder {
@@ -196,11 +198,11 @@ impl Encoder {
             Self::Decimal128(array) => append(array.value_as_string(row).as_bytes(), out),
             Self::Decimal256(array) => append(array.value_as_string(row).as_bytes(), out),
             Self::Text(array) => write_string(array.value(row), out),
-            Self::Json(array) => {
-                if !write_checked(raw_value(array, row), out) {
-                    lost.json += 1;
-                }
-            }
+            Self::Json(array) => match write_checked(raw_value(array, row), out) {
+                Ok(()) => {}
+                Err(Flaw::Invalid) => lost.json += 1,
+                Err(Flaw::BeyondLimits) => lost.json_beyond_limits += 1,
+            },
             Self::Binary(array) => write_base64(array.value(row), out),
             Self::FixedBinary(array) => write_base64(array.value(row), out),
             Self::Uuid(array) => write_uuid(array.value(row), out),
@@ -306,16 +308,17 @@ pub(crate) fn encode(
     count(&counts.dates_out_of_range, lost.dates);
     count(&counts.times_out_of_range, lost.times);
     count(&counts.json_invalid, lost.json);
+    count(&counts.json_beyond_limits, lost.json_beyond_limits);
     Ok(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls.cloned())?)
 }
 
-/// Checks a column of Parquet's JSON type: valid values pass byte for byte (without copying when all do), others become
-/// JSON strings and are counted.
+/// Checks a column of Parquet's JSON type: values that consumers take pass byte for byte (without copying when all do),
+/// others become JSON strings and are counted.
 pub(crate) fn check_texts(array: &StringArray, counts: &CastCounts) -> Result<BinaryArray, CastError> {
     let pass = (0..array.len()).all(|row| {
         array.is_null(row) || {
             let text = raw_value(array, row);
-            is_json(text) && !has_unicode_escape(text)
+            text::check(text).is_ok() && !has_unicode_escape(text)
         }
     });
     if pass {
@@ -328,63 +331,6 @@ pub(crate) fn check_texts(array: &StringArray, counts: &CastCounts) -> Result<Bi
 /// A value's bytes. The reader doesn't check the UTF-8 of JSON columns, so their values must not be taken as `str`.
 fn raw_value(array: &StringArray, row: usize) -> &[u8] {
     &array.value_data()[span(array.offsets(), row)]
-}
-
-fn is_json(text: &[u8]) -> bool {
-    // Bytes below strings are checked to be UTF-8 by neither of the two alone.
-    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
-}
-
-fn has_unicode_escape(text: &[u8]) -> bool {
-    text.windows(2).any(|pair| pair == b"\\u")
-}
-
-/// Writes a text of Parquet's JSON type; `false` when it is not JSON and was written as a string.
-fn write_checked(text: &[u8], out: &mut Vec<u8>) -> bool {
-    if is_json(text) {
-        if has_unicode_escape(text) {
-            write_clean_escapes(text, out)
-        } else {
-            out.extend_from_slice(text)
-        }
-        return true;
-    }
-    write_string(&String::from_utf8_lossy(text), out);
-    false
-}
-
-/// Copies valid JSON without the escapes that PostgreSQL's `jsonb` refuses: `\u0000` is left out, half a surrogate pair
-/// becomes the replacement character.
-fn write_clean_escapes(text: &[u8], out: &mut Vec<u8>) {
-    let unit = |at: usize| -> Option<u16> {
-        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let mut at = 0;
-    while at < text.len() {
-        if text[at] != b'\\' {
-            out.push(text[at]);
-            at += 1;
-            continue;
-        }
-        let length = match unit(at) {
-            Some(0) => {
-                at += 6;
-                continue;
-            }
-            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
-            Some(0xd800..=0xdfff) => {
-                out.extend_from_slice(b"\\ufffd");
-                at += 6;
-                continue;
-            }
-            Some(_) => 6,
-            None => 2,
-        };
-        let end = (at + length).min(text.len());
-        out.extend_from_slice(&text[at..end]);
-        at = end;
-    }
 }
 
 fn null(out: &mut Vec<u8>) {

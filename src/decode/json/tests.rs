@@ -1,3 +1,4 @@
+use super::text::check;
 use super::write::civil;
 use super::*;
 use crate::decode::tests::{columns, decode_one, write};
@@ -75,7 +76,7 @@ fn bytes_and_uuids() {
 
 fn checked(text: &[u8]) -> (String, bool) {
     let mut out = Vec::new();
-    let valid = write_checked(text, &mut out);
+    let valid = write_checked(text, &mut out).is_ok();
     (String::from_utf8(out).unwrap(), valid)
 }
 
@@ -89,14 +90,58 @@ fn json_texts_are_checked() {
     valid(r#""\ud83d\ude00 \u00e9""#, r#""\ud83d\ude00 \u00e9""#);
     valid(r#""\ud83d""#, r#""\ufffd""#);
     valid(r#""\ude00\ud83dx""#, r#""\ufffd\ufffdx""#);
-    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    valid(&deep, &deep);
     let invalid = |text: &[u8], expected: &str| assert_eq!(checked(text), (expected.to_owned(), false));
     invalid(b"", r#""""#);
     invalid(b"{a:1}", r#""{a:1}""#);
     invalid(b"\xff\0", "\"\u{fffd}\"");
     invalid(b"1 2", r#""1 2""#);
     invalid(b"NaN", r#""NaN""#);
+}
+
+/// What PostgreSQL's `jsonb` refuses, with 22003 or 54001, is a string.
+#[test]
+fn json_that_destinations_refuse_becomes_a_string() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let objects = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let fraction = |digits: usize| format!("0.{}", "1".repeat(digits));
+    let taken = [
+        nested(1_000),
+        objects(1_000),
+        format!("[{},{}]", nested(999), nested(999)),
+        "1e99999".into(),
+        "[-1.5E+99999]".into(),
+        "1e-16383".into(),
+        "9".repeat(100_000),
+        fraction(16_383),
+        format!(r#"{{"1e999999": "1e999999 \" {}"}}"#, "[".repeat(2_000)),
+        format!("{}e-100", "9".repeat(100_100)),
+    ];
+    for text in taken {
+        assert_eq!(check(text.as_bytes()), Ok(()), "{text:.40}");
+        assert_eq!(checked(text.as_bytes()), (text, true));
+    }
+    let refused = [
+        nested(1_001),
+        objects(60_000),
+        r#"{"a": 1e200000}"#.into(),
+        "1e100000".into(),
+        "-1E+99999999999999999999".into(),
+        "1e-16384".into(),
+        "0e-200000".into(),
+        "9".repeat(100_001),
+        fraction(16_384),
+        format!(r#"["\\", {}]"#, nested(1_000)),
+    ];
+    for text in refused {
+        assert_eq!(check(text.as_bytes()), Err(Flaw::BeyondLimits), "{text:.40}");
+        let (written, _) = checked(text.as_bytes());
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+    }
+    let counts = CastCounts::default();
+    let array = StringArray::from(vec![Some("1e200000"), None, Some("[]"), Some("x")]);
+    check_texts(&array, &counts).unwrap();
+    let text = counts.summary().unwrap();
+    assert!(text.contains("1 invalid JSON") && text.contains("1 JSON texts with more than 1,000 levels"), "{text}");
 }
 
 #[test]
