@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod cast;
+mod damage;
 pub mod file;
 pub mod footer;
 pub mod ids;
@@ -74,8 +75,8 @@ pub enum DecodeError {
         what: String,
     },
     /// The footer could not be read.
-    #[error("read the footer: {0}")]
-    Footer(#[source] ParquetError),
+    #[error("read the footer: {}", damage::cause(.0))]
+    Footer(ParquetError),
     /// The file's columns are no longer those that the table was announced with.
     #[error("column {column:?}: {what}; the table was announced with other columns, sync again")]
     SchemaChanged {
@@ -85,14 +86,14 @@ pub enum DecodeError {
         what: String,
     },
     /// Decoding a row group failed.
-    #[error("row group {row_group}, from row {row} of it: {source}")]
+    #[error("row group {row_group}, {place}: {}", damage::cause(error))]
     RowGroup {
         /// Index of the row group, from 0.
         row_group: usize,
-        /// Rows of the group that were decoded before.
-        row: u64,
-        /// What the decoder says.
-        source: ParquetError,
+        /// Column and page as far as they are known, else from which row of the group on it failed.
+        place: String,
+        /// What the decoder says. It is in the text already, so it is not the error's source.
+        error: ParquetError,
     },
     /// A value of a column could not be brought into the outgoing type.
     #[error("row group {row_group}, column {column:?}: {what}")]

@@ -5,6 +5,7 @@
 //! dictionary itself is looked at. A batch that comes out far larger all the same makes the following ones smaller.
 
 use super::cast::{self, CastError};
+use super::damage::{self, Damage};
 use super::origin::Origin;
 use super::ranges::{RangeBytes, path};
 use super::source::{Node, SourceField, SourceSchema, fixed_width_bytes};
@@ -296,7 +297,7 @@ impl RowGroupDecoder {
             if let Some(mask) = mask {
                 builder = builder.with_projection(mask.clone());
             }
-            builder.build().map_err(|source| self.row_group_error(source))
+            builder.build().map_err(|source| self.located(source))
         };
         let main = build(&self.plan.main, None)?;
         let second = self.plan.second.as_ref().map(|(metadata, mask)| build(metadata, Some(mask))).transpose()?;
@@ -311,14 +312,29 @@ impl RowGroupDecoder {
             Some(Err(error)) => {
                 // The only sign that the crate gives of values that exceed 32-bit offsets is this word.
                 let too_large = error.to_string().contains("overflow");
-                let error = self.row_group_error(ParquetError::from(error));
-                Err(if too_large { BatchError::TooLarge(error) } else { BatchError::Other(error) })
+                let error = ParquetError::from(error);
+                Err(if too_large {
+                    BatchError::TooLarge(self.row_group_error(error))
+                } else {
+                    BatchError::Other(self.located(error))
+                })
             }
         }
     }
 
-    fn row_group_error(&self, source: ParquetError) -> DecodeError {
-        DecodeError::RowGroup { row_group: self.row_group, row: self.rows_done, source }
+    fn row_group_error(&self, error: ParquetError) -> DecodeError {
+        let place = format!("from row {} of it", self.rows_done);
+        DecodeError::RowGroup { row_group: self.row_group, place, error }
+    }
+
+    /// The error, with the column and page that it is about.
+    fn located(&self, error: ParquetError) -> DecodeError {
+        let row = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+        let rows = row(self.rows_done)..row(self.rows_total).min(row(self.rows_done).saturating_add(self.batch_rows));
+        match damage::find(&self.plan.main, self.row_group, &self.bytes, &rows) {
+            Some(Damage { place, error }) => DecodeError::RowGroup { row_group: self.row_group, place, error },
+            None => self.row_group_error(error),
+        }
     }
 
     fn cast(&mut self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, BatchError> {
@@ -433,10 +449,10 @@ fn variable_size(
     // No value is longer than the whole chunk.
     let harmless = uncompressed.saturating_mul(BATCH_ROWS as u64) <= DICTIONARY_BATCH_BYTES;
     if chunk.dictionary_page_offset().is_some() && chunk.column_type() == PhysicalType::BYTE_ARRAY && !harmless {
-        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|source| DecodeError::RowGroup {
+        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| DecodeError::RowGroup {
             row_group,
-            row: 0,
-            source: ParquetError::General(format!("dictionary of column {:?}: {source}", path(chunk))),
+            place: format!("column {:?}, dictionary page", path(chunk)),
+            error,
         })?;
         if let Some(dictionary) = dictionary {
             if unencoded.is_none() {

@@ -4,14 +4,21 @@
 //! microseconds since 1970, decimals text, bytes base64, UUIDs text.
 
 use crate::rig::Rig;
+use crate::support::backend::{Backend, Mode};
 use crate::support::client::{Nested, protocol_violations};
-use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StructArray};
+use crate::support::parquet_files as files;
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, Int32Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::*;
 use arrow::util::display::array_value_to_string;
 use base64::Engine as _;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
@@ -220,4 +227,130 @@ fn differences(read: &[Value], expected: &Value) -> impl Iterator<Item = String>
         }
     }
     found.into_iter()
+}
+
+/// A file with the columns `id` and `x`.
+fn file_of(x: ArrayRef) -> bytes::Bytes {
+    let ids = Int64Array::from_iter_values(0..i64::try_from(x.len()).unwrap());
+    let batch = files::batch_of(vec![("id", false, Arc::new(ids) as ArrayRef), ("x", true, x)]);
+    files::write_batch(&batch, &files::Layout::default())
+}
+
+/// What pandas and polars make of a column without a value has no type: it is of the type that other files say, whichever
+/// file comes first.
+#[tokio::test]
+async fn columns_without_a_type_agree_with_any_type() {
+    let empty_lists = || {
+        let item = Arc::new(Field::new("item", DataType::Null, true));
+        Arc::new(ListArray::new_null(item, 2)) as ArrayRef
+    };
+    let text = || Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef;
+    let structs = || {
+        let fields = Fields::from(vec![Field::new("a", DataType::Int32, true)]);
+        let array = StructArray::new(fields, vec![Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef], None);
+        Arc::new(array) as ArrayRef
+    };
+    let lists = || {
+        Arc::new(ListArray::new(
+            Arc::new(Field::new("item", structs().data_type().clone(), true)),
+            OffsetBuffer::from_lengths([2, 0]),
+            structs(),
+            None,
+        )) as ArrayRef
+    };
+    let nulls = || Arc::new(NullArray::new(2)) as ArrayRef;
+    let mut rig = Rig::start().await;
+    let tables: [(&str, ArrayRef, ArrayRef); 5] = [
+        ("null_first", nulls(), text()),
+        ("null_last", text(), nulls()),
+        ("structs", nulls(), structs()),
+        ("lists", empty_lists(), lists()),
+        ("all_null", nulls(), nulls()),
+    ];
+    for (table, first, second) in tables {
+        rig.s3.put(&format!("{table}/a.parquet"), file_of(first));
+        rig.s3.put(&format!("{table}/b.parquet"), file_of(second));
+    }
+    for nested in [Nested::AsJson, Nested::Native] {
+        let nested_as = if nested == Nested::Native { "native" } else { "json" };
+        let sync = rig.sync(json!({ "nested_as": nested_as, "concurrency": 1 })).await;
+        assert_eq!(protocol_violations(&sync, nested), Vec::<String>::new());
+        assert_eq!(sync.errors(), []);
+        let x = |table: &str| {
+            let mut values: Vec<Value> = rows(&sync.concatenated(table)).iter().map(|row| row["x"].clone()).collect();
+            values.sort_by_key(ToString::to_string);
+            Value::from(values)
+        };
+        for table in ["null_first", "null_last"] {
+            assert_eq!(sync.schema(table).field_with_name("x").unwrap().data_type(), &DataType::Utf8);
+            assert_eq!(x(table), json!(["a", null, null, null]), "{table}");
+        }
+        assert_eq!(x("structs"), json!([null, null, {"a": 1}, {"a": 2}]));
+        assert_eq!(x("lists"), json!([[], [{"a": 1}, {"a": 2}], null, null]));
+        assert_eq!(sync.schema("all_null").field_with_name("x").unwrap().data_type(), &DataType::Utf8, "as before");
+    }
+
+    // And with a schema that an earlier sync has stored.
+    let backend = Backend::start(Mode::Upsert).await;
+    rig.s3.put("later/b.parquet", file_of(structs()));
+    let first = rig.sync_with_state(json!({}), &backend).await;
+    assert_eq!(first.rows("later"), 2);
+    rig.s3.put("later/a.parquet", file_of(nulls()));
+    rig.s3.put("null_last/c.parquet", file_of(nulls()));
+    let second = rig.sync_with_state(json!({}), &backend).await;
+    assert_eq!(second.errors(), []);
+    assert_eq!((second.rows("later"), second.rows("null_last")), (2, 2));
+    assert_eq!(second.schema("later"), first.schema("later"));
+}
+
+/// One value that PostgreSQL's `jsonb` refuses would end the sync of all tables there: it is a text, and counted.
+#[tokio::test]
+async fn json_that_destinations_refuse_arrives_as_text_with_a_warning() {
+    let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+    let texts = [Some(r#"{"a": 1}"#), Some(r#"{"a": 1e200000}"#), Some(&deep), None];
+    let mut rig = Rig::start().await;
+    rig.s3.put("t/x.parquet", files::uuid_and_json(&texts));
+    let sync = rig.sync(json!({})).await;
+    assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
+    let column = sync
+        .schema("t")
+        .fields()
+        .iter()
+        .find(|field| field.metadata().get("ARROW:extension:name").map(String::as_str) == Some("json"));
+    let name = column.unwrap().name().clone();
+    let values: Vec<Value> = rows(&sync.concatenated("t")).iter().map(|row| row[&name].clone()).collect();
+    assert_eq!(values, [json!({"a": 1}), json!(texts[1]), json!(deep), Value::Null]);
+    let warnings = rig.lines("warn");
+    assert!(
+        warnings.len() == 1 && warnings[0].to_string().contains("2 JSON texts with more than 1,000 levels"),
+        "{warnings:?}"
+    );
+}
+
+/// An error of a damaged page says which one, once.
+#[tokio::test]
+async fn errors_of_damaged_pages_name_column_row_group_and_page() {
+    let batch = files::batch_of(vec![
+        ("id", false, Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef),
+        ("x", false, Arc::new(StringArray::from_iter_values((0..100).map(|row| format!("text {row}"))))),
+    ]);
+    let layout =
+        files::Layout { row_group_rows: Some(50), page_rows: Some(10), dictionary: false, ..files::Layout::default() };
+    let file = files::write_batch(&batch, &layout).to_vec();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(file.clone())).unwrap();
+    let (start, length) = reader.metadata().row_group(1).column(1).byte_range();
+    // The last page is Snappy's of ten texts: its length in front does not fit any more.
+    let mut damaged = file.clone();
+    let last = usize::try_from(start + length).unwrap();
+    for byte in &mut damaged[last - 60..last] {
+        *byte = 0xff;
+    }
+    let mut rig = Rig::start().await;
+    rig.s3.put("t/x.parquet", damaged);
+    let sync = rig.sync(json!({})).await;
+    let errors = sync.errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let text = errors[0].1;
+    assert!(text.contains(r#"row group 1, column "x", data page 4: "#), "{text}");
+    assert!(!text.contains("External") && !text.contains("Parquet error:"), "{text}");
 }

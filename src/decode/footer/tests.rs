@@ -157,3 +157,119 @@ fn offset_zero_is_no_dictionary() {
     assert_eq!(footer(&file).unwrap().row_group(0).column(0).dictionary_page_offset(), None);
     assert_eq!(decode(&file).unwrap().0[0].column(2).len(), 3);
 }
+
+/// A file without rows, with these elements below the root of its schema and these bytes behind its (empty) row groups.
+fn without_rows(fields: u8, elements: &[u8], more: &[u8]) -> Bytes {
+    // Version; schema: a list of structs; root: name, children.
+    let mut footer = vec![0x15, 0x02, 0x19, (fields + 1) << 4 | 12, 0x48, 1, b'm', 0x15, fields << 1, 0x00];
+    footer.extend(elements);
+    footer.extend([0x16, 0x00, 0x19, 0x0c]); // no rows, no row groups
+    footer.extend(more);
+    footer.push(0x00);
+    with_footer_bytes(b"PAR1", &footer)
+}
+
+fn with_footer_bytes(before: &[u8], footer: &[u8]) -> Bytes {
+    let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    [before, footer, &length, b"PAR1"].concat().into()
+}
+
+/// The types of a file's columns.
+fn types(file: &Bytes) -> Vec<String> {
+    let schema = crate::decode::file::FileSchema::from_metadata(&footer(file).unwrap(), crate::spec::NestedAs::Json);
+    schema.unwrap().columns.iter().map(|column| column.source.clone()).collect()
+}
+
+#[test]
+fn converted_types_that_the_format_does_not_have_say_nothing() {
+    // Type, optional, name, converted type: INT32 with 24 (all values are null), with 22, BYTE_ARRAY with 99 (two bytes).
+    let elements = [
+        &[0x15, 0x02, 0x25, 0x02, 0x18, 1, b'a', 0x25, 48, 0x00][..],
+        &[0x15, 0x02, 0x25, 0x02, 0x18, 1, b'b', 0x25, 44, 0x00],
+        &[0x15, 0x0c, 0x25, 0x02, 0x18, 1, b'c', 0x25, 0xc6, 0x01, 0x00],
+    ];
+    assert_eq!(types(&without_rows(3, &elements.concat(), &[])), ["null", "int32", "binary"]);
+}
+
+#[test]
+fn a_decimal_without_scale_has_the_scale_0() {
+    // Type, optional, name, DECIMAL, precision (field 8) 9; the second with the logical type DECIMAL(9, 2), too.
+    let elements = [
+        &[0x15, 0x02, 0x25, 0x02, 0x18, 1, b'a', 0x25, 0x0a, 0x25, 18, 0x00][..],
+        &[0x15, 0x02, 0x25, 0x02, 0x18, 1, b'b', 0x25, 0x0a, 0x25, 18, 0x2c, 0x5c, 0x15, 4, 0x15, 18, 0, 0, 0x00],
+    ];
+    assert_eq!(types(&without_rows(2, &elements.concat(), &[])), ["decimal(9, 0)", "decimal(9, 2)"]);
+}
+
+#[test]
+fn texts_that_are_no_utf8_are_no_reason_to_refuse_a_file() {
+    let column = [0x15, 0x02, 0x25, 0x00, 0x18, 1, b'x', 0x00];
+    // Key-values: one of two texts; then created_by.
+    let more = [0x19, 0x1c, 0x18, 2, b'k', 0xff, 0x18, 3, 0xc3, b'(', b'v', 0x00, 0x18, 4, b'w', 0xe2, 0x82, b'!'];
+    let file = without_rows(1, &column, &more);
+    let metadata = footer(&file).unwrap();
+    let pair = &metadata.file_metadata().key_value_metadata().unwrap()[0];
+    assert_eq!((pair.key.as_str(), pair.value.as_deref()), ("k?", Some("?(v")));
+    assert_eq!(metadata.file_metadata().created_by(), Some("w??!"));
+}
+
+#[test]
+fn empty_lists_may_have_items_of_any_type() {
+    let column = [0x15, 0x02, 0x25, 0x00, 0x18, 1, b'x', 0x00];
+    for kind in 0..13 {
+        let file = without_rows(1, &column, &[0x19, kind]); // key-values
+        // The list of row groups, too: no rows, no row groups.
+        let mut bytes = file.to_vec();
+        let at = bytes.windows(4).position(|w| w == [0x16, 0x00, 0x19, 0x0c]).unwrap();
+        bytes[at + 3] = kind;
+        assert_eq!(footer(&bytes.into()).unwrap().num_row_groups(), 0, "{kind}");
+    }
+}
+
+#[test]
+fn encrypted_columns_of_a_plain_footer_are_named() {
+    let element = |name| [0x15, 0x02, 0x25, 0x00, 0x18, 1, name, 0x00];
+    let mut elements = element(b'a').to_vec();
+    elements.extend([0x35, 0x00, 0x18, 1, b'g', 0x15, 0x02, 0x00]); // a group of one
+    elements.extend(element(b'b'));
+    let mut footer = vec![0x15, 0x02, 0x19, 0x4c, 0x48, 1, b'm', 0x15, 0x04, 0x00];
+    footer.extend(elements);
+    // One row; one row group of two columns: offset; of the second how it is encrypted and what is in it (encrypted).
+    footer.extend([0x16, 0x02, 0x19, 0x1c, 0x19, 0x2c, 0x26, 0x08, 0x00]);
+    footer.extend([0x26, 0x08, 0x6c, 0x2c, 0x00, 0x00, 0x18, 1, 0xff, 0x00]);
+    footer.extend([0x16, 0x00, 0x16, 0x02, 0x00, 0x00]);
+    let error = error(&with_footer_bytes(b"PAR1", &footer));
+    let text = error.to_string();
+    assert!(matches!(error, DecodeError::Unsupported { .. }), "{text}");
+    assert!(text.contains("encrypted columns (\"g.b\")"), "{text}");
+}
+
+/// As pyarrow writes a column without values: a dictionary of nothing, and no page of data.
+#[test]
+fn chunks_without_values_may_be_anywhere() {
+    let none = Vec::<i64>::new();
+    let file = write(&columns(vec![("x", Arc::new(Int64Array::from(none)) as ArrayRef)]));
+    assert!(footer(&file).unwrap().row_groups().is_empty());
+    let metadata = footer(&self::file()).unwrap();
+    let mut builder = ParquetMetaData::clone(&metadata).into_builder();
+    let mut group = builder.take_row_groups().remove(0).into_builder();
+    let chunk = group.take_columns().remove(0).into_builder().set_num_values(0).set_data_page_offset(0);
+    let chunk = chunk.set_dictionary_page_offset(Some(4)).set_total_compressed_size(15).build().unwrap();
+    let group = group.set_column_metadata(vec![chunk]).set_num_rows(0).build().unwrap();
+    let file_metadata = metadata.file_metadata();
+    let file_metadata = parquet::file::metadata::FileMetaData::new(
+        file_metadata.version(),
+        0,
+        None,
+        None,
+        file_metadata.schema_descr_ptr(),
+        None,
+    );
+    let metadata = ParquetMetaData::new(file_metadata, vec![group]);
+    let mut output = b"PAR1".to_vec();
+    ParquetMetaDataWriter::new(&mut output, &metadata).finish().unwrap();
+    let file = Bytes::from(output);
+    assert_eq!(footer(&file).unwrap().num_row_groups(), 1);
+    assert!(crate::decode::ranges::row_group_ranges(&footer(&file).unwrap(), 0).unwrap().is_empty());
+    assert!(decode(&file).unwrap().0.is_empty());
+}
