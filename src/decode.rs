@@ -24,6 +24,7 @@ pub mod ids;
 mod json;
 mod nested;
 pub mod origin;
+pub mod pages;
 pub mod ranges;
 pub mod reader;
 mod source;

@@ -14,6 +14,7 @@ pub mod footer;
 pub mod incremental;
 pub mod listing;
 pub mod memory;
+pub mod need;
 pub mod object;
 pub mod progress;
 pub mod ranges;
@@ -40,7 +41,6 @@ use std::time::Instant;
 use survey::SurveyedTable;
 use table::TableRun;
 use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
 
 /// Objects at a time where the user set no limit: memory is the limit then, this only bounds idle tasks and sockets.
 const MAX_CONCURRENCY: usize = 1_000;
@@ -54,6 +54,9 @@ pub enum Error {
     /// It is no sound Parquet file, or not what the table was announced with.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The footer is larger than memory.
+    #[error(transparent)]
+    FooterTooLarge(#[from] memory::FooterTooLarge),
     /// A row does not fit into a message.
     #[error(transparent)]
     RowTooLarge(#[from] batch::RowTooLarge),
@@ -151,24 +154,6 @@ impl Context {
     }
 }
 
-/// A task that ends when its owner does.
-pub(crate) struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn join(mut self) -> Result<T, Error> {
-        (&mut self.0).await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => Error::Panic(cpu::panic_text(panic.as_ref())),
-            Err(_) => Error::Cancelled,
-        })
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Objects at a time, as a number.
 #[must_use]
 pub fn concurrency(spec: &Spec) -> usize {
@@ -259,11 +244,8 @@ async fn phases(
     result
 }
 
-/// All objects of all tables. What the footer pass kept in memory goes first: its steps need nothing but to be served
-/// before anything that might wait for all of the budget.
+/// All objects of all tables. What the footer pass kept in memory goes first: the others wait until it was admitted.
 async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) -> Result<(), SourceError> {
-    // Who holds a token is a kept object without its share; everything else waits for them.
-    let gate = TaskTracker::new();
     let mut kept = Vec::new();
     let mut queues = Vec::with_capacity(tables.len());
     for table in tables {
@@ -272,25 +254,18 @@ async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Report>) 
         }
         let indexes: Vec<usize> = table.kept.keys().copied().collect();
         for (index, object) in table.kept {
-            let task = task(&table.run, index).map(|task| Task { kept: Some(object), ..task });
-            kept.extend(task.map(|task| (Arc::clone(&table.run), task, Some(gate.token()))));
+            let task = task(&table.run, index, cx).map(|task| Task { kept: Some(object), ..task });
+            kept.extend(task.map(|task| (Arc::clone(&table.run), task)));
         }
-        let run = Arc::clone(&table.run);
+        let (run, cx) = (Arc::clone(&table.run), cx.clone());
         let later = (0..run.objects.len())
             .filter(move |index| indexes.binary_search(index).is_err())
-            .filter_map(move |index| Some((Arc::clone(&run), task(&run, index)?)));
+            .filter_map(move |index| Some((Arc::clone(&run), task(&run, index, &cx)?)));
         queues.push(later);
     }
-    gate.close();
-    let objects = kept.into_iter().chain(Turns::new(queues).map(|(run, task)| (run, task, None)));
-    let sends = objects.map(|(run, task, token)| {
-        let (cx, report, gate) = (cx.clone(), Arc::clone(report), gate.clone());
-        async move {
-            if token.is_none() {
-                gate.wait().await;
-            }
-            send_object(&cx, &run, task, &report, || drop(token)).await
-        }
+    let sends = kept.into_iter().chain(Turns::new(queues)).map(|(run, task)| {
+        let (cx, report) = (cx.clone(), Arc::clone(report));
+        async move { send_object(&cx, &run, task, &report).await }
     });
     run_each(cx.concurrency, sends).await
 }
@@ -315,11 +290,11 @@ where
 }
 
 /// What is to be done about an object of a table; `None` for one that is not to be sent.
-fn task(table: &TableRun, index: usize) -> Option<Task> {
+fn task(table: &TableRun, index: usize, cx: &Context) -> Option<Task> {
     let (key, object) = table.objects.get(index)?;
-    let working_bytes = object.working_bytes()?;
+    let need = need::recorded(object.held_bytes()?, object.size_bytes, cx.memory.limit_bytes());
     let (object_bytes, first_row) = (object.size_bytes, table.objects.rows_sent(index));
-    Some(Task { index, key, object_bytes, etag: object.etag, first_row, working_bytes, kept: None })
+    Some(Task { index, key, object_bytes, etag: object.etag, first_row, need, kept: None })
 }
 
 /// The result of a task of the sync.
@@ -358,15 +333,9 @@ impl<I: Iterator> Iterator for Turns<I> {
 }
 
 /// One object; what happens to it is counted and reported. Only what ends the whole sync is an error.
-async fn send_object(
-    cx: &Context,
-    table: &Arc<TableRun>,
-    task: Task,
-    report: &Report,
-    begun: impl FnOnce(),
-) -> Result<(), SourceError> {
+async fn send_object(cx: &Context, table: &Arc<TableRun>, task: Task, report: &Report) -> Result<(), SourceError> {
     let (key, index, object_bytes) = (task.key.clone(), task.index, task.object_bytes);
-    match object::send(cx, table, task, begun).await {
+    match object::send(cx, table, task).await {
         Ok(Outcome::Sent { etag }) => {
             table.objects.sent(index, etag);
             table.stats.object();

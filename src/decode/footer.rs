@@ -3,7 +3,7 @@
 //! Everything that later code relies on is checked here, once: no negative counts or sizes, every column chunk with
 //! values inside the object and in this file, no codec that can't be read.
 
-mod compact;
+pub(super) mod compact;
 mod elements;
 mod repair;
 

@@ -293,6 +293,28 @@ pub(crate) fn encode(
     nulls: Option<&NullBuffer>,
     counts: &CastCounts,
 ) -> Result<BinaryArray, CastError> {
+    match encode_within(encoder, rows, nulls, counts, u64::MAX)? {
+        Encoded::Whole(array) => Ok(array),
+        Encoded::Part { .. } => Err(CastError::TooLarge),
+    }
+}
+
+/// How far JSON text came.
+pub(crate) enum Encoded {
+    /// All rows.
+    Whole(BinaryArray),
+    /// The first `rows` of them took `bytes`, more than were allowed; nothing was counted.
+    Part { rows: usize, bytes: u64 },
+}
+
+/// As [`encode`], but stops after the row that makes it more than `most_bytes`, unless that is the last.
+pub(crate) fn encode_within(
+    encoder: &Encoder,
+    rows: usize,
+    nulls: Option<&NullBuffer>,
+    counts: &CastCounts,
+    most_bytes: u64,
+) -> Result<Encoded, CastError> {
     let mut bytes = Vec::new();
     let mut offsets = Vec::with_capacity(rows + 1);
     offsets.push(0);
@@ -302,6 +324,9 @@ pub(crate) fn encode(
             encoder.write(row, &mut bytes, &mut lost);
         }
         offsets.push(i32::try_from(bytes.len()).map_err(|_| CastError::TooLarge)?);
+        if bytes.len() as u64 > most_bytes && row + 1 < rows {
+            return Ok(Encoded::Part { rows: row + 1, bytes: bytes.len() as u64 });
+        }
     }
     count(&counts.floats_not_finite, lost.floats);
     count(&counts.timestamps_out_of_range, lost.timestamps);
@@ -309,7 +334,8 @@ pub(crate) fn encode(
     count(&counts.times_out_of_range, lost.times);
     count(&counts.json_invalid, lost.json);
     count(&counts.json_beyond_limits, lost.json_beyond_limits);
-    Ok(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls.cloned())?)
+    let array = BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls.cloned())?;
+    Ok(Encoded::Whole(array))
 }
 
 /// Checks a column of Parquet's JSON type: values that consumers take pass byte for byte (without copying when all do),

@@ -88,7 +88,7 @@ fn bytes_a_row(key: &str) -> u64 {
 }
 
 /// The memory that the [`FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
-/// [`super::ranges::working_set_bytes`]: the keys that are kept, and a batch and the one before.
+/// [`super::pages::estimated_bytes`]: the keys that are kept, and a batch and the one before.
 #[must_use]
 pub fn file_columns_bytes(key: &str, metadata: &ParquetMetaData) -> u64 {
     let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).max();

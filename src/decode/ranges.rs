@@ -1,7 +1,6 @@
-//! The bytes of an object that were fetched, and which ones a row group needs.
+//! The bytes of an object that were fetched, and which ones a row group needs. What decoding them takes is in [`super::pages`].
 
 use super::DecodeError;
-use super::source::fixed_width_bytes;
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -44,7 +43,7 @@ impl RangeBytes {
     }
 
     /// What is there from `offset` to the end of its piece, `None` when it wasn't fetched.
-    fn rest_of_piece(&self, offset: u64) -> Option<Bytes> {
+    pub(super) fn rest_of_piece(&self, offset: u64) -> Option<Bytes> {
         let index = self.pieces.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
         let (start, bytes) = &self.pieces[index];
         let skip = usize::try_from(offset - start).ok()?;
@@ -150,43 +149,6 @@ pub(crate) fn path(column: &ColumnChunkMetaData) -> String {
     column.column_path().string()
 }
 
-/// Page size when the footer doesn't say how many pages there are: writers aim at 1 MiB of data and as much of dictionary;
-/// twice that is left for those that aim higher.
-const UNKNOWN_PAGES_BYTES: u64 = 4 << 20;
-
-/// Estimate of the memory that decoding a row group needs besides its fetched bytes: of each column one decompressed
-/// page and the dictionary, and a few batches on their way through the casts. An estimate, because pages may differ.
-pub fn working_set_bytes(metadata: &ParquetMetaData, row_group: usize) -> u64 {
-    let Some(group) = metadata.row_groups().get(row_group) else { return 0 };
-    let pages = group.columns().iter().map(chunk_working_set_bytes).fold(0, u64::saturating_add);
-    // Decoded, cast, and the one before, which the caller may still hold.
-    let rows = u64::try_from(group.num_rows()).unwrap_or(0).min(super::reader::BATCH_ROWS as u64);
-    let fixed: u64 =
-        group.columns().iter().filter_map(|c| fixed_width_bytes(c.column_descr())).fold(0, u64::saturating_add);
-    let variable: u64 = group
-        .columns()
-        .iter()
-        .filter(|c| fixed_width_bytes(c.column_descr()).is_none())
-        .map(|c| u64::try_from(c.unencoded_byte_array_data_bytes().unwrap_or(c.uncompressed_size())).unwrap_or(0))
-        .fold(0, u64::saturating_add);
-    let batch = rows.saturating_mul(fixed).saturating_add(variable).min(super::reader::BATCH_BYTES);
-    pages.saturating_add(batch.saturating_mul(3))
-}
-
-fn chunk_working_set_bytes(column: &ColumnChunkMetaData) -> u64 {
-    let uncompressed = u64::try_from(column.uncompressed_size()).unwrap_or(0);
-    let pages: u64 = column
-        .page_encoding_stats()
-        .map(|stats| stats.iter().map(|s| u64::try_from(s.count).unwrap_or(0)).sum())
-        .unwrap_or(0);
-    match pages {
-        0 => uncompressed.min(UNKNOWN_PAGES_BYTES),
-        1 => uncompressed,
-        // The current page and the dictionary, and as pages are not all of one size, one more.
-        pages => (uncompressed / pages).saturating_mul(3).min(uncompressed),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,8 +207,5 @@ mod tests {
         assert_eq!(ranges[0].start, 4);
         assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{ranges:?}");
         assert!(row_group_ranges(&metadata, 2).is_err());
-        let bytes = working_set_bytes(&metadata, 0);
-        assert!((2_000..1 << 20).contains(&bytes), "{bytes}");
-        assert_eq!(working_set_bytes(&metadata, 2), 0);
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! A batch aims at [`BATCH_ROWS`] rows or [`BATCH_BYTES`] decoded, whichever is less. How many rows that is comes from the
 //! footer; where it can't know (dictionaries, whose values count once in the file and many times in a batch) the
-//! dictionary itself is looked at. A batch that comes out far larger all the same makes the following ones smaller.
+//! dictionary itself is looked at. JSON, whose size only writing it tells, stops at a budget, and the batch is read again with
+//! as many rows as fit. A batch that comes out far larger all the same makes the following ones smaller. What one row group
+//! taught holds for the object's others.
 
 use super::cast::{self, CastError};
 use super::damage::{self, Damage};
+use super::json;
 use super::origin::Origin;
-use super::ranges::{RangeBytes, path};
-use super::source::{Node, SourceField, SourceSchema, fixed_width_bytes};
+use super::ranges::RangeBytes;
+use super::source::{Node, SourceField, SourceSchema};
 use super::types::{ColumnType, UUID_BYTES};
 use super::{CastCounts, DecodeError};
 use crate::spec::NestedAs;
@@ -19,13 +22,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::{Encoding, Type as PhysicalType};
-use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::metadata::ParquetMetaData;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+mod size;
+
+use size::first_batch_rows;
 
 /// Rows of a batch at most: enough that the cost of a batch doesn't count.
 pub const BATCH_ROWS: usize = 8_192;
@@ -37,18 +42,16 @@ pub const BATCH_BYTES: u64 = 4 << 20;
 /// were read skipped once more for little.
 const OVERSIZE_FACTOR: u64 = 4;
 
-/// What one batch may take of one column if all its rows had the dictionary's longest value, in bytes.
-const DICTIONARY_BATCH_BYTES: u64 = 16 << 20;
-
-/// Rows of a batch with values that are stored as differences from one another, without the footer saying how large
-/// they are: their size can't be foreseen.
-const DELTA_BATCH_ROWS: usize = 1_024;
+/// A value larger than this fits into no message: SDKs drop messages above 100 MiB without a word, and the CLI adds columns
+/// before it passes them on. What pages say is enough to refuse it before it is unpacked.
+pub const MAX_VALUE_BYTES: u64 = 100 << 20;
 
 /// By how much fewer rows are tried when a batch would have exceeded 32-bit offsets.
 const OVERFLOW_SHRINK: usize = 64;
 
-/// How much larger nested values are as JSON than decoded, roughly: keys, quotes, commas.
-const JSON_GROWTH: u64 = 3;
+/// JSON of all columns that a batch may have, unless it is one row: what a batch aims at, and as much again since it is aimed
+/// with averages.
+const JSON_BATCH_BYTES: u64 = 2 * BATCH_BYTES;
 
 /// How to read one object's row groups into a table's batches. Made once an object.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct ObjectPlan {
     output: SchemaRef,
     origin: Origin,
     counts: Arc<CastCounts>,
+    /// Rows of a batch at most, by what was found in earlier row groups.
+    learned_rows: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -100,7 +105,8 @@ impl ObjectPlan {
             }
             None => None,
         };
-        Ok(Self { metadata, main, second, columns, output, origin, counts })
+        let learned_rows = AtomicUsize::new(BATCH_ROWS);
+        Ok(Self { metadata, main, second, columns, output, origin, counts, learned_rows })
     }
 
     /// The footer.
@@ -195,9 +201,11 @@ struct Readers {
     second: Option<ParquetRecordBatchReader>,
 }
 
-/// Why a batch could not be made: `TooLarge` is cured by fewer rows.
+/// Why a batch could not be made: `TooLarge` and `OverBudget` are cured by fewer rows.
 enum BatchError {
     TooLarge(DecodeError),
+    /// So many rows should fit.
+    OverBudget(usize),
     Other(DecodeError),
 }
 
@@ -206,7 +214,8 @@ impl RowGroupDecoder {
     /// `first_row` is the number of its first row in the object ([`ObjectPlan::first_row`]).
     ///
     /// # Errors
-    /// When there is no such row group or its dictionaries are damaged.
+    /// When there is no such row group, its pages are not what the footer says, its dictionaries are damaged, or it has
+    /// values that are too large for a message.
     pub fn open(
         plan: Arc<ObjectPlan>,
         row_group: usize,
@@ -219,6 +228,7 @@ impl RowGroupDecoder {
         let rows_total = u64::try_from(group.num_rows())
             .map_err(|_| DecodeError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
         let batch_rows = if rows_total == 0 { 1 } else { first_batch_rows(&plan, row_group, &bytes, rows_total)? };
+        let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
 
@@ -240,10 +250,8 @@ impl RowGroupDecoder {
             match self.try_batch() {
                 Ok(batch) => break batch,
                 Err(BatchError::TooLarge(error)) if self.batch_rows <= 1 => return Err(error),
-                Err(BatchError::TooLarge(_)) => {
-                    self.batch_rows = (self.batch_rows / OVERFLOW_SHRINK).max(1);
-                    self.readers = None;
-                }
+                Err(BatchError::TooLarge(_)) => self.shrink(self.batch_rows / OVERFLOW_SHRINK),
+                Err(BatchError::OverBudget(rows)) => self.shrink(rows.min(self.batch_rows - 1)),
                 Err(BatchError::Other(error)) => return Err(error),
             }
         };
@@ -266,7 +274,16 @@ impl RowGroupDecoder {
         match self.read(&mut readers.main) {
             Ok(batch) => Ok(batch.num_rows() as u64),
             Err(BatchError::TooLarge(error) | BatchError::Other(error)) => Err(error),
+            // Nothing is cast here.
+            Err(BatchError::OverBudget(rows)) => Ok(rows as u64),
         }
+    }
+
+    /// From here on batches have no more than so many rows, also in the object's other row groups.
+    fn shrink(&mut self, rows: usize) {
+        self.batch_rows = rows.max(1);
+        self.readers = None;
+        self.plan.learned_rows.fetch_min(self.batch_rows, Ordering::Relaxed);
     }
 
     fn try_batch(&mut self) -> Result<RecordBatch, BatchError> {
@@ -353,6 +370,7 @@ impl RowGroupDecoder {
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
         let added = origin.arrays(first_row, rows, most_rows, &mut self.keys).map_err(BatchError::Other)?;
         arrays.extend(added);
+        let mut json_bytes = 0;
         for column in &self.plan.columns {
             let error = |what: String| DecodeError::Column {
                 row_group: self.row_group,
@@ -360,12 +378,13 @@ impl RowGroupDecoder {
                 what,
             };
             let second = second.zip(column.second).map(|(second, index)| second.column(index));
-            let array = cast::cast(&column.field, &column.target, main.column(column.index), second, &counts);
-            let array = array.map_err(|e| match e {
-                CastError::TooLarge => BatchError::TooLarge(error(e.to_string())),
-                e => BatchError::Other(error(e.to_string())),
-            })?;
-            arrays.push(array);
+            let array = cast_within(column, main.column(column.index), second, &counts, &mut json_bytes);
+            match array {
+                Ok(Ok(array)) => arrays.push(array),
+                Ok(Err(fit)) => return Err(BatchError::OverBudget(fit)),
+                Err(CastError::TooLarge) => return Err(BatchError::TooLarge(error(CastError::TooLarge.to_string()))),
+                Err(e) => return Err(BatchError::Other(error(e.to_string()))),
+            }
         }
         // Checks types and that non-nullable columns hold no nulls.
         let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), arrays)
@@ -381,119 +400,39 @@ impl RowGroupDecoder {
         if bytes > OVERSIZE_FACTOR * BATCH_BYTES && rows > 1 && self.rows_done < self.rows_total {
             let fitting = usize::try_from((rows * BATCH_BYTES / bytes).max(1)).unwrap_or(1);
             if fitting < self.batch_rows {
-                self.batch_rows = fitting;
-                self.readers = None;
+                self.shrink(fitting);
             }
         }
     }
 }
 
-/// Rows of the first batch, by what the footer and the dictionaries say.
-fn first_batch_rows(
-    plan: &ObjectPlan,
-    row_group: usize,
-    bytes: &RangeBytes,
-    rows_total: u64,
-) -> Result<usize, DecodeError> {
-    let group = plan.metadata.row_group(row_group);
-    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + plan.origin.bytes_a_row();
-    let mut cap = BATCH_ROWS;
-    for column in &plan.columns {
-        // As Arrow types, too: what is inside of them may be JSON.
-        let nested = !matches!(column.field.node, Node::Leaf { .. });
-        for leaf in column.field.leaves.clone() {
-            let Some(chunk) = group.columns().get(leaf) else { continue };
-            let values = u64::try_from(chunk.num_values()).unwrap_or(0);
-            let values_a_row = values.div_ceil(rows_total);
-            let leaf_bytes = match fixed_width_bytes(chunk.column_descr()) {
-                Some(width) => width * values_a_row,
-                None => {
-                    let size = variable_size(chunk, row_group, bytes, rows_total)?;
-                    // A row of a list may hold many of the longest values; the average says how many.
-                    cap = cap.min((size.cap_values / usize::try_from(values_a_row.max(1)).unwrap_or(1)).max(1));
-                    size.bytes_a_row + 4 * values_a_row
-                }
-            };
-            row_bytes += if nested { leaf_bytes * JSON_GROWTH } else { leaf_bytes };
+/// Casts a column of a batch whose columns before have `json_bytes` of JSON. The inner error is how many of the batch's rows
+/// should fit into [`JSON_BATCH_BYTES`].
+fn cast_within(
+    column: &ColumnPlan,
+    array: &ArrayRef,
+    second: Option<&ArrayRef>,
+    counts: &CastCounts,
+    json_bytes: &mut u64,
+) -> Result<Result<ArrayRef, usize>, CastError> {
+    let nested = !matches!(column.field.node, Node::Leaf { .. });
+    if !nested || column.target != ColumnType::Json {
+        return cast::cast(&column.field, &column.target, array, second, counts).map(Ok);
+    }
+    let encoder = json::Encoder::new(&column.field, array, second)?;
+    let left = JSON_BATCH_BYTES.saturating_sub(*json_bytes);
+    match json::encode_within(&encoder, array.len(), array.nulls(), counts, left)? {
+        json::Encoded::Whole(encoded) => {
+            *json_bytes += encoded.value_data().len() as u64;
+            Ok(Ok(Arc::new(encoded)))
+        }
+        json::Encoded::Part { rows, bytes } => {
+            // Of a row, by the average of what was written. An eighth less, as the next rows are not the same ones.
+            let row_bytes = *json_bytes / (array.len() as u64).max(1) + bytes / (rows as u64).max(1);
+            let fit = JSON_BATCH_BYTES / row_bytes.max(1) / 8 * 7;
+            Ok(Err(usize::try_from(fit).unwrap_or(array.len()).max(1)))
         }
     }
-    let rows = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(BATCH_ROWS);
-    Ok(rows.clamp(1, cap))
-}
-
-/// How large the values of a chunk of byte arrays come out.
-struct VariableSize {
-    /// On average.
-    bytes_a_row: u64,
-    /// Values that a batch may have at most.
-    cap_values: usize,
-}
-
-fn variable_size(
-    chunk: &ColumnChunkMetaData,
-    row_group: usize,
-    bytes: &RangeBytes,
-    rows_total: u64,
-) -> Result<VariableSize, DecodeError> {
-    let uncompressed = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-    let values = u64::try_from(chunk.num_values()).unwrap_or(0);
-    let unencoded = chunk.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
-    let total = unencoded.unwrap_or(uncompressed);
-    let mut size = VariableSize { bytes_a_row: total.div_ceil(rows_total), cap_values: BATCH_ROWS };
-    if unencoded.is_some_and(|total| total <= DICTIONARY_BATCH_BYTES) {
-        return Ok(size);
-    }
-    if unencoded.is_none() && chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
-        size.cap_values = DELTA_BATCH_ROWS;
-    }
-    // No value is longer than the whole chunk.
-    let harmless = uncompressed.saturating_mul(BATCH_ROWS as u64) <= DICTIONARY_BATCH_BYTES;
-    if chunk.dictionary_page_offset().is_some() && chunk.column_type() == PhysicalType::BYTE_ARRAY && !harmless {
-        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| DecodeError::RowGroup {
-            row_group,
-            place: format!("column {:?}, dictionary page", path(chunk)),
-            error,
-        })?;
-        if let Some(dictionary) = dictionary {
-            if unencoded.is_none() {
-                let by_average = dictionary.average.saturating_mul(values);
-                size.bytes_a_row = size.bytes_a_row.max(by_average.div_ceil(rows_total));
-            }
-            let cap = usize::try_from(DICTIONARY_BATCH_BYTES / dictionary.longest.max(1)).unwrap_or(BATCH_ROWS);
-            size.cap_values = size.cap_values.min(cap.max(1));
-        }
-    }
-    Ok(size)
-}
-
-/// Lengths of a dictionary's values, in bytes.
-struct Dictionary {
-    longest: u64,
-    average: u64,
-}
-
-/// Looks at a chunk's dictionary page; `None` when it doesn't start with one.
-fn dictionary(
-    chunk: &ColumnChunkMetaData,
-    bytes: &RangeBytes,
-    rows_total: u64,
-) -> Result<Option<Dictionary>, ParquetError> {
-    let rows = usize::try_from(rows_total)?;
-    let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None)?;
-    let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page()? else { return Ok(None) };
-    let (mut longest, mut count, mut total) = (0, 0, 0);
-    let mut rest = &buf[..];
-    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_le_bytes(*length);
-        let Some(tail) = usize::try_from(length).ok().and_then(|length| tail.get(length..)) else {
-            return Err(ParquetError::General("a value reaches beyond the page".into()));
-        };
-        longest = longest.max(u64::from(length));
-        total += u64::from(length);
-        count += 1;
-        rest = tail;
-    }
-    Ok(Some(Dictionary { longest, average: total / u64::max(count, 1) }))
 }
 
 #[cfg(test)]

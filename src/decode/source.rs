@@ -315,6 +315,32 @@ impl SourceField {
         }
     }
 
+    /// Bytes of JSON that a value takes besides its leaves: keys, quotes, commas, and `null` for each leaf. `times` says how
+    /// often a leaf occurs in a row; the field itself occurs `occurrences` times.
+    pub(crate) fn json_overhead_bytes(&self, occurrences: u64, times: &impl Fn(usize) -> u64) -> u64 {
+        const BRACKETS: u64 = 2;
+        /// `null` and a comma, or the quotes around a text.
+        const LEAF: u64 = 5;
+        /// The quotes of a key and its colon.
+        const KEY: u64 = 3;
+        let inside = || occurrences.max(times(self.leaves.start));
+        let each = match &self.node {
+            Node::Leaf { .. } => return occurrences.saturating_mul(LEAF),
+            Node::Struct(fields) => {
+                let keys: u64 = fields.iter().map(|field| field.name.len() as u64 + KEY).sum();
+                let fields = fields.iter().map(|field| field.json_overhead_bytes(occurrences, times));
+                return fields.fold(occurrences.saturating_mul(BRACKETS + keys), u64::saturating_add);
+            }
+            Node::List(item) => item.json_overhead_bytes(inside(), times),
+            Node::Map { key, value } => {
+                let (key, value) =
+                    (key.json_overhead_bytes(inside(), times), value.json_overhead_bytes(inside(), times));
+                key.saturating_add(value)
+            }
+        };
+        each.saturating_add(occurrences.saturating_mul(BRACKETS))
+    }
+
     /// The type as a person would say it.
     pub(crate) fn describe(&self) -> String {
         match &self.node {

@@ -1,7 +1,7 @@
 //! Reading an object's footer from its last bytes, or from the object if it is in memory.
 
 use super::Error;
-use super::memory::{FooterRoom, Memory};
+use super::memory::{FooterRoom, Seat};
 use super::ranges::coalesce;
 use crate::decode::DecodeError;
 use crate::decode::footer::{FIRST_SUFFIX_BYTES, FooterStep, footer_from_suffix};
@@ -47,14 +47,15 @@ impl FooterGuess {
     }
 }
 
-/// How much larger a parsed footer is than its bytes, roughly.
+/// How much larger a parsed footer is than its bytes, roughly: a column chunk has some 100 bytes in the file, without
+/// statistics, and some 430 when it is parsed.
 const PARSED_FACTOR: u64 = 4;
 
 /// A footer, and which version of the object it belongs to.
 #[derive(Debug)]
 pub struct Footer {
-    /// Its room in the pool of parsed footers, see [`Memory::take_footer`].
-    _room: FooterRoom,
+    /// Its room, see [`Seat::footer_room`]; `None` for an object that was admitted with it.
+    _room: Option<FooterRoom>,
     /// The parsed footer.
     pub metadata: Arc<ParquetMetaData>,
     /// The version that was read.
@@ -69,16 +70,48 @@ const MAX_FOOTER_BYTES: u64 = 256 << 20;
 /// How often an object is begun again that is replaced between two requests for its footer.
 const MAX_RESTARTS: u32 = 3;
 
+/// Where the memory for a footer comes from.
+#[derive(Debug)]
+pub enum Room<'a> {
+    /// It is asked for. Who asks must hold no other footer, and nothing that it was admitted with.
+    Asked(&'a mut Seat),
+    /// It is part of what the object was admitted with.
+    Admitted,
+}
+
+impl Room<'_> {
+    /// No more of `suffix_bytes` than there may ever be room for.
+    fn cut(&self, suffix_bytes: u64) -> u64 {
+        match self {
+            Self::Asked(seat) => suffix_bytes.min(seat.most_footer_bytes() / PARSED_FACTOR),
+            Self::Admitted => suffix_bytes,
+        }
+    }
+
+    async fn take(&mut self, footer_bytes: u64) -> Result<Option<FooterRoom>, Error> {
+        match self {
+            Self::Asked(seat) => Ok(Some(seat.footer_room(footer_bytes * PARSED_FACTOR).await?)),
+            Self::Admitted => Ok(None),
+        }
+    }
+}
+
+fn shrink(room: &mut Option<FooterRoom>, metadata: &ParquetMetaData) {
+    if let Some(room) = room {
+        room.shrink_to(metadata.memory_size() as u64);
+    }
+}
+
 /// Parses the footer of an object that is in memory.
 ///
 /// # Errors
-/// When it is no sound Parquet file.
-pub async fn of_bytes(bytes: &Bytes, memory: &Memory) -> Result<(Arc<ParquetMetaData>, FooterRoom), Error> {
+/// When it is no sound Parquet file, or larger than memory.
+pub async fn of_bytes(bytes: &Bytes, mut room: Room<'_>) -> Result<(Arc<ParquetMetaData>, Option<FooterRoom>), Error> {
     let footer_bytes = footer_bytes(bytes).min(bytes.len() as u64);
-    let mut room = memory.take_footer(footer_bytes * PARSED_FACTOR).await;
+    let mut room = room.take(footer_bytes).await?;
     match parse(bytes.clone(), bytes.len() as u64).await? {
         FooterStep::Ready(metadata) => {
-            room.shrink_to(metadata.memory_size() as u64);
+            shrink(&mut room, &metadata);
             Ok((metadata, room))
         }
         FooterStep::NeedSuffix { bytes: needed } => {
@@ -98,10 +131,10 @@ pub async fn fetch_current(
     object_bytes: u64,
     guess: &FooterGuess,
     budget: &RetryBudget,
-    memory: &Memory,
+    seat: &mut Seat,
 ) -> Result<Footer, Error> {
     for _ in 0..=MAX_RESTARTS {
-        match fetch(store, key, object_bytes, None, guess, budget, memory).await {
+        match fetch(store, key, object_bytes, None, guess, budget, Room::Asked(seat)).await {
             Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {}
             other => return other,
         }
@@ -109,11 +142,11 @@ pub async fn fetch_current(
     Err(Error::NeverRests { times: MAX_RESTARTS + 1 })
 }
 
-/// Fetches the last bytes of an object, once more if the footer is larger than guessed, and parses it. The footer has
-/// room in the footers' pool of `memory` as long as it lives; the caller must hold no other footer.
+/// Fetches the last bytes of an object, once more if the footer is larger than guessed, and parses it. The footer keeps
+/// its `room` as long as it lives.
 ///
 /// # Errors
-/// When S3 refuses, or it is no sound Parquet file.
+/// When S3 refuses, or it is no sound Parquet file, or larger than memory.
 pub async fn fetch(
     store: &Store,
     key: &str,
@@ -121,10 +154,10 @@ pub async fn fetch(
     etag: Option<&ETag>,
     guess: &FooterGuess,
     budget: &RetryBudget,
-    memory: &Memory,
+    mut from: Room<'_>,
 ) -> Result<Footer, Error> {
-    let suffix_bytes = guess.suffix_bytes(object_bytes);
-    let mut room = memory.take_footer(suffix_bytes * PARSED_FACTOR).await;
+    let suffix_bytes = from.cut(guess.suffix_bytes(object_bytes));
+    let mut room = from.take(suffix_bytes).await?;
     let suffix = ByteRange::Suffix { len: suffix_bytes };
     let mut fetched = store.get(key, suffix, etag, budget).await?;
     let object_bytes = fetched.object_bytes;
@@ -139,7 +172,7 @@ pub async fn fetch(
         FooterStep::NeedSuffix { bytes: needed } => {
             // Given back before more is asked for: who holds room never waits for room.
             drop(room);
-            room = memory.take_footer(needed * PARSED_FACTOR).await;
+            room = from.take(needed).await?;
             let held = fetched.bytes.len() as u64;
             let missing = object_bytes.saturating_sub(needed)..object_bytes.saturating_sub(held);
             // Only what is missing, of the same version.
@@ -160,7 +193,7 @@ pub async fn fetch(
     };
     // Only a footer that was sound teaches something.
     guess.learn(footer_bytes(&fetched.bytes));
-    room.shrink_to(metadata.memory_size() as u64);
+    shrink(&mut room, &metadata);
     Ok(Footer { _room: room, metadata, etag: fetched.etag, object_bytes })
 }
 

@@ -1,8 +1,13 @@
 //! One object from its first byte to its last row.
 //!
-//! A small object is one step: one share of memory, one GET (none if the footer pass kept it), all row groups. A larger
-//! one is a step for as many row groups as make one GET, at least one: while a step is decoded and sent, the next is
-//! fetched, no more. A step's share covers fetched bytes, decoding and messages, see [`super::memory`].
+//! A small object is one step: one GET (none if the footer pass kept it), all row groups. A larger one is a step for as many
+//! row groups as make one GET, at least one. The object is admitted once, with what its largest step takes (see
+//! [`super::memory`] and [`super::need`]), and its steps follow one another on that; while one of them is decoded and sent,
+//! the next is fetched ahead if memory for it is free at that moment, no more than one.
+//!
+//! What decoding takes is an estimate until the bytes are there: then page headers tell. If it is more than the object was
+//! admitted with, and that is not free either, everything is given back and the object is admitted anew, for as much as is
+//! known by then, and goes on with that step.
 //!
 //! Every GET names the ETag. When the object was replaced meanwhile (412), what was decoded is forgotten and the object
 //! is read again from its footer on, under the new ETag. Rows of the old version that had already been sent are sent
@@ -11,30 +16,25 @@
 //! silence. An object that was deleted meanwhile gets a warning, which says how many of its rows were sent: there is
 //! nothing left that another try could read.
 
-use super::footer::{self, SMALL_OBJECT_BYTES};
-use super::memory::{MessagePool, Reserved, Share};
-use super::ranges::{MAX_GET_BYTES, coalesce};
+mod steps;
+
+use super::footer::{self, Room, SMALL_OBJECT_BYTES};
+use super::memory::{Admitted, MessagePool, Reserved, Seat};
+use super::need::{Experience, Facts, Need};
 use super::table::TableRun;
 use super::{Context, Error, batch, cpu};
 use crate::cloudquery::source::Message;
-use crate::decode::ranges::{RangeBytes, row_group_ranges, working_set_bytes};
+use crate::decode::pages;
+use crate::decode::ranges::RangeBytes;
 use crate::decode::reader::{ObjectPlan, RowGroupDecoder};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::file::metadata::ParquetMetaData;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// How often an object that is replaced while it is read is begun again.
 const MAX_RESTARTS: u32 = 3;
-/// Range reads of one step at a time: enough to fill a connection's latency, few enough that fifty objects at a time do
-/// not open hundreds of connections each.
-const GETS_IN_FLIGHT: usize = 4;
-/// What the messages of a step may take: the one that is sent and the one behind it.
-const MESSAGE_POOL_BYTES: u64 = 2 * batch::TARGET_ROWS_BYTES as u64;
-/// Least pool of a step, for objects that decode to next to nothing: a schema and some padding.
-const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
 
 /// An object to send, and what is known of it.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub struct Task {
     pub etag: Option<ETag>,
     /// The first row to send, from 0: those before it were sent by an earlier sync.
     pub first_row: u64,
-    /// Memory for decoding its largest row group, in bytes, from its footer.
-    pub working_bytes: u64,
+    /// What it takes at a time, by its footer.
+    pub need: Need,
     /// The whole object, kept by the footer pass.
     pub kept: Option<Kept>,
 }
@@ -79,31 +79,21 @@ pub enum Outcome {
     },
 }
 
-/// What a step's messages need, given what decoding takes; with a small budget no more than an eighth of it.
-#[must_use]
-pub fn message_pool_bytes(working_bytes: u64, limit_bytes: u64) -> u64 {
-    let most = MESSAGE_POOL_BYTES.min(limit_bytes / 8).max(MIN_MESSAGE_POOL_BYTES);
-    working_bytes.clamp(MIN_MESSAGE_POOL_BYTES, most)
-}
-
-/// Sends all rows of an object. `begun` is called once its share of memory is there.
+/// Sends all rows of an object.
 ///
 /// # Errors
 /// What keeps the object from being sent; the caller says where. [`Error::Disconnected`] when the peer has gone.
-pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl FnOnce()) -> Result<Outcome, Error> {
+pub async fn send(cx: &Context, table: &TableRun, mut task: Task) -> Result<Outcome, Error> {
+    let mut seat = cx.memory.seat();
     // Rows of the object that were sent, of whatever version.
     let mut sent = 0;
-    let mut begun = Some(begun);
     let mut restarts = 0;
     loop {
-        let kept = task.kept.take();
-        let result = if task.object_bytes <= SMALL_OBJECT_BYTES {
-            send_small(cx, table, &task, kept, &mut begun, &mut sent).await
-        } else {
-            if let Some(begun) = begun.take() {
-                begun();
-            }
-            send_large(cx, table, &task, &mut sent).await
+        let object = Object { cx, table, key: &task.key, index: task.index, first_row: task.first_row };
+        let result = match task.kept.take() {
+            Some(kept) => object.send_kept(&mut seat, kept, task.need, &mut sent).await,
+            None if task.object_bytes <= SMALL_OBJECT_BYTES => object.send_small(&mut seat, &task, &mut sent).await,
+            None => object.send_large(&mut seat, &task, &mut sent).await,
         };
         let error = match result {
             Ok(()) => {
@@ -129,9 +119,9 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
         restarts += 1;
         task.first_row = 0;
         table.objects.forget_rows_sent(task.index);
-        let budget = RetryBudget::default();
-        let guess = &table.objects.footers;
-        let footer = match footer::fetch_current(&cx.store, &task.key, u64::MAX, guess, &budget, &cx.memory).await {
+        let (budget, guess) = (RetryBudget::default(), &table.objects.footers);
+        let footer = footer::fetch_current(&cx.store, &task.key, u64::MAX, guess, &budget, &mut seat);
+        let footer = match Box::pin(footer).await {
             Err(Error::S3(error)) if error.kind == ErrorKind::Gone => return Ok(Outcome::Gone { sent }),
             other => other?,
         };
@@ -149,7 +139,7 @@ pub async fn send(cx: &Context, table: &TableRun, mut task: Task, begun: impl Fn
                  as the new version has them"
             );
         }
-        task.working_bytes = working_bytes(&footer.metadata) + cx.rows.working_bytes(&task.key, &footer.metadata);
+        task.need = facts(cx, &task.key, &footer.metadata, footer.object_bytes).of_object(&footer.metadata)?;
         task.object_bytes = footer.object_bytes;
         task.etag = footer.etag;
     }
@@ -179,216 +169,183 @@ fn group_of_row(metadata: &ParquetMetaData, row: u64) -> (usize, u64) {
     (metadata.num_row_groups(), before)
 }
 
-/// Memory to decode the row group that needs most, besides its bytes, the parsed footer included. What the spec's options
-/// add is [`super::RowOptions::working_bytes`].
+/// What is known of an object with this footer.
 #[must_use]
-pub fn working_bytes(metadata: &ParquetMetaData) -> u64 {
-    let decoding = (0..metadata.num_row_groups()).map(|group| working_set_bytes(metadata, group)).max().unwrap_or(0);
-    decoding.saturating_add(metadata.memory_size() as u64)
-}
-
-async fn send_small(
-    cx: &Context,
-    table: &TableRun,
-    task: &Task,
-    kept: Option<Kept>,
-    begun: &mut Option<impl FnOnce()>,
-    sent: &mut u64,
-) -> Result<(), Error> {
-    let pool_bytes = message_pool_bytes(task.working_bytes, cx.memory.limit_bytes());
-    let needed = task.working_bytes.saturating_add(pool_bytes);
-    let (kept, share) = match kept {
-        Some(kept) => (Some(kept), cx.memory.take_beside_reserve(needed).await),
-        None => (None, cx.memory.take(needed.saturating_add(task.object_bytes)).await),
-    };
-    if share.oversized {
-        cx.warn_oversized(&task.key, needed.saturating_add(task.object_bytes));
+pub fn facts(cx: &Context, key: &str, metadata: &ParquetMetaData, object_bytes: u64) -> Facts {
+    Facts {
+        object_bytes,
+        added_bytes: cx.rows.working_bytes(key, metadata),
+        limit_bytes: cx.memory.limit_bytes(),
+        experience: Experience::default(),
     }
-    if let Some(begun) = begun.take() {
-        begun();
-    }
-    let (mut share, pool) = share.with_messages(pool_bytes);
-    let (bytes, _reserved) = match kept {
-        Some(kept) => (kept.bytes, Some(kept.share)),
-        None => {
-            let range = ByteRange::Whole { most: task.object_bytes };
-            (cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes, None)
-        }
-    };
-    share.arrived(task.object_bytes);
-    // Its room is in the share already, as part of the working memory.
-    let (metadata, room) = footer::of_bytes(&bytes, &cx.memory).await?;
-    drop(room);
-    let plan = plan(cx, table, task, &metadata).await?;
-    let input = RangeBytes::whole(bytes);
-    let mut first_row = 0;
-    for row_group in 0..metadata.num_row_groups() {
-        let rows = group_rows(&metadata, row_group);
-        if first_row + rows > task.first_row {
-            send_row_group(cx, table, task, &plan, row_group, input.clone(), first_row, &pool, sent).await?;
-        }
-        first_row += rows;
-        share.filled();
-    }
-    Ok(())
 }
 
-/// Row groups that are fetched together, and what they need.
-#[derive(Debug)]
-struct Step {
-    row_groups: Range<usize>,
-    /// The GETs.
-    pieces: Vec<Range<u64>>,
-    working_bytes: u64,
-}
-
-/// The next step from `row_group` on: as many row groups as have `most_bytes`, at least one.
-fn step(metadata: &ParquetMetaData, row_group: usize, most_bytes: u64) -> Result<Step, Error> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    let (mut end, mut bytes, mut working_bytes) = (row_group, 0, 0);
-    while end < metadata.num_row_groups() {
-        let group = row_group_ranges(metadata, end)?;
-        let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
-        if end > row_group && bytes + group_bytes > most_bytes {
-            break;
-        }
-        bytes += group_bytes;
-        ranges.extend(group);
-        working_bytes = working_set_bytes(metadata, end).max(working_bytes);
-        end += 1;
-    }
-    ranges.sort_by_key(|range| (range.start, range.end));
-    Ok(Step { row_groups: row_group..end, pieces: coalesce(&ranges), working_bytes })
-}
-
-/// A step's bytes and the memory that holds them.
-struct FetchedStep {
-    row_groups: Range<usize>,
-    bytes: RangeBytes,
-    input: Share,
-    pool: MessagePool,
-}
-
-async fn send_large(cx: &Context, table: &TableRun, task: &Task, sent: &mut u64) -> Result<(), Error> {
-    let budget = Arc::new(RetryBudget::default());
-    let guess = &table.objects.footers;
-    // Held until the object is done, and with it its room.
-    let footer =
-        footer::fetch(&cx.store, &task.key, task.object_bytes, task.etag.as_ref(), guess, &budget, &cx.memory).await?;
-    let plan = plan(cx, table, task, &footer.metadata).await?;
-    let (first_group, mut first_row) = group_of_row(&footer.metadata, task.first_row);
-
-    // One step ahead: the fetcher takes a place before it asks for memory.
-    let (places, mut fetched) = tokio::sync::mpsc::channel::<FetchedStep>(1);
-    let fetcher = {
-        let (cx, key) = (cx.clone(), task.key.clone());
-        let (metadata, etag) = (Arc::clone(&footer.metadata), footer.etag.clone());
-        async move {
-            // What one GET can bring, with a small budget no more than an eighth of it.
-            let most_bytes = MAX_GET_BYTES.min(cx.memory.limit_bytes() / 8);
-            let (mut next, mut warned) = (first_group, false);
-            while next < metadata.num_row_groups() {
-                let Ok(place) = places.reserve().await else { return Ok(()) };
-                let mut step = step(&metadata, next, most_bytes)?;
-                step.working_bytes += cx.rows.working_bytes(&key, &metadata);
-                next = step.row_groups.end;
-                place.send(fetch_step(&cx, &key, etag.as_ref(), step, &budget, &mut warned).await?);
-            }
-            Ok::<_, Error>(())
-        }
-    };
-    let fetcher = super::AbortOnDrop(tokio::spawn(fetcher));
-    while let Some(FetchedStep { row_groups, bytes, mut input, pool }) = fetched.recv().await {
-        for row_group in row_groups {
-            let rows = group_rows(&footer.metadata, row_group);
-            send_row_group(cx, table, task, &plan, row_group, bytes.clone(), first_row, &pool, sent).await?;
-            first_row += rows;
-            input.filled();
-        }
-        drop(bytes);
-        drop(input);
-    }
-    fetcher.join().await?
-}
-
-async fn plan(
-    cx: &Context,
-    table: &TableRun,
-    task: &Task,
-    metadata: &Arc<ParquetMetaData>,
-) -> Result<Arc<ObjectPlan>, Error> {
-    let last_modified_s = table.objects.get(task.index).map_or(0, |(_, object)| object.last_modified_s);
-    let origin = cx.rows.origin(cx.store.bucket(), &task.key, last_modified_s);
-    let (metadata, schema, output, counts) =
-        (Arc::clone(metadata), Arc::clone(&table.schema), Arc::clone(table.encoder.schema()), Arc::clone(&table.casts));
-    let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, origin, counts)).await??;
-    Ok(Arc::new(plan))
-}
-
-async fn fetch_step(
+/// The need of an object that is in memory as a whole: measured.
+///
+/// # Errors
+/// When the measuring thread ends.
+pub async fn need_of_bytes(
     cx: &Context,
     key: &str,
-    etag: Option<&ETag>,
-    step: Step,
-    budget: &RetryBudget,
-    warned: &mut bool,
-) -> Result<FetchedStep, Error> {
-    let bytes: u64 = step.pieces.iter().map(|piece| piece.end - piece.start).sum();
-    let pool_bytes = message_pool_bytes(step.working_bytes, cx.memory.limit_bytes());
-    let needed = bytes.saturating_add(step.working_bytes).saturating_add(pool_bytes);
-    let share = cx.memory.take(needed).await;
-    if share.oversized && !std::mem::replace(warned, true) {
-        cx.warn_oversized(key, needed);
-    }
-    let (mut input, pool) = share.with_messages(pool_bytes);
-    let pieces: Vec<(u64, Bytes)> = futures::stream::iter(step.pieces)
-        .map(|piece| async move {
-            let part = ByteRange::Part { start: piece.start, len: piece.end - piece.start };
-            let fetched = cx.store.get(key, part, etag, budget).await?;
-            Ok::<_, Error>((fetched.start, fetched.bytes))
-        })
-        .buffer_unordered(GETS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    input.arrived(bytes);
-    Ok(FetchedStep { row_groups: step.row_groups, bytes: RangeBytes::new(pieces)?, input, pool })
+    metadata: &Arc<ParquetMetaData>,
+    bytes: &Bytes,
+) -> Result<Need, Error> {
+    let facts = facts(cx, key, metadata, bytes.len() as u64);
+    let (metadata, bytes) = (Arc::clone(metadata), RangeBytes::whole(bytes.clone()));
+    cpu::run(move || {
+        let groups = 0..metadata.num_row_groups();
+        let decoding_bytes = groups.map(|group| pages::measured_bytes(&metadata, group, &bytes)).max().unwrap_or(0);
+        facts.need(&metadata, facts.object_bytes, decoding_bytes)
+    })
+    .await
 }
 
-/// Decodes, cuts, encodes and sends one row group, but rows before the task's first one. `first_row` is the group's.
-#[expect(clippy::too_many_arguments, reason = "the state of one object's walk, passed down once")]
-async fn send_row_group(
-    cx: &Context,
-    table: &TableRun,
-    task: &Task,
-    plan: &Arc<ObjectPlan>,
-    row_group: usize,
-    bytes: RangeBytes,
+/// An object that is sent.
+#[derive(Clone, Copy)]
+struct Object<'a> {
+    cx: &'a Context,
+    table: &'a TableRun,
+    key: &'a str,
+    /// Its place in [`TableRun::objects`].
+    index: usize,
+    /// The first row to send, from 0.
     first_row: u64,
-    pool: &MessagePool,
-    sent: &mut u64,
-) -> Result<(), Error> {
-    let open = Arc::clone(plan);
-    let mut decoder = cpu::run(move || RowGroupDecoder::open(open, row_group, bytes, first_row)).await??;
-    let mut rows = 0;
-    loop {
-        let (encoder, most_rows) = (Arc::clone(&table.encoder), cx.rows_per_record);
-        let batch_row = first_row + rows;
-        let skipped_rows = task.first_row.saturating_sub(batch_row);
-        let (back, step) = cpu::run(move || {
-            let step = decode_step(&mut decoder, &encoder, most_rows, batch_row, skipped_rows);
-            (decoder, step)
-        })
-        .await?;
-        decoder = back;
-        let Some((messages, batch_rows)) = step? else { return Ok(()) };
-        for (record, message_rows) in messages {
-            let message_bytes = record.len() as u64;
-            let grant = pool.grant(message_bytes).await;
-            cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
-            *sent = (*sent).max(batch_row + message_rows.end);
-            table.sent(message_rows.end - message_rows.start, message_bytes);
+}
+
+/// What became of an admission.
+#[derive(Debug)]
+enum Held {
+    /// All rows were sent.
+    Done,
+    /// It does not suffice: this much is needed.
+    Needs(Need),
+}
+
+// What runs only for who was admitted is in boxes: a thousand tasks that wait for memory need not have room for it.
+impl Object<'_> {
+    async fn send_kept(self, seat: &mut Seat, kept: Kept, mut need: Need, sent: &mut u64) -> Result<(), Error> {
+        // The reserve holds them.
+        need.input_bytes = 0;
+        let mut admitted = seat.admit_kept(need, kept.share).await;
+        let (metadata, _) = footer::of_bytes(&kept.bytes, Room::Admitted).await?;
+        Box::pin(self.send_whole(&mut admitted, &metadata, kept.bytes, sent)).await
+    }
+
+    async fn send_small(self, seat: &mut Seat, task: &Task, sent: &mut u64) -> Result<(), Error> {
+        let (mut need, mut warned) = (task.need, false);
+        for _ in 0..=MAX_RESTARTS {
+            let mut admitted = seat.admit(need).await;
+            match Box::pin(self.send_small_admitted(&mut admitted, task, &mut warned, sent)).await? {
+                Held::Done => return Ok(()),
+                Held::Needs(more) => need = more,
+            }
         }
-        rows += batch_rows;
+        // What was measured once is what it takes, unless it is another object each time.
+        Err(Error::NeverRests { times: MAX_RESTARTS + 1 })
+    }
+
+    async fn send_small_admitted(
+        self,
+        admitted: &mut Admitted<'_>,
+        task: &Task,
+        warned: &mut bool,
+        sent: &mut u64,
+    ) -> Result<Held, Error> {
+        let cx = self.cx;
+        let range = ByteRange::Whole { most: task.object_bytes };
+        let bytes = cx.store.get(self.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
+        admitted.arrived(bytes.len() as u64);
+        let (metadata, _) = footer::of_bytes(&bytes, Room::Admitted).await?;
+        let measured = need_of_bytes(cx, self.key, &metadata, &bytes).await?;
+        if !admitted.try_grow(measured) && !admitted.need().suffices_for(measured) {
+            return Ok(Held::Needs(measured));
+        }
+        self.warn_if_alone(admitted, warned);
+        self.send_whole(admitted, &metadata, bytes, sent).await?;
+        Ok(Held::Done)
+    }
+
+    /// All row groups of an object that is in memory.
+    async fn send_whole(
+        self,
+        admitted: &mut Admitted<'_>,
+        metadata: &Arc<ParquetMetaData>,
+        bytes: Bytes,
+        sent: &mut u64,
+    ) -> Result<(), Error> {
+        let plan = self.plan(metadata).await?;
+        let input = RangeBytes::whole(bytes);
+        let mut first_row = 0;
+        for row_group in 0..metadata.num_row_groups() {
+            let rows = group_rows(metadata, row_group);
+            if first_row + rows > self.first_row {
+                self.send_row_group(&plan, row_group, input.clone(), first_row, admitted.pool(), sent).await?;
+            }
+            first_row += rows;
+            admitted.filled();
+        }
+        Ok(())
+    }
+
+    fn warn_if_alone(self, admitted: &Admitted<'_>, warned: &mut bool) {
+        if admitted.is_alone() && !std::mem::replace(warned, true) {
+            self.cx.warn_oversized(self.key, admitted.need().total_bytes());
+        }
+    }
+
+    async fn plan(self, metadata: &Arc<ParquetMetaData>) -> Result<Arc<ObjectPlan>, Error> {
+        let (cx, table) = (self.cx, self.table);
+        let last_modified_s = table.objects.get(self.index).map_or(0, |(_, object)| object.last_modified_s);
+        let origin = cx.rows.origin(cx.store.bucket(), self.key, last_modified_s);
+        let (metadata, schema, output, counts) = (
+            Arc::clone(metadata),
+            Arc::clone(&table.schema),
+            Arc::clone(table.encoder.schema()),
+            Arc::clone(&table.casts),
+        );
+        let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, origin, counts)).await??;
+        Ok(Arc::new(plan))
+    }
+
+    /// Decodes, cuts, encodes and sends one row group, but rows before the object's first one. `first_row` is the group's.
+    async fn send_row_group(
+        self,
+        plan: &Arc<ObjectPlan>,
+        row_group: usize,
+        bytes: RangeBytes,
+        first_row: u64,
+        pool: &MessagePool,
+        sent: &mut u64,
+    ) -> Result<(), Error> {
+        let (cx, table, open) = (self.cx, self.table, Arc::clone(plan));
+        let mut decoder = cpu::run(move || RowGroupDecoder::open(open, row_group, bytes, first_row)).await??;
+        let mut rows = 0;
+        loop {
+            let (encoder, most_rows) = (Arc::clone(&table.encoder), cx.rows_per_record);
+            let batch_row = first_row + rows;
+            let skipped_rows = self.first_row.saturating_sub(batch_row);
+            let (back, step) = cpu::run(move || {
+                let step = decode_step(&mut decoder, &encoder, most_rows, batch_row, skipped_rows);
+                (decoder, step)
+            })
+            .await?;
+            decoder = back;
+            let Some((messages, batch_rows)) = step? else { return Ok(()) };
+            let mut oversized = false;
+            for (record, message_rows) in messages {
+                let message_bytes = record.len() as u64;
+                oversized |= !pool.has_room_for(message_bytes);
+                let grant = pool.grant(message_bytes).await;
+                cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
+                *sent = (*sent).max(batch_row + message_rows.end);
+                table.sent(message_rows.end - message_rows.start, message_bytes);
+            }
+            rows += batch_rows;
+            if oversized {
+                // The next batch may be as large: not both at a time.
+                pool.idle().await;
+            }
+        }
     }
 }
 

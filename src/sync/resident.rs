@@ -9,11 +9,14 @@
 //!   process is about to leave it: before memory is used, which always has a share of the budget, the resident size is
 //!   looked at. The 64 MB that the bound has besides are for what happens between two looks.
 //!
+//! A look, and all the more giving back, takes time: both are done on the runtime's blocking threads, and who is about to
+//! use memory waits for them without holding up a worker.
+//!
 //! The library has no allocator of its own: the program says how it is told, with [`manage`]. Without that, and where the
 //! system doesn't say what a process uses, nothing is kept by what is done here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The resident size is looked at once for so much memory that is about to be used: a look takes some 20 µs.
 const LOOK_EVERY_BYTES: u64 = 2 << 20;
@@ -33,10 +36,19 @@ pub struct Allocator {
     pub give_back: fn(),
 }
 
-static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
+static ALLOCATOR: OnceLock<Managed> = OnceLock::new();
+
+#[derive(Debug)]
+struct Managed {
+    allocator: Allocator,
+    /// The system says what the process uses.
+    watched: bool,
+    /// Whether it was told to keep memory. Held while it is told, by blocking threads only.
+    keeps: Mutex<bool>,
+}
 
 /// Budgets that are in use, whose limits let memory be kept or not. The allocator is the process's: it may keep memory only
-/// while nobody minds.
+/// while nobody minds. Held for counting.
 static IN_USE: Mutex<InUse> = Mutex::new(InUse { keeping: 0, strict: 0 });
 
 #[derive(Debug, Clone, Copy)]
@@ -53,17 +65,37 @@ impl InUse {
 
 /// Says how the program's allocator is told. The first call counts.
 pub fn manage(allocator: Allocator) {
-    let _ = ALLOCATOR.set(allocator);
+    let watched = resident_bytes().is_some();
+    let _ = ALLOCATOR.set(Managed { allocator, watched, keeps: Mutex::new(false) });
 }
 
-/// Changes who is there, and tells the allocator if that makes a difference.
+/// Changes who is there, and tells the allocator if that makes a difference: on a blocking thread, since it gives back memory
+/// at that.
 fn in_use(change: impl FnOnce(&mut InUse)) {
-    let Some(allocator) = ALLOCATOR.get() else { return };
-    let mut now = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = now.keep();
-    change(&mut now);
-    if now.keep() != before {
-        (allocator.keep)(now.keep());
+    let Some(managed) = ALLOCATOR.get() else { return };
+    let (before, now) = {
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = in_use.keep();
+        change(&mut in_use);
+        (before, in_use.keep())
+    };
+    if now != before {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(|| managed.tell())),
+            Err(_) => managed.tell(),
+        }
+    }
+}
+
+impl Managed {
+    fn tell(&self) {
+        let mut keeps = self.keeps.lock().unwrap_or_else(PoisonError::into_inner);
+        // What holds now, whoever else changes it at the same time.
+        let keep = IN_USE.lock().unwrap_or_else(PoisonError::into_inner).keep();
+        if *keeps != keep {
+            *keeps = keep;
+            (self.allocator.keep)(keep);
+        }
     }
 }
 
@@ -85,13 +117,13 @@ pub struct Resident {
     /// The least that was resident since memory was given back.
     floor_bytes: AtomicU64,
     /// One looks at a time: who comes while memory is given back waits, instead of using more meanwhile.
-    looking: Mutex<()>,
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Resident {
     /// For a budget of `limit_bytes`, which also decides what the allocator does while it is in use.
     pub fn new(limit_bytes: u64) -> Self {
-        let keeps = limit_bytes >= KEEP_FROM_BYTES && resident_bytes().is_some();
+        let keeps = limit_bytes >= KEEP_FROM_BYTES && ALLOCATOR.get().is_some_and(|managed| managed.watched);
         in_use(|now| *if keeps { &mut now.keeping } else { &mut now.strict } += 1);
         Self {
             limit_bytes,
@@ -101,7 +133,7 @@ impl Resident {
             announced_bytes: AtomicU64::new(0),
             unfilled_bytes: AtomicU64::new(0),
             floor_bytes: AtomicU64::new(u64::MAX),
-            looking: Mutex::new(()),
+            looking: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -111,13 +143,29 @@ impl Resident {
     }
 
     /// The budget handed out a share of so many bytes, more than it has or not. To be undone with [`Self::filled`] and
-    /// [`Self::given_up`].
-    pub fn share(&self, bytes: u64) {
-        if bytes > self.limit_bytes {
-            self.oversized_bytes.store(bytes, Ordering::Relaxed);
-        }
+    /// [`Self::given_up`]; it counts at once, even if the future is dropped.
+    pub async fn share(self: &Arc<Self>, bytes: u64) {
+        self.count_oversized(bytes);
+        self.refilled(bytes).await;
+    }
+
+    /// A share is about to be filled anew with so many bytes. Counts at once, even if the future is dropped.
+    pub async fn refilled(self: &Arc<Self>, bytes: u64) {
         self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.announce(bytes);
+        self.announce(bytes).await;
+    }
+
+    /// A share that was handed out is so much larger now, which makes it `share_bytes`.
+    pub fn grown(&self, bytes: u64, share_bytes: u64) {
+        self.count_oversized(share_bytes);
+        self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.announced_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn count_oversized(&self, share_bytes: u64) {
+        if share_bytes > self.limit_bytes {
+            self.oversized_bytes.store(share_bytes, Ordering::Relaxed);
+        }
     }
 
     /// So many bytes of a share are in memory, or never will be.
@@ -132,21 +180,29 @@ impl Resident {
         }
     }
 
-    /// So many bytes are about to be used.
-    pub fn announce(&self, bytes: u64) {
+    /// So many bytes are about to be used. Waits while memory is given back.
+    pub async fn announce(self: &Arc<Self>, bytes: u64) {
         if !self.keeps {
             return;
         }
-        let Some(allocator) = ALLOCATOR.get() else { return };
         let announced = self.announced_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if announced < LOOK_EVERY_BYTES {
             return;
         }
-        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
-        self.announced_bytes.store(0, Ordering::Relaxed);
-        let Some(resident) = resident_bytes() else { return };
+        let _looking = self.looking.lock().await;
+        // Another one may have looked meanwhile.
+        if self.announced_bytes.load(Ordering::Relaxed) >= LOOK_EVERY_BYTES {
+            self.announced_bytes.store(0, Ordering::Relaxed);
+            let resident = Arc::clone(self);
+            // Ends early only when the runtime does.
+            let _ = tokio::task::spawn_blocking(move || resident.look()).await;
+        }
+    }
+
+    fn look(&self) {
+        let (Some(managed), Some(resident)) = (ALLOCATOR.get(), resident_bytes()) else { return };
         if self.is_excess(resident) {
-            (allocator.give_back)();
+            (managed.allocator.give_back)();
             self.floor_bytes.store(resident_bytes().unwrap_or(resident), Ordering::Relaxed);
         }
     }
@@ -218,12 +274,12 @@ mod tests {
         assert!(resident.is_excess(101 * MB));
         resident.listed(10 * MB);
         assert!(!resident.is_excess(110 * MB));
-        resident.share(200 * MB);
+        resident.grown(200 * MB, 200 * MB);
         resident.filled(200 * MB);
         assert!(!resident.is_excess(210 * MB));
         resident.given_up(200 * MB);
         assert!(resident.is_excess(111 * MB));
-        resident.share(u64::MAX);
+        resident.count_oversized(u64::MAX);
         assert!(!resident.is_excess(u64::MAX));
     }
 
@@ -231,7 +287,7 @@ mod tests {
     fn what_will_be_there_soon_counts() {
         let resident = Resident::new(100 * MB);
         assert!(!resident.is_excess(20 * MB));
-        resident.share(60 * MB);
+        resident.grown(60 * MB, 60 * MB);
         assert!(resident.is_excess(50 * MB));
         resident.filled(15 * MB);
         assert!(!resident.is_excess(50 * MB));

@@ -4,12 +4,14 @@
 //! only its version and the memory that it will need are kept, and of each table at most two file schemas. A small
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
-use super::footer::{self, FooterGuess, SMALL_OBJECT_BYTES};
+use super::footer::{self, FooterGuess, Room, SMALL_OBJECT_BYTES};
 use super::incremental::TableState;
-use super::object::{Kept, message_pool_bytes, working_bytes};
+use super::memory::Seat;
+use super::need::recorded;
+use super::object::{Kept, facts, need_of_bytes, rows};
 use super::report::{LeftOut, Report};
 use super::table::{Objects, Stats, TableRun};
-use super::{Context, Error, RowOptions, cpu};
+use super::{Context, Error, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
@@ -24,6 +26,7 @@ use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use parquet::file::metadata::ParquetMetaData;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -230,8 +233,10 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
             async move {
                 let schema = async {
                     // The footer goes with this block, and with it its room, which the others wait for.
-                    let footer = read_footer(cx, &key, object.size_bytes, object.etag.as_ref(), guess).await?;
-                    Ok(schema_and_memory(cx.rows, &key, Arc::clone(&footer.metadata)).await?.0)
+                    let mut seat = cx.memory.seat();
+                    let etag = object.etag.as_ref();
+                    let footer = read_footer(cx, &mut seat, &key, object.size_bytes, etag, guess).await?;
+                    file_schema(cx, &footer.metadata).await
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
                 (key, schema)
@@ -281,16 +286,17 @@ fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
 
 async fn read_footer(
     cx: &Context,
+    seat: &mut Seat,
     key: &str,
     object_bytes: u64,
     etag: Option<&ETag>,
     guess: &FooterGuess,
 ) -> Result<footer::Footer, Error> {
     let budget = RetryBudget::default();
-    match footer::fetch(&cx.store, key, object_bytes, etag, guess, &budget, &cx.memory).await {
+    match footer::fetch(&cx.store, key, object_bytes, etag, guess, &budget, Room::Asked(seat)).await {
         // Replaced since the listing: nothing was read of the old version yet.
         Err(Error::S3(error)) if error.kind == s3::ErrorKind::Changed => {
-            footer::fetch_current(&cx.store, key, object_bytes, guess, &budget, &cx.memory).await
+            footer::fetch_current(&cx.store, key, object_bytes, guess, &budget, seat).await
         }
         other => other,
     }
@@ -375,43 +381,40 @@ impl Survey {
         key: &str,
         ours: bool,
     ) -> Result<FileSchema, Error> {
-        let keep = ours && object.size_bytes <= SMALL_OBJECT_BYTES;
-        if let Some(share) = keep.then(|| cx.memory.try_reserve(object.size_bytes)).flatten()
+        let mut seat = cx.memory.seat();
+        if ours
+            && object.size_bytes <= SMALL_OBJECT_BYTES
+            && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
-            let (metadata, _room) = footer::of_bytes(&bytes, &cx.memory).await?;
-            let rows = super::object::rows(&metadata);
-            let (schema, working_bytes) = schema_and_memory(cx.rows, key, metadata).await?;
-            self.objects.ready(index, etag, bytes.len() as u64, working_bytes);
-            self.rows.fetch_add(rows, Ordering::Relaxed);
+            let (metadata, _room) = footer::of_bytes(&bytes, Room::Asked(&mut seat)).await?;
+            let schema = file_schema(cx, &metadata).await?;
+            let held_bytes = need_of_bytes(cx, key, &metadata, &bytes).await?.held_bytes();
+            let object_bytes = bytes.len() as u64;
+            self.objects.ready(index, etag, object_bytes, held_bytes);
+            self.rows.fetch_add(rows(&metadata), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
-            let needed = working_bytes + message_pool_bytes(working_bytes, cx.memory.limit_bytes());
+            let needed = recorded(held_bytes, object_bytes, cx.memory.limit_bytes()).total_bytes() - object_bytes;
             if needed <= cx.memory.beside_reserve_bytes() {
                 self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, share });
             }
             return Ok(schema);
         }
-        let footer = read_footer(cx, key, object.size_bytes, object.etag.as_ref(), &self.objects.footers).await?;
-        let (schema, working_bytes) = schema_and_memory(cx.rows, key, Arc::clone(&footer.metadata)).await?;
+        let guess = &self.objects.footers;
+        let footer = read_footer(cx, &mut seat, key, object.size_bytes, object.etag.as_ref(), guess).await?;
+        let schema = file_schema(cx, &footer.metadata).await?;
         if ours {
-            self.objects.ready(index, footer.etag.clone(), footer.object_bytes, working_bytes);
-            self.rows.fetch_add(super::object::rows(&footer.metadata), Ordering::Relaxed);
+            let need = facts(cx, key, &footer.metadata, footer.object_bytes).of_object(&footer.metadata)?;
+            self.objects.ready(index, footer.etag.clone(), footer.object_bytes, need.held_bytes());
+            self.rows.fetch_add(rows(&footer.metadata), Ordering::Relaxed);
         }
         Ok(schema)
     }
 }
 
-async fn schema_and_memory(
-    rows: RowOptions,
-    key: &str,
-    metadata: Arc<parquet::file::metadata::ParquetMetaData>,
-) -> Result<(FileSchema, u64), Error> {
-    let added = rows.working_bytes(key, &metadata);
-    cpu::run(move || {
-        let schema = FileSchema::from_metadata(&metadata, rows.nested_as)?;
-        Ok((schema, working_bytes(&metadata).saturating_add(added)))
-    })
-    .await?
+async fn file_schema(cx: &Context, metadata: &Arc<ParquetMetaData>) -> Result<FileSchema, Error> {
+    let (metadata, nested_as) = (Arc::clone(metadata), cx.rows.nested_as);
+    Ok(cpu::run(move || FileSchema::from_metadata(&metadata, nested_as)).await??)
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.

@@ -114,7 +114,7 @@ impl Objects {
     pub fn planned(&self) -> Planned {
         let list = self.lock();
         let mut planned = Planned::default();
-        for object in list.iter().filter(|object| object.working_bytes().is_some()) {
+        for object in list.iter().filter(|object| object.held_bytes().is_some()) {
             planned.objects += 1;
             planned.bytes += object.size_bytes;
         }
@@ -127,27 +127,27 @@ impl Objects {
         Some((object.key(&self.folder), object))
     }
 
-    /// The object is ready to be sent: its version, size and the memory that decoding it takes are known.
-    pub fn ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, working_bytes: u64) {
+    /// The object is ready to be sent: its version, size and the memory that it takes at a time, without messages, are known.
+    pub fn ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, held_bytes: u64) {
         if let Some(object) = self.lock().get_mut(index) {
             object.etag = etag;
             object.size_bytes = size_bytes;
-            object.set_working_bytes(working_bytes);
+            object.set_held_bytes(held_bytes);
         }
     }
 
     /// Objects that `done` picks are not to be sent after all.
     pub fn withdraw(&self, done: impl Fn(&str, &ListedObject) -> bool) {
-        for object in self.lock().iter_mut().filter(|object| object.working_bytes().is_some()) {
+        for object in self.lock().iter_mut().filter(|object| object.held_bytes().is_some()) {
             if done(&object.key(&self.folder), object) {
-                object.unset_working_bytes();
+                object.unset_held_bytes();
             }
         }
     }
 
     /// Whether the object is to be sent.
     pub fn is_ready(&self, index: usize) -> bool {
-        self.lock().get(index).is_some_and(|object| object.working_bytes().is_some())
+        self.lock().get(index).is_some_and(|object| object.held_bytes().is_some())
     }
 
     /// The object was sent to its last row, in this version.

@@ -20,8 +20,8 @@ pub struct ListedObject {
     pub size_bytes: u64,
     /// Last modification, seconds since 1970.
     pub last_modified_s: i64,
-    /// What the footer pass found out: the memory that decoding it takes, in KiB, plus one. 0: not to be sent.
-    working_kib: u32,
+    /// What the footer pass found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent.
+    held_kib: u32,
     /// Its last row was sent in this sync.
     pub sent: bool,
     /// It is archived, so it cannot be read.
@@ -36,7 +36,7 @@ impl ListedObject {
             etag: object.etag,
             size_bytes: object.size_bytes,
             last_modified_s: object.last_modified_s,
-            working_kib: 0,
+            held_kib: 0,
             sent: false,
             archived: object.archived,
         }
@@ -51,20 +51,21 @@ impl ListedObject {
         key
     }
 
-    /// The object can be sent, and decoding it takes so much memory.
-    pub fn set_working_bytes(&mut self, bytes: u64) {
-        self.working_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
+    /// The object can be sent, and takes so much memory at a time, without its messages.
+    pub fn set_held_bytes(&mut self, bytes: u64) {
+        self.held_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
     }
 
     /// The object is not to be sent.
-    pub fn unset_working_bytes(&mut self) {
-        self.working_kib = 0;
+    pub fn unset_held_bytes(&mut self) {
+        self.held_kib = 0;
     }
 
-    /// The memory that decoding it takes, in bytes; `None` for an object that is not to be sent.
+    /// The memory that sending it takes at a time, in bytes, without its messages; `None` for an object that is not to be
+    /// sent.
     #[must_use]
-    pub fn working_bytes(&self) -> Option<u64> {
-        self.working_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
+    pub fn held_bytes(&self) -> Option<u64> {
+        self.held_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
     }
 }
 

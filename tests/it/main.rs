@@ -28,9 +28,12 @@ mod sync_shape;
 mod transport;
 
 // From tables to messages: what is read, at what cost, and what happens when it goes wrong.
+mod admission;
 mod cost;
 mod faults;
 mod histories;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod incremental;
 mod lineage;
 #[cfg(target_os = "linux")]

@@ -36,7 +36,7 @@ fn assert_bounded(rig: &Rig, largest_row_group_bytes: u64, listed_keys: u64) {
 }
 
 #[track_caller]
-fn assert_bounded_by(rig: &Rig, limit_bytes: u64, largest_row_group_bytes: u64, listed_keys: u64) {
+pub fn assert_bounded_by(rig: &Rig, limit_bytes: u64, largest_row_group_bytes: u64, listed_keys: u64) {
     let peak = kernel_figure(rig, "VmHWM");
     let bound = limit_bytes.max(largest_row_group_bytes) + FIXED_BYTES + KEY_BYTES * listed_keys;
     eprintln!("peak {:.1} MB of {:.1} MB", peak as f64 / 1e6, bound as f64 / 1e6);

@@ -15,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{ColumnChunkMetaDataBuilder, KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -81,6 +81,8 @@ pub struct Layout {
     pub pages_v2: bool,
     /// Dictionary encoding.
     pub dictionary: bool,
+    /// All of a column chunk in one page, as DuckDB and polars write it.
+    pub one_page: bool,
     /// Further key/value metadata of the file.
     pub metadata: Vec<(String, String)>,
 }
@@ -94,6 +96,7 @@ impl Default for Layout {
             arrow_schema: true,
             pages_v2: false,
             dictionary: true,
+            one_page: false,
             metadata: Vec::new(),
         }
     }
@@ -112,6 +115,9 @@ pub fn write(schema: &SchemaRef, batches: &[RecordBatch], layout: &Layout) -> By
         // The limit is looked at after each written batch.
         properties = properties.set_data_page_row_count_limit(rows).set_write_batch_size(rows);
     }
+    if layout.one_page {
+        properties = properties.set_data_page_size_limit(1 << 30).set_data_page_row_count_limit(usize::MAX);
+    }
     let pairs = layout.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     let properties = properties.set_key_value_metadata(Some(pairs)).build();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(!layout.arrow_schema);
@@ -128,6 +134,25 @@ pub fn write(schema: &SchemaRef, batches: &[RecordBatch], layout: &Layout) -> By
 /// A file with one batch.
 pub fn write_batch(batch: &RecordBatch, layout: &Layout) -> Bytes {
     write(&batch.schema(), std::slice::from_ref(batch), layout)
+}
+
+/// The same file with another footer: what `change` makes of each column chunk's part of it.
+pub fn with_footer(file: &Bytes, change: impl Fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder) -> Bytes {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(file).expect("a good file");
+    let footer_bytes = u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().expect("4 bytes")) as usize;
+    let mut builder = metadata.into_builder();
+    let groups = builder.take_row_groups().into_iter().map(|group| {
+        let mut group = group.into_builder();
+        let columns =
+            group.take_columns().into_iter().map(|column| change(column.into_builder()).build().expect("sound"));
+        let columns = columns.collect();
+        group.set_column_metadata(columns).build().expect("the same columns")
+    });
+    let groups = groups.collect();
+    let mut changed = file[..file.len() - footer_bytes - 8].to_vec();
+    let metadata = builder.set_row_groups(groups).build();
+    ParquetMetaDataWriter::new(&mut changed, &metadata).finish().expect("writing into memory");
+    changed.into()
 }
 
 /// [`flat_batch`] in a file.

@@ -1,30 +1,35 @@
-//! Thrift's compact protocol, as much of it as footers have: read without copying, and written.
+//! Thrift's compact protocol, as much of it as footers and page headers have: read without copying, and written.
 
 /// Deepest nesting of unknown fields that are skipped: that of the `parquet` crate's reader.
 const MAX_SKIP_DEPTH: u8 = 64;
 
 /// Types of values.
 pub(super) const BYTE: u8 = 3;
-pub(super) const I32: u8 = 5;
+pub(in crate::decode) const I32: u8 = 5;
 pub(super) const BINARY: u8 = 8;
 pub(super) const LIST: u8 = 9;
-pub(super) const STRUCT: u8 = 12;
+pub(in crate::decode) const STRUCT: u8 = 12;
 
 /// Reads on from a place. All methods give `None` at the end, or where the bytes make no sense.
 #[derive(Clone)]
-pub(super) struct Compact<'a> {
+pub(in crate::decode) struct Compact<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Compact<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::decode) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(super) fn at(&self) -> usize {
+    pub(in crate::decode) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether a struct ends here; `None` when the bytes do.
+    pub(in crate::decode) fn at_stop(&self) -> Option<bool> {
+        self.bytes.get(self.at).map(|header| header & 0x0f == 0)
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -56,7 +61,7 @@ impl<'a> Compact<'a> {
     }
 
     /// Type and number of a struct's next field, given the number of the one before; `None` also at the struct's end.
-    pub(super) fn field(&mut self, before: i64) -> Option<(u8, i64)> {
+    pub(in crate::decode) fn field(&mut self, before: i64) -> Option<(u8, i64)> {
         let header = self.byte()?;
         let kind = header & 0x0f;
         if kind == 0 {
@@ -74,7 +79,7 @@ impl<'a> Compact<'a> {
     }
 
     /// The integer of a field of the type `kind`.
-    pub(super) fn integer(&mut self, kind: u8) -> Option<i64> {
+    pub(in crate::decode) fn integer(&mut self, kind: u8) -> Option<i64> {
         match kind {
             BYTE => self.byte().map(|byte| byte.cast_signed().into()),
             4..=6 => self.zigzag(),
@@ -92,7 +97,7 @@ impl<'a> Compact<'a> {
     }
 
     /// Passes over a value that is a struct's field.
-    pub(super) fn skip(&mut self, kind: u8) -> Option<()> {
+    pub(in crate::decode) fn skip(&mut self, kind: u8) -> Option<()> {
         self.skip_to(kind, MAX_SKIP_DEPTH)
     }
 

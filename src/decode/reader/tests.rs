@@ -74,7 +74,7 @@ fn long_dictionary_values_make_small_batches() {
         largest = largest.max(batch.get_array_memory_size());
     }
     assert_eq!(rows, 4_000);
-    assert!(largest as u64 <= 2 * DICTIONARY_BATCH_BYTES, "{largest}");
+    assert!(largest as u64 <= 2 * size::DICTIONARY_BATCH_BYTES, "{largest}");
 }
 
 fn without_sizes(metadata: &Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
@@ -351,4 +351,69 @@ fn a_suffix_is_asked_for_until_the_footer_is_there() {
     assert!(bytes < size);
     let FooterStep::Ready(metadata) = step(bytes) else { panic!("asked for too little") };
     assert_eq!(metadata.file_metadata().num_rows(), 300);
+}
+
+/// Lists of structs whose only field has a long name and is null: nothing in the file, 80 bytes each in JSON.
+fn null_structs(rows: usize, elements: impl Fn(usize) -> usize) -> RecordBatch {
+    let lengths: Vec<usize> = (0..rows).map(elements).collect();
+    let total = lengths.iter().sum();
+    let field = Field::new("a".repeat(70), DataType::Boolean, true);
+    let values: ArrayRef = Arc::new(arrow::array::BooleanArray::new_null(total));
+    let structs = arrow::array::StructArray::new(vec![field].into(), vec![values], None);
+    let item = Arc::new(Field::new("element", structs.data_type().clone(), true));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths);
+    let lists = arrow::array::ListArray::new(item, offsets, Arc::new(structs), None);
+    columns(vec![("l", Arc::new(lists) as ArrayRef)])
+}
+
+#[test]
+fn keys_and_nulls_count_as_json() {
+    let file = write(&null_structs(2_000, |_| 50));
+    let (batches, _) = decode(&file).unwrap();
+    let largest = batches.iter().map(|batch| batch.column(2).as_binary::<i32>().value_data().len() as u64).max();
+    assert!(largest.unwrap() <= BATCH_BYTES + BATCH_BYTES / 4, "{largest:?}");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2_000);
+}
+
+#[test]
+fn json_that_no_average_foretells_stops_at_its_budget_and_teaches_the_next_row_group() {
+    // All of it is at the end of each row group.
+    let rows = 6_000;
+    let file = write_with(
+        &null_structs(2 * rows, |row| if row % rows < rows - 300 { 0 } else { 2_000 }),
+        WriterProperties::builder().set_max_row_group_row_count(Some(rows)).build(),
+    );
+    let plan = plan(&file);
+    let mut lengths = Vec::new();
+    for row_group in 0..2 {
+        let bytes = RangeBytes::whole(file.clone());
+        let mut decoder =
+            RowGroupDecoder::open(Arc::clone(&plan), row_group, bytes, (row_group * rows) as u64).unwrap();
+        lengths.push(decoder.batch_rows());
+        let mut row = 0;
+        while let Some(batch) = decoder.next_batch().unwrap() {
+            let json = batch.column(2).as_binary::<i32>();
+            assert!(json.value_data().len() as u64 <= JSON_BATCH_BYTES || batch.num_rows() == 1);
+            for value in json.iter() {
+                assert_eq!(value.unwrap().len() > 2, row >= rows - 300, "row {row}");
+                row += 1;
+            }
+        }
+        assert_eq!(row, rows);
+        lengths.push(decoder.batch_rows());
+    }
+    assert!(lengths[1] < lengths[0] / 4 && lengths[2] == lengths[1], "{lengths:?}");
+}
+
+#[test]
+fn a_value_too_large_for_a_message_is_refused_before_it_is_unpacked() {
+    let file = write(&numbers(100));
+    let plan = plan(&file);
+    let group = plan.metadata.row_group(0);
+    let pages = crate::decode::pages::walk_row_group(group, 0, &RangeBytes::whole(file.clone())).unwrap()[1];
+    size::check_values(group.column(1), 0, pages).unwrap();
+    let mut large = pages;
+    large.value_bytes = MAX_VALUE_BYTES + 1;
+    let error = size::check_values(group.column(1), 0, large).unwrap_err().to_string();
+    assert!(error.starts_with("row group 0, column \"t\": it has a value of about 104857601 bytes"), "{error}");
 }

@@ -1,0 +1,235 @@
+//! What an object needs at a time, and in which steps its row groups are read. Pure.
+//!
+//! A small object is one step: its bytes are fetched whole. A larger one is a step for as many row groups as make one GET,
+//! at least one. All of an object's steps run on what its largest takes, see [`super::memory`].
+
+use super::Error;
+use super::batch::TARGET_ROWS_BYTES;
+use super::footer::SMALL_OBJECT_BYTES;
+use super::ranges::{MAX_GET_BYTES, coalesce};
+use crate::decode::pages::estimated_bytes;
+use crate::decode::ranges::row_group_ranges;
+use parquet::file::metadata::ParquetMetaData;
+use std::ops::Range;
+
+/// What the messages of an object may take: the one that is sent and the one behind it.
+const MESSAGE_POOL_BYTES: u64 = 2 * TARGET_ROWS_BYTES as u64;
+/// Least pool, for objects that decode to next to nothing: a schema and some padding.
+const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
+
+/// One part in so many may be missing.
+const TOLERANCE_DIVISOR: u64 = 16;
+
+/// What is needed at a time, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Fetched bytes.
+    pub input_bytes: u64,
+    /// What decoding them takes: pages, dictionaries, batches.
+    pub decoding_bytes: u64,
+    /// The parsed footer.
+    pub footer_bytes: u64,
+    /// Messages on their way to the client.
+    pub message_bytes: u64,
+}
+
+impl Need {
+    /// All of it.
+    #[must_use]
+    pub fn total_bytes(self) -> u64 {
+        self.held_bytes().saturating_add(self.message_bytes)
+    }
+
+    /// Whether this is enough for what measured to be `measured`. A little less is: it is among the errors of the estimates,
+    /// and fetching everything once more would cost more.
+    #[must_use]
+    pub fn suffices_for(self, measured: Self) -> bool {
+        measured.total_bytes() <= self.total_bytes().saturating_add(self.total_bytes() / TOLERANCE_DIVISOR)
+    }
+
+    /// All but the messages.
+    #[must_use]
+    pub fn held_bytes(self) -> u64 {
+        self.input_bytes.saturating_add(self.decoding_bytes).saturating_add(self.footer_bytes)
+    }
+}
+
+/// The need of an object of which [`Need::held_bytes`] and its size are known.
+#[must_use]
+pub fn recorded(held_bytes: u64, object_bytes: u64, limit_bytes: u64) -> Need {
+    // A larger object's steps fetch as much as they do: all that matters is the sum.
+    let input_bytes = if object_bytes <= SMALL_OBJECT_BYTES { object_bytes } else { 0 };
+    let decoding_bytes = held_bytes.saturating_sub(input_bytes);
+    let message_bytes = message_pool_bytes(decoding_bytes, limit_bytes);
+    Need { input_bytes, decoding_bytes, footer_bytes: 0, message_bytes }
+}
+
+/// What the messages of an object need, given what decoding takes; with a small budget no more than an eighth of it.
+fn message_pool_bytes(decoding_bytes: u64, limit_bytes: u64) -> u64 {
+    let most = MESSAGE_POOL_BYTES.min(limit_bytes / 8).max(MIN_MESSAGE_POOL_BYTES);
+    decoding_bytes.clamp(MIN_MESSAGE_POOL_BYTES, most)
+}
+
+/// What is known of an object besides its footer.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Its size.
+    pub object_bytes: u64,
+    /// What the spec's options add to decoding, [`super::RowOptions::working_bytes`].
+    pub added_bytes: u64,
+    /// The budget.
+    pub limit_bytes: u64,
+    /// What measuring taught about the estimates.
+    pub experience: Experience,
+}
+
+/// How much more than estimated decoding was found to take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Experience {
+    estimated_bytes: u64,
+    measured_bytes: u64,
+}
+
+impl Experience {
+    /// So much was estimated, and so much found.
+    pub fn learn(&mut self, estimated_bytes: u64, measured_bytes: u64) {
+        if u128::from(measured_bytes) > self.scaled(estimated_bytes) {
+            *self = Self { estimated_bytes: estimated_bytes.max(1), measured_bytes };
+        }
+    }
+
+    fn scaled(self, estimated_bytes: u64) -> u128 {
+        let scaled = u128::from(estimated_bytes) * u128::from(self.measured_bytes);
+        (scaled / u128::from(self.estimated_bytes.max(1))).max(estimated_bytes.into())
+    }
+
+    fn apply(self, estimated_bytes: u64) -> u64 {
+        u64::try_from(self.scaled(estimated_bytes)).unwrap_or(u64::MAX)
+    }
+}
+
+impl Facts {
+    /// The same with what was learned.
+    #[must_use]
+    pub fn with(self, experience: Experience) -> Self {
+        Self { experience, ..self }
+    }
+
+    /// The need of a step that fetches `input_bytes` and decodes with `decoding_bytes`, besides what the options add.
+    #[must_use]
+    pub fn need(self, metadata: &ParquetMetaData, input_bytes: u64, decoding_bytes: u64) -> Need {
+        let decoding_bytes = decoding_bytes.saturating_add(self.added_bytes);
+        Need {
+            input_bytes,
+            decoding_bytes,
+            footer_bytes: metadata.memory_size() as u64,
+            message_bytes: message_pool_bytes(decoding_bytes, self.limit_bytes),
+        }
+    }
+
+    /// The need of an object, the way it will be read.
+    ///
+    /// # Errors
+    /// As [`step`].
+    pub fn of_object(self, metadata: &ParquetMetaData) -> Result<Need, Error> {
+        if self.object_bytes <= SMALL_OBJECT_BYTES { Ok(self.of_whole(metadata)) } else { self.of_steps(metadata, 0) }
+    }
+
+    /// The need of an object that is fetched whole.
+    #[must_use]
+    pub fn of_whole(self, metadata: &ParquetMetaData) -> Need {
+        let decoding_bytes = (0..metadata.num_row_groups()).map(|group| estimated_bytes(metadata, group)).max();
+        self.need(metadata, self.object_bytes, self.experience.apply(decoding_bytes.unwrap_or(0)))
+    }
+
+    /// The need of the largest step from `row_group` on, of an object that is fetched in steps.
+    ///
+    /// # Errors
+    /// As [`step`].
+    pub fn of_steps(self, metadata: &ParquetMetaData, mut row_group: usize) -> Result<Need, Error> {
+        let mut largest = self.need(metadata, 0, 0);
+        while row_group < metadata.num_row_groups() {
+            let step = step(metadata, row_group, self.step_bytes())?;
+            row_group = step.row_groups.end;
+            let need = self.need(metadata, step.input_bytes(), self.experience.apply(step.decoding_bytes));
+            if need.total_bytes() > largest.total_bytes() {
+                largest = need;
+            }
+        }
+        Ok(largest)
+    }
+
+    /// What a step aims at: what one GET can bring, with a small budget no more than an eighth of it.
+    #[must_use]
+    pub fn step_bytes(self) -> u64 {
+        MAX_GET_BYTES.min(self.limit_bytes / 8)
+    }
+}
+
+/// Row groups that are fetched together, and what they need.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Their indexes.
+    pub row_groups: Range<usize>,
+    /// The GETs.
+    pub pieces: Vec<Range<u64>>,
+    /// Memory for decoding one of them, by the footer.
+    pub decoding_bytes: u64,
+}
+
+impl Step {
+    /// Bytes of all GETs.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    }
+}
+
+/// The next step from `row_group` on: as many row groups as have `most_bytes`, at least one.
+///
+/// # Errors
+/// When the footer's ranges make no sense.
+pub fn step(metadata: &ParquetMetaData, row_group: usize, most_bytes: u64) -> Result<Step, Error> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let (mut end, mut bytes, mut decoding_bytes) = (row_group, 0, 0);
+    while end < metadata.num_row_groups() {
+        let group = row_group_ranges(metadata, end)?;
+        let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
+        if end > row_group && bytes + group_bytes > most_bytes {
+            break;
+        }
+        bytes += group_bytes;
+        ranges.extend(group);
+        decoding_bytes = estimated_bytes(metadata, end).max(decoding_bytes);
+        end += 1;
+    }
+    ranges.sort_by_key(|range| (range.start, range.end));
+    Ok(Step { row_groups: row_group..end, pieces: coalesce(&ranges), decoding_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_row_group_taught_holds_for_the_next() {
+        let mut experience = Experience::default();
+        assert_eq!(experience.apply(10), 10);
+        experience.learn(100, 300);
+        assert_eq!((experience.apply(10), experience.apply(0)), (30, 0));
+        experience.learn(100, 200);
+        assert_eq!(experience.apply(10), 30, "the worst that was seen");
+        experience.learn(0, u64::MAX);
+        assert_eq!(experience.apply(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn messages_have_an_eighth_of_a_small_budget_and_something_of_each() {
+        assert_eq!(message_pool_bytes(0, 1), MIN_MESSAGE_POOL_BYTES);
+        assert_eq!(message_pool_bytes(u64::MAX, 32 << 20), 4 << 20);
+        assert_eq!(message_pool_bytes(u64::MAX, 1 << 30), MESSAGE_POOL_BYTES);
+        let need = recorded(100 << 10, 90 << 10, 1 << 30);
+        assert_eq!((need.input_bytes, need.decoding_bytes), (90 << 10, 10 << 10));
+        assert_eq!(need.total_bytes(), (100 << 10) + MIN_MESSAGE_POOL_BYTES);
+    }
+}
