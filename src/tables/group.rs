@@ -140,8 +140,8 @@ pub struct Grouper<'a> {
     keys: &'a KeyFilter,
     selector: Selector,
     remember_unread: bool,
-    /// Filtered out, by the table that they would belong to.
-    excluded: HashMap<TableKey, Vec<ListedObject>>,
+    /// Filtered out, with their whole keys: most of their tables may have no other objects, and then they are nothing.
+    excluded: GrowingList,
     index: HashMap<TableKey, usize>,
     tables: Vec<Growing>,
     /// The table of the last object whose table is not selected.
@@ -159,7 +159,7 @@ impl<'a> Grouper<'a> {
             keys,
             selector: Selector::all(),
             remember_unread: false,
-            excluded: HashMap::new(),
+            excluded: GrowingList::default(),
             index: HashMap::new(),
             tables: Vec::new(),
             unselected: None,
@@ -207,8 +207,7 @@ impl<'a> Grouper<'a> {
                 if let Classified::Parquet(key) = classify(&object.key, object.size_bytes, &KeyFilter::default())
                     && self.selector.would_take(&key.table_name())
                 {
-                    let object = ListedObject::new(object, key.directory_str());
-                    self.excluded.entry(key).or_default().push(object);
+                    self.excluded.push(ListedObject::new(object, ""));
                 }
             }
             _ => {}
@@ -265,9 +264,14 @@ impl<'a> Grouper<'a> {
     /// The listing is complete.
     #[must_use]
     pub fn finish(mut self) -> Listing {
-        drop(self.index);
+        for object in self.excluded.into_iter() {
+            if let Classified::Parquet(key) = classify(&object.key(""), object.size_bytes, &KeyFilter::default())
+                && let Some(&index) = self.index.get(&key)
+            {
+                self.tables[index].unread.push(object.moved_to(key.directory_str()));
+            }
+        }
         let tables = self.tables.into_iter().map(|Growing { key, name, objects, archived, mut unread }| {
-            unread.extend(self.excluded.remove(&key).unwrap_or_default());
             unread.shrink_to_fit();
             let mut objects = objects.into_vec();
             keep_once(&mut objects);
@@ -352,12 +356,13 @@ mod tests {
         for key in ["a1/1.parquet", "a1/old.parquet", "a2/1.parquet", "b/1.parquet", "b/2.parquet", "b/old.parquet"] {
             grouper.add(object(key));
         }
-        assert_eq!((grouper.tables.len(), grouper.index.len(), grouper.excluded.len()), (1, 1, 1));
+        assert_eq!((grouper.tables.len(), grouper.index.len()), (1, 1));
         assert_eq!(grouper.check_number(NonZeroUsize::MIN), Ok(()));
         grouper.add(object("a3/dt=1/1.parquet"));
         assert!(grouper.check_number(NonZeroUsize::MIN).unwrap_err().to_string().contains("\"a3/dt=1/\""));
         let listing = grouper.finish();
-        assert_eq!(listing.tables[0].unread.len(), 1);
+        let unread: Vec<String> = listing.tables[0].unread.iter().map(|o| listing.tables[0].object_key(o)).collect();
+        assert_eq!(unread, ["a1/old.parquet"]);
         assert_eq!(listing.check_selection(), Ok(vec![]));
     }
 

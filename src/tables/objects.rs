@@ -42,6 +42,12 @@ impl ListedObject {
         }
     }
 
+    /// The same object of a table whose keys begin with `folder`, if it was listed without one.
+    pub(super) fn moved_to(mut self, folder: &str) -> Self {
+        self.suffix = self.suffix.strip_prefix(folder).map_or_else(|| self.suffix.clone(), Into::into);
+        self
+    }
+
     /// The whole key, given what the keys of its table begin with.
     #[must_use]
     pub fn key(&self, folder: &str) -> String {
@@ -86,6 +92,11 @@ impl GrowingList {
             self.full.push(full);
         }
         self.last.push(object);
+    }
+
+    /// All of them, one by one.
+    pub(super) fn into_iter(self) -> impl Iterator<Item = ListedObject> {
+        self.full.into_iter().flatten().chain(self.last)
     }
 
     /// All of them in one piece, without room behind. Each chunk goes as soon as it is copied.
