@@ -171,7 +171,7 @@ async fn legacy(nested: Nested) {
         }
     }
     if many.is_some() {
-        println!("{right} right, {} wrong, {} refused, {more} that pyarrow refuses", wrong.len(), refused.len());
+        eprintln!("{right} right, {} wrong, {} refused, {more} that pyarrow refuses", wrong.len(), refused.len());
     }
     assert!(wrong.is_empty() && refused.is_empty(), "WRONG\n{}\nREFUSED\n{}", wrong.join("\n"), refused.join("\n"));
     assert_eq!(synced.warnings, Vec::<Value>::new());

@@ -107,6 +107,10 @@ pub(super) fn read(reader: &mut Compact<'_>) -> Option<Schema> {
     if !changed {
         return Some(Schema::Fine);
     }
+    // The levels that were put in count.
+    if root.depth() > MAX_SCHEMA_DEPTH {
+        return Some(Schema::TooDeep);
+    }
     let (mut count, mut bytes) = (0, Vec::new());
     root.write(&mut count, &mut bytes);
     Some(Schema::Rewritten([compact::list_of_structs(count), bytes].concat()))
@@ -213,6 +217,11 @@ impl<'a> Node<'a> {
         let element = elements.next()?;
         let children = (0..element.children.unwrap_or(0)).map(|_| Self::read(elements)).collect::<Option<_>>()?;
         Some(Self { element, children })
+    }
+
+    /// Levels of groups, this one included.
+    fn depth(&self) -> usize {
+        if self.children.is_empty() { 0 } else { 1 + self.children.iter().map(Self::depth).max().unwrap_or(0) }
     }
 
     fn write(&self, count: &mut usize, bytes: &mut Vec<u8>) {

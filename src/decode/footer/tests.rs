@@ -79,6 +79,29 @@ fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
     assert_eq!(schema.columns.len(), 1);
 }
 
+/// Lists of lists of two levels get a third: what is put in counts, too.
+#[test]
+fn legacy_lists_nested_too_deeply_are_refused() {
+    let lists = |count: u8| {
+        // A list, in it repeated lists: name, one child, LIST; at last a repeated INT32.
+        let mut elements = vec![0x35, 0x02, 0x18, 1, b'l', 0x15, 0x02, 0x15, 0x06, 0x00];
+        for _ in 1..count {
+            elements.extend([0x35, 0x04, 0x18, 1, b'l', 0x15, 0x02, 0x15, 0x06, 0x00]);
+        }
+        elements.extend([0x15, 0x02, 0x25, 0x04, 0x18, 1, b'x', 0x00]);
+        let mut footer = vec![0x15, 0x02, 0x19, 0xfc];
+        let count = usize::from(count) + 2;
+        footer.extend([u8::try_from(count & 0x7f).unwrap() | 0x80, u8::try_from(count >> 7).unwrap()]);
+        footer.extend([0x48, 1, b'm', 0x15, 0x02, 0x00]);
+        footer.extend(elements);
+        footer.extend([0x16, 0x00, 0x19, 0x0c, 0x00]);
+        with_footer_bytes(b"PAR1", &footer)
+    };
+    assert_eq!(types(&lists(3)), ["list<list<list<int32>>>"]);
+    let text = error(&lists(150)).to_string();
+    assert!(text.contains("nested more than 200 levels"), "{text}");
+}
+
 #[test]
 fn wide_schemas_are_not_deep() {
     let many = (0..500).map(|n| (format!("c{n}"), Arc::new(Int64Array::from(vec![n])) as ArrayRef));
