@@ -2,9 +2,11 @@
 //!
 //! [`source`] says what a source plugin has to provide; [`service`] turns it into the gRPC service and [`server`]
 //! serves that over TCP or a unix socket (where [`authority`] repairs what the CLI's dialer sends). [`schema`] and
-//! [`ipc`] make the Arrow bytes that travel in it. [`state`] is the client of a state backend. [`proto`] is generated.
+//! [`ipc`] make the Arrow bytes that travel in it. [`state`] is the client of a state backend, [`commits`] the
+//! table that says which rows a destination has. [`proto`] is generated.
 
 pub mod authority;
+pub mod commits;
 pub mod ipc;
 pub mod proto;
 pub mod schema;

@@ -18,11 +18,13 @@
 //! How parts and heads make one whole that is never half old and half new is told in `parts`; how hashes become text, in
 //! `format`. Both are frozen by golden files: state written by one release is read by the next.
 
+pub mod commit;
 mod format;
 pub mod ledger;
 mod parts;
 pub mod schema;
 pub mod shard;
+pub mod tail;
 
 use sha2::{Digest as _, Sha256};
 

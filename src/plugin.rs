@@ -72,6 +72,7 @@ impl Source for S3Source {
             rows_per_record: spec.rows_per_record,
             concurrency: sync::concurrency(spec),
             rows: spec.into(),
+            delivery: None,
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);

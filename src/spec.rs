@@ -85,6 +85,8 @@ pub struct Spec {
     pub ledger_limit: NonZeroUsize,
     /// How far before the present the time stays, by which the oldest objects are remembered above that limit.
     pub late_arrival_window: Duration,
+    /// Keep a row of this source in a table of the destinations, to know that rows were stored.
+    pub commit_table: bool,
     /// Add columns that say where a row is from.
     pub file_columns: bool,
     /// How structs, maps and lists of structs travel.
@@ -260,6 +262,7 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
         state_id: raw.state_id.map(|text| text.0).unwrap_or_default(),
         ledger_limit: count(raw.ledger_limit, DEFAULT_LEDGER_LIMIT),
         late_arrival_window: raw.late_arrival_window.map_or(DEFAULT_LATE_ARRIVAL, |span| span.0),
+        commit_table: raw.commit_table.is_none_or(|flag| flag.0),
         file_columns: raw.file_columns.is_some_and(|flag| flag.0),
         nested_as: raw.nested_as.unwrap_or_default(),
     })

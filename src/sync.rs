@@ -9,6 +9,7 @@
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
 pub mod batch;
+pub mod commit;
 pub mod cpu;
 pub mod footer;
 pub mod incremental;
@@ -29,6 +30,7 @@ use crate::decode::origin::{Origin, file_columns_bytes};
 use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
 use crate::spec::{Concurrency, NestedAs, Spec};
+use commit::Delivery;
 use incremental::State;
 use memory::Memory;
 use object::{Outcome, Task};
@@ -106,6 +108,8 @@ pub struct Context {
     pub concurrency: usize,
     /// How rows look.
     pub rows: RowOptions,
+    /// What was sent last; only in incremental syncs.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 /// The spec's choices about what rows look like.
@@ -142,6 +146,14 @@ impl RowOptions {
 }
 
 impl Context {
+    /// A message of so many rows and encoded bytes was sent.
+    fn sent(&self, table: &TableRun, rows: u64, bytes: u64) {
+        table.sent(rows, bytes);
+        if let Some(delivery) = &self.delivery {
+            delivery.message(rows, bytes);
+        }
+    }
+
     /// An object needs more than the whole budget and was admitted alone.
     fn warn_oversized(&self, key: &str, bytes: u64) {
         tracing::warn!(
@@ -202,6 +214,7 @@ async fn phases(
         rows_per_record: spec.rows_per_record,
         concurrency: concurrency(spec),
         rows: spec.into(),
+        delivery: state.is_some().then(Arc::default),
     };
     cx.memory.listed(tables.tables.iter().map(|table| table.objects.len() as u64).sum());
     let (skipped, date_s, emptied) = (tables.skipped, tables.date_s, tables.emptied);
@@ -210,6 +223,7 @@ async fn phases(
         let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
         selected.push((table, table_state));
     }
+    incremental::say_what_comes_again(selected.iter().filter_map(|(_, state)| state.as_ref()));
     let mut surveyed = survey::survey(&cx, selected, Shard::of(request), report).await?;
     for name in emptied {
         let table_state = state.as_ref().map(|state| state.table(&name)).transpose()?;
@@ -220,6 +234,14 @@ async fn phases(
         let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
             .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
         sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
+    }
+    let to_send = surveyed.iter().any(|table| table.run.planned.objects > 0);
+    if let Some(state) = &mut state {
+        surveyed.iter().for_each(|table| state.name_is_taken(&table.run.name));
+        // Where nothing is sent, there is nothing to commit.
+        if let Some(table) = state.commit_table().filter(|_| to_send) {
+            commit::announce(table, &sink).await?;
+        }
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
     let states: Vec<_> = surveyed.iter_mut().map(|table| table.state.take()).collect();
@@ -234,10 +256,14 @@ async fn phases(
         sink.drained().await.map_err(|_| disconnected())?;
         for (run, table_state) in runs.iter().zip(states) {
             if let Some((table_state, reference)) = table_state {
-                state.update(run, table_state, reference, date_s);
+                let last = cx.delivery.as_ref().map(|delivery| delivery.last(run)).unwrap_or_default();
+                state.update(run, table_state, reference, date_s, &last);
             }
         }
-        state.flush().await
+        if let (Some(generation), Some(table)) = (state.flush(date_s).await?, state.commit_table()) {
+            commit::send(table, &state.source(), generation, &sink).await?;
+        }
+        Ok(())
     };
     let result = conclude.await;
     report.summary(&cx.store, &runs, &skipped, started.elapsed(), ended_well);
@@ -339,6 +365,9 @@ async fn send_object(cx: &Context, table: &Arc<TableRun>, task: Task, report: &R
         Ok(Outcome::Sent { etag }) => {
             table.objects.sent(index, etag);
             table.stats.object();
+            if let Some(delivery) = &cx.delivery {
+                delivery.object(table, index);
+            }
         }
         Ok(Outcome::Gone { sent }) => report.gone(&table.name, &key, sent).await?,
         Err(error) => report.object(&table.name, &key, error).await?,

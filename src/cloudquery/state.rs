@@ -7,6 +7,7 @@
 //! How a backend is called, and how long one is borne with that fails, is told in `calls`.
 
 mod calls;
+mod reread;
 mod target;
 
 pub use calls::Patience;
@@ -53,6 +54,14 @@ pub enum StateError {
     /// The state could not be loaded.
     #[error("failed to create state client: {0}")]
     Open(#[from] OpenError),
+    /// The state could not be read once more before it is written.
+    #[error("failed to read the state in the backend's table {table:?} again: {reason}")]
+    Refresh {
+        /// The state table.
+        table: String,
+        /// What the backend answered.
+        reason: String,
+    },
     /// The changed keys may or may not have been written.
     #[error("failed to write state to the backend's table {table:?}: {reason}")]
     Flush {

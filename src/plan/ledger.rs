@@ -12,12 +12,18 @@
 //!
 //! Of an object that fails when some of its rows were sent, the ledger keeps how many: [`Ledger::rows_sent`].
 //!
+//! When rows were sent, the head names the sync's generation, the ledger before it is kept, and the objects that were sent
+//! last are listed once more: how much of it all counts is decided when it is read, see [`super::commit`].
+//!
 //! Twelve bytes of memory are held for each object that is known or was sent.
 
+mod contents;
 mod partly;
 
-use super::parts::{Change, PartSet};
-use super::{BadState, Identity, format};
+use super::commit::{Commits, Counting};
+use super::parts::{Change, PartSet, Stored, Which};
+use super::{BadState, Identity};
+use contents::{Chunk, Contents, LAST, Meta};
 use partly::Partly;
 use sha2::{Digest as _, Sha256};
 
@@ -102,6 +108,7 @@ impl Place {
 
 /// The done objects of a table.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Ledger {
     set: PartSet,
     /// By hash.
@@ -112,6 +119,26 @@ pub struct Ledger {
     low_water: u32,
     /// Objects that failed when some of their rows were sent.
     partly: Partly,
+    /// What the backend holds besides the chunks.
+    held: Held,
+    /// Objects that are to be read once more though the state has them as done. By hash.
+    again: Vec<u64>,
+    /// An object of `again` that was sent once more counts, whenever that was.
+    once: bool,
+    /// Objects that the state has as done and that are not, since their rows were never stored.
+    lost: u64,
+}
+
+/// What is in the backend's current ledger besides the chunks, for the case that nothing changes.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+struct Held {
+    /// All of the current ledger counts.
+    whole: bool,
+    /// The head's words.
+    meta: String,
+    /// The parts with the objects that were sent last, as text.
+    last: Vec<String>,
 }
 
 /// When objects stop being remembered one by one.
@@ -128,10 +155,13 @@ pub struct Limits {
 }
 
 /// What a sync changes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Changes {
-    /// State keys and values to set, in this order; none when all is as it was.
-    pub entries: Vec<(String, String)>,
+    /// The new parts; `None` when all is as it was.
+    change: Option<Change>,
+    low_water: u32,
+    /// Rows of this table were sent: whether they are stored decides whether it counts.
+    pub revocable: bool,
     /// Objects in the ledger from now on.
     pub objects: u64,
     /// Objects that were not in it before.
@@ -155,49 +185,77 @@ pub struct Collapse {
 
 impl Ledger {
     /// Reads the table's ledger out of the state: `entries` are the backend's keys and values that start with
-    /// [`Identity::state_prefix`], others do no harm. Without state nothing is done.
+    /// [`Identity::state_prefix`], others do no harm. `commits` says how much of it counts. Without state nothing is done.
     ///
     /// # Errors
     /// [`BadState`] when the state is incomplete, damaged, or of another release's format.
     pub fn load<'a>(
         identity: &Identity<'_>,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
+        commits: &Commits,
     ) -> Result<Self, BadState> {
         let key = format!("{}ledger", identity.state_prefix());
-        Self::read(&key, entries).map_err(|what| identity.bad_state(what))
+        Self::read(&key, entries, commits).map_err(|what| identity.bad_state(what))
     }
 
-    fn read<'a>(key: &str, state: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
-        let loaded = PartSet::load(key, state)?;
-        let low_water = match loaded.meta.as_deref() {
-            None | Some("") => 0,
-            Some(meta) => meta
-                .strip_prefix("low_water=")
-                .and_then(|time| time.parse().ok())
-                .ok_or_else(|| format!("{key} says {meta:?}, which is not known: another release wrote it"))?,
+    fn read<'a>(
+        key: &str,
+        state: impl IntoIterator<Item = (&'a str, &'a str)>,
+        commits: &Commits,
+    ) -> Result<Self, String> {
+        let stored = Stored::read(key, state)?;
+        let counting = |which| {
+            let meta = stored.meta(which).map(|meta| Meta::parse(key, meta)).transpose()?;
+            Ok::<_, String>(commits.counting(meta.and_then(|meta| meta.generation)))
         };
-        let mut chunks = Vec::with_capacity(loaded.parts.len());
-        let mut partly = Partly::default();
-        for part in loaded.parts {
-            if Partly::is_part(part) {
-                partly = Partly::parse(part).ok_or_else(|| format!("a part of {key} is damaged"))?;
-                continue;
+        let (which, counting, newer) = match counting(Which::Current)? {
+            Counting::Previous => (Which::Previous, counting(Which::Previous)?, stored.parts(Which::Current).ok()),
+            counting => (Which::Current, counting, None),
+        };
+        let loaded = stored.take(which)?;
+        let meta = loaded.meta.unwrap_or_default();
+        let contents = Contents::parse(key, &loaded.parts)?;
+        let mut ledger = Self {
+            set: loaded.set,
+            entries: contents.entries,
+            starts: contents.starts,
+            low_water: Meta::parse(key, &meta)?.low_water,
+            partly: contents.partly,
+            held: Held::default(),
+            again: Vec::new(),
+            once: false,
+            lost: 0,
+        };
+        match counting {
+            Counting::Whole => {}
+            Counting::WithoutLast { once } => {
+                ledger.entries.retain(|entry| contents.last.binary_search(&entry.hash()).is_err());
+                contents.last.iter().for_each(|hash| ledger.partly.set(*hash, 0));
+                (ledger.again, ledger.once) = (contents.last, once);
             }
-            let chunk = Chunk::parse(part).ok_or_else(|| format!("a part of {key} is no chunk of a ledger"))?;
-            chunks.push(chunk);
+            // It would have to be taken back twice: then nothing of it is sure.
+            Counting::Previous => ledger.start_anew(),
         }
-        let mut entries = Vec::new();
-        entries.reserve_exact(chunks.iter().map(|chunk| chunk.count).sum());
-        for chunk in &chunks {
-            let hashes = format::decode(chunk.hashes, chunk.count);
-            let hashes = hashes.map_err(|what| format!("a part of {key} is damaged: {what}"))?;
-            entries.extend(hashes.into_iter().map(|hash| Entry::new(hash, 0)));
+        if which == Which::Current {
+            let last = loaded.parts.iter().filter(|part| part.starts_with(LAST)).map(|part| (*part).to_owned());
+            ledger.held = Held { whole: ledger.again.is_empty(), meta, last: last.collect() };
         }
-        entries.sort_unstable_by_key(Entry::hash);
-        entries.dedup_by_key(|entry| entry.hash());
-        let mut starts: Vec<Place> = chunks.iter().map(|chunk| chunk.start).collect();
-        starts.sort_unstable();
-        Ok(Self { set: loaded.set, entries, starts, low_water, partly })
+        if let Some(newer) = newer.and_then(|parts| Contents::parse(key, &parts).ok()) {
+            ledger.lost = newer.entries.iter().filter(|entry| ledger.find(entry.hash()).is_none()).count() as u64;
+        }
+        Ok(ledger)
+    }
+
+    /// How many objects are read once more, since it is not sure that their rows were stored.
+    #[must_use]
+    pub fn again(&self) -> u64 {
+        self.again.len() as u64
+    }
+
+    /// How many objects an earlier sync sent whose rows were never stored: it was interrupted.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// How many objects are known to be done, those below the low water not counted.
@@ -218,6 +276,9 @@ impl Ledger {
         self.starts = Vec::new();
         self.low_water = 0;
         self.partly = Partly::default();
+        self.again = Vec::new();
+        self.held = Held::default();
+        self.set.start_from_nothing();
     }
 
     /// Rows of this version of the object that earlier syncs sent before it failed, from the first one on.
@@ -239,7 +300,8 @@ impl Ledger {
     /// Starts the walk over a complete listing, after a sync in which all that is marked [`Update::sent`] was sent.
     #[must_use]
     pub fn update(self) -> Update {
-        Update { ledger: self, added: Vec::new(), undone: Vec::new(), partly: Partly::default() }
+        let (partly, last) = (Partly::default(), Vec::new());
+        Update { ledger: self, added: Vec::new(), undone: Vec::new(), partly, last, partly_grew: false }
     }
 }
 
@@ -252,6 +314,10 @@ pub struct Update {
     undone: Vec<u32>,
     /// Objects that failed when some of their rows were sent, in this sync or before.
     partly: Partly,
+    /// Rows of such an object were sent in this sync.
+    partly_grew: bool,
+    /// Objects that were sent last.
+    last: Vec<Entry>,
 }
 
 impl Update {
@@ -279,6 +345,11 @@ impl Update {
         if let Some(hash) = object.hash()
             && object.time() > self.ledger.low_water
         {
+            if rows > self.ledger.partly.rows(hash) {
+                self.partly_grew = true;
+                // Nothing follows how far back in the stream they are.
+                self.is_last(hash, object.time());
+            }
             self.partly.set(hash, rows);
         }
     }
@@ -296,6 +367,22 @@ impl Update {
         }
     }
 
+    /// The same for an object that was sent so lately that its rows may not be stored yet.
+    pub fn sent_last(&mut self, object: &Object<'_>) {
+        if let Some(hash) = object.hash()
+            && object.time() > self.ledger.low_water
+        {
+            self.is_last(hash, object.time());
+        }
+        self.sent(object);
+    }
+
+    fn is_last(&mut self, hash: u64, time: u32) {
+        if !(self.ledger.once && self.ledger.again.binary_search(&hash).is_ok()) {
+            self.last.push(Entry::new(hash, time));
+        }
+    }
+
     /// Ends the walk: what is to be written. The old ledger is gone; the next sync loads the new one.
     #[must_use]
     pub fn finish(self, limits: &Limits) -> Changes {
@@ -303,8 +390,8 @@ impl Update {
     }
 
     fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> Changes {
-        let Self { ledger, mut added, undone, partly } = self;
-        let Ledger { set, mut entries, starts, mut low_water, .. } = ledger;
+        let Self { ledger, mut added, undone, partly, partly_grew, mut last } = self;
+        let Ledger { set, mut entries, starts, mut low_water, held, .. } = ledger;
         let known = entries.len();
         entries.retain(|entry| entry.time != 0);
         let forgotten = (known - entries.len()) as u64;
@@ -315,9 +402,14 @@ impl Update {
         entries.append(&mut added);
         entries.sort_unstable_by_key(Entry::place);
 
+        // What may be read once more must not fall below the low water, where everything counts as done.
+        let first_last = last.iter().map(|entry| i64::from(entry.time) - 1).min().unwrap_or(i64::MAX);
+        let limits = &Limits { newest_low_water_s: limits.newest_low_water_s.min(first_last), ..*limits };
         let mut collapse = None;
-        if let Some(time) = collapsed_time(&entries, &starts, limits).filter(|time| *time > low_water) {
-            let dropped = entries.partition_point(|entry| entry.time <= time);
+        let dropped = |time: u32| entries.partition_point(|entry| entry.time <= time);
+        let time = collapsed_time(&entries, &starts, limits).filter(|time| *time > low_water && dropped(*time) > 0);
+        if let Some(time) = time {
+            let dropped = dropped(time);
             entries.drain(..dropped);
             let unseen = undone.iter().filter(|undone| **undone <= time).count() as u64;
             collapse = Some(Collapse { low_water_s: time.into(), objects: dropped as u64, unseen });
@@ -335,14 +427,38 @@ impl Update {
         if let Some(text) = partly.to_text() {
             change.add(&text);
         }
-        let meta = if low_water == 0 { String::new() } else { format!("low_water={low_water}") };
+        let revocable = added_count > 0 || partly_grew;
+        let untouched = !revocable && collapse.is_none() && held.whole && change.is_stored(&held.last, &held.meta);
+        last.sort_unstable_by_key(Entry::hash);
+        last.dedup_by_key(|entry| entry.hash());
+        for part in last.chunks(sizes.max) {
+            change.add(&contents::last_text(part));
+        }
         Changes {
-            entries: change.finish(&meta),
+            change: (!untouched).then_some(change),
+            low_water,
+            revocable,
             objects: entries.len() as u64,
             added: added_count,
             forgotten,
             collapse,
         }
+    }
+}
+
+impl Changes {
+    /// The state keys and values to set, in this order; none when all is as it was. `generation` is that of this sync.
+    #[must_use]
+    pub fn entries(self, generation: u64) -> Vec<(String, String)> {
+        let Some(change) = self.change else { return Vec::new() };
+        let meta = Meta { low_water: self.low_water, generation: self.revocable.then_some(generation) };
+        if self.revocable { change.finish_revocably(&meta.to_text()) } else { change.finish(&meta.to_text()) }
+    }
+
+    /// Whether all is as it was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.change.is_none()
     }
 }
 
@@ -409,30 +525,6 @@ fn split<'a>(
     let (left, right) = entries.split_at(cut);
     split(start, left, false, sizes, chunks);
     split(next, right, newest, sizes, chunks);
-}
-
-/// A chunk as text: `<time>.<hash> <count> <hashes>`, the first two being the place where it begins.
-struct Chunk<'a> {
-    start: Place,
-    count: usize,
-    hashes: &'a str,
-}
-
-impl<'a> Chunk<'a> {
-    fn add(change: &mut Change, start: Place, hashes: &[u64]) {
-        let Place { time, hash } = start;
-        change.add(&format!("{time}.{hash:016x} {} {}", hashes.len(), format::encode(hashes)));
-    }
-
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut words = text.splitn(3, ' ');
-        let (time, hash) = words.next()?.split_once('.')?;
-        let start = Place { time: time.parse().ok()?, hash: u64::from_str_radix(hash, 16).ok()? };
-        let count = words.next()?.parse().ok()?;
-        let hashes = words.next()?;
-        // More than it can be: a chunk of another release is refused by its version, not here.
-        (count <= hashes.len()).then_some(Self { start, count, hashes })
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! ```text
 //! <key>.0, <key>.1, …   parts, each at most 48 KiB, in any order
 //! <key>                 the head: which numbers count, how many parts and characters, and a checksum of it all
+//! <key>.prev            the head before it, where a change may have to be taken back; else empty, or not there
 //! ```
 //!
-//! A change never touches a part that the head counts: new content goes to numbers that are free, and the head, written
-//! last, turns from the old parts to the new ones. So a write that stops before the head leaves everything as it was.
+//! A change never touches a part that one of the two heads counts: new content goes to numbers that are free, and the head,
+//! written last, turns from the old parts to the new ones. So a write that stops before the head leaves everything as it
+//! was, and as long as `<key>.prev` is there, what the set held before is whole, too: [`Which`] chooses.
 //! Whatever else happens to the rows (some lost, some from another write) the checksum does not fit, which is an error.
 //! Parts that no head counts any more are reused, or emptied, by the next change.
 
@@ -16,23 +18,52 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// First word of all values. Another format gets another word.
 pub(super) const VERSION: &str = "v1 ";
+/// What is put behind the key for the head before the current one.
+const PREVIOUS: &str = ".prev";
 /// Bytes of a part's digest.
 const DIGEST_BYTES: usize = 16;
 
 type Digest = [u8; DIGEST_BYTES];
 
+/// One of the two states of a set that the backend may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// As the last change left it.
+    Current,
+    /// As it was before that: nothing, if the last change kept no head or was the first.
+    Previous,
+}
+
+/// The rows of a set: its heads are read, its parts are not checked yet.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    key: String,
+    current: Option<Head>,
+    previous: Option<Head>,
+    parts: BTreeMap<u32, &'a str>,
+}
+
 /// A set of parts, as the backend has it.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct PartSet {
     key: String,
     /// How often the set was changed; 0 when it was never written.
     generation: u64,
-    /// What the head says besides the parts.
+    /// What the current head says besides the parts.
     meta: String,
-    /// The parts that count, by what is in them.
+    /// The numbers that the current head counts.
+    current: BTreeSet<u32>,
+    /// The numbers that one of the two heads counts.
+    taken: BTreeSet<u32>,
+    /// The parts that one of the two heads counts, by what is in them.
     live: HashMap<Digest, u32>,
     /// Parts that hold something and don't count.
     leftover: BTreeSet<u32>,
+    /// The head that a change starts from, as text; empty: it starts from nothing.
+    base: String,
+    /// The previous head, as text; empty: there is none.
+    previous: String,
 }
 
 /// A set and its contents.
@@ -45,17 +76,15 @@ pub(super) struct Loaded<'a> {
     pub(super) parts: Vec<&'a str>,
 }
 
-impl PartSet {
-    /// Picks the set with this key out of `entries` (keys and values, others are passed over) and checks it.
-    pub(super) fn load<'a>(
-        key: &str,
-        entries: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Loaded<'a>, String> {
-        let mut head = "";
+impl<'a> Stored<'a> {
+    /// Picks the set with this key out of `entries` (keys and values, others are passed over).
+    pub(super) fn read(key: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+        let (mut head, mut previous) = ("", "");
         let mut parts = BTreeMap::new();
         for (entry, value) in entries {
             match entry.strip_prefix(key) {
                 Some("") => head = value,
+                Some(PREVIOUS) => previous = value,
                 Some(rest) if !value.is_empty() => {
                     if let Some(number) = rest.strip_prefix('.').and_then(|number| number.parse::<u32>().ok()) {
                         parts.insert(number, value);
@@ -64,25 +93,42 @@ impl PartSet {
                 _ => {}
             }
         }
-        if head.is_empty() {
-            if !parts.is_empty() {
-                return Err(format!("{key} is missing though there are {} parts of it", parts.len()));
-            }
-            let set = Self { key: key.to_owned(), ..Self::default() };
-            return Ok(Loaded { set, meta: None, parts: Vec::new() });
+        if head.is_empty() && !(parts.is_empty() && previous.is_empty()) {
+            return Err(format!("{key} is missing though there are {} parts of it", parts.len()));
         }
-        let head = Head::parse(head).map_err(|what| format!("{key} {what}"))?;
-        let mut live = HashMap::new();
+        let parse = |name: &str, head: &str| match head {
+            "" => Ok(None),
+            head => Head::parse(head).map(Some).map_err(|what| format!("{name} {what}")),
+        };
+        let current = parse(key, head)?;
+        let previous = parse(&format!("{key}{PREVIOUS}"), previous)?;
+        Ok(Self { key: key.to_owned(), current, previous, parts })
+    }
+
+    /// What the head says besides the parts; `None`: there is no such head.
+    pub(super) fn meta(&self, which: Which) -> Option<&str> {
+        self.head(which).map(|head| head.meta.as_str())
+    }
+
+    fn head(&self, which: Which) -> Option<&Head> {
+        match which {
+            Which::Current => self.current.as_ref(),
+            Which::Previous => self.previous.as_ref(),
+        }
+    }
+
+    /// The parts of one of the two heads, without the version; checked.
+    pub(super) fn parts(&self, which: Which) -> Result<Vec<&'a str>, String> {
+        let Some(head) = self.head(which) else { return Ok(Vec::new()) };
+        let key = &self.key;
         let mut counted = Vec::new();
         let mut checksum = Checksum::new(&head.text);
         let mut chars = 0;
         for number in &head.live {
             let value =
-                parts.remove(number).ok_or_else(|| format!("{key}.{number} is missing, which {key} counts on"))?;
-            let digest = digest(value);
-            checksum.add(*number, &digest);
+                self.parts.get(number).ok_or_else(|| format!("{key}.{number} is missing, which {key} counts on"))?;
+            checksum.add(*number, &digest(value));
             chars += value.len() as u64;
-            live.insert(digest, *number);
             counted.push(version_1(value).map_err(|what| format!("{key}.{number} {what}"))?);
         }
         if counted.len() as u64 != head.parts || chars != head.chars || checksum.finish() != head.checksum {
@@ -93,14 +139,55 @@ impl PartSet {
                 head.chars
             ));
         }
-        let leftover = parts.into_keys().collect();
-        let set = Self { key: key.to_owned(), generation: head.generation, meta: head.meta.clone(), live, leftover };
-        Ok(Loaded { set, meta: Some(head.meta), parts: counted })
+        Ok(counted)
+    }
+
+    /// Checks the parts of the head that counts: the next change starts from it.
+    pub(super) fn take(self, which: Which) -> Result<Loaded<'a>, String> {
+        let counted = self.parts(which)?;
+        let base = self.head(which);
+        let meta = base.map(|head| head.meta.clone());
+        let base = base.map_or_else(String::new, Head::value);
+        let Self { key, current, previous, mut parts } = self;
+        let numbers = |head: &Option<Head>| head.as_ref().map(|head| head.live.clone()).unwrap_or_default();
+        let (current_numbers, previous_numbers) = (numbers(&current), numbers(&previous));
+        let taken: BTreeSet<u32> = current_numbers.iter().chain(&previous_numbers).copied().collect();
+        let live =
+            taken.iter().filter_map(|number| parts.remove(number).map(|value| (digest(value), *number))).collect();
+        let heads = [&current, &previous].into_iter().flatten();
+        let set = PartSet {
+            key,
+            generation: heads.map(|head| head.generation).max().unwrap_or(0),
+            meta: current.map(|head| head.meta).unwrap_or_default(),
+            current: current_numbers.into_iter().collect(),
+            taken,
+            live,
+            leftover: parts.into_keys().collect(),
+            base,
+            previous: previous.as_ref().map(Head::value).unwrap_or_default(),
+        };
+        Ok(Loaded { set, meta, parts: counted })
+    }
+}
+
+impl PartSet {
+    /// Picks the set with this key out of `entries` (keys and values, others are passed over) and checks it, as the last
+    /// change left it.
+    pub(super) fn load<'a>(
+        key: &str,
+        entries: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Loaded<'a>, String> {
+        Stored::read(key, entries)?.take(Which::Current)
+    }
+
+    /// What the set holds does not count any more: a change that may be taken back leaves nothing then.
+    pub(super) fn start_from_nothing(&mut self) {
+        self.base = String::new();
     }
 
     /// Starts a change: what the set is to hold from now on.
     pub(super) fn change(self) -> Change {
-        let taken = self.live.values().copied().collect();
+        let taken = self.taken.clone();
         Change { set: self, taken, free: 0, parts: BTreeMap::new(), chars: 0, written: BTreeMap::new() }
     }
 }
@@ -138,25 +225,53 @@ impl Change {
         true
     }
 
-    /// The keys to write with their values, the head last; none when nothing changed. `meta`: words `name=value`,
-    /// separated by single spaces.
+    /// Whether the set holds just this already, and `also` besides, under a head with this `meta`.
+    pub(super) fn is_stored(&self, also: &[String], meta: &str) -> bool {
+        let also = also.iter().map(|part| self.set.live.get(&digest(&format!("{VERSION}{part}"))).copied());
+        let numbers: Option<BTreeSet<u32>> = also.chain(self.parts.keys().copied().map(Some)).collect();
+        self.written.is_empty() && self.set.meta == meta && numbers.is_some_and(|numbers| numbers == self.set.current)
+    }
+
+    /// The keys to write with their values, in that order; none when nothing changed. `meta`: words `name=value`,
+    /// separated by single spaces. The head that the change started from is not kept.
     pub(super) fn finish(self, meta: &str) -> Vec<(String, String)> {
-        let same_parts = self.written.is_empty() && self.parts.len() == self.set.live.len();
-        if same_parts && (self.set.generation > 0 || self.parts.is_empty() && meta.is_empty()) && self.set.meta == meta
-        {
+        self.finish_with(meta, false)
+    }
+
+    /// The same, with the head that the change started from as the previous one, so that the next reader may choose.
+    pub(super) fn finish_revocably(self, meta: &str) -> Vec<(String, String)> {
+        self.finish_with(meta, true)
+    }
+
+    fn finish_with(self, meta: &str, revocable: bool) -> Vec<(String, String)> {
+        if self.is_stored(&[], meta) {
             return Vec::new();
         }
-        let key = &self.set.key;
-        let text = Head::text(self.set.generation + 1, self.parts.keys().copied(), self.parts.len(), self.chars, meta);
+        let Self { set, parts, written, chars, .. } = self;
+        let key = &set.key;
+        let text = Head::text(set.generation + 1, parts.keys().copied(), parts.len(), chars, meta);
         let mut checksum = Checksum::new(&text);
-        self.parts.iter().for_each(|(number, digest)| checksum.add(*number, digest));
-        let head = format!("{text} checksum={}", checksum.finish());
-        let emptied = self.set.leftover.iter().filter(|number| !self.written.contains_key(number));
-        let emptied: Vec<_> = emptied.map(|number| (format!("{key}.{number}"), String::new())).collect();
+        parts.iter().for_each(|(number, digest)| checksum.add(*number, digest));
+        let head = (key.clone(), format!("{text} checksum={}", checksum.finish()));
+        let empty = |number: &u32| (format!("{key}.{number}"), String::new());
+        let emptied: Vec<_> = set.leftover.iter().filter(|number| !written.contains_key(number)).map(empty).collect();
         let mut changes: Vec<_> =
-            self.written.into_iter().map(|(number, value)| (format!("{key}.{number}"), value)).collect();
+            written.into_iter().map(|(number, value)| (format!("{key}.{number}"), value)).collect();
         changes.extend(emptied);
-        changes.push((self.set.key, head));
+        let previous = |value: String| (format!("{key}{PREVIOUS}"), value);
+        if revocable {
+            if set.previous != set.base {
+                changes.push(previous(set.base));
+            }
+            changes.push(head);
+        } else {
+            changes.push(head);
+            // Behind the head, which counts none of it any more.
+            if !set.previous.is_empty() {
+                changes.push(previous(String::new()));
+            }
+            changes.extend(set.taken.iter().filter(|number| !parts.contains_key(number)).map(empty));
+        }
         changes
     }
 }
@@ -194,6 +309,7 @@ impl Checksum {
 }
 
 /// A parsed head: `v1 generation=3 parts=2 chars=9000 live=05 <meta> checksum=<hex>`.
+#[derive(Debug, Clone)]
 struct Head {
     generation: u64,
     parts: u64,
@@ -220,6 +336,11 @@ impl Head {
         let space = if meta.is_empty() { "" } else { " " };
         let live = hex(&bitmap);
         format!("{VERSION}generation={generation} parts={parts} chars={chars} live={live}{space}{meta}")
+    }
+
+    /// The text that it was parsed from.
+    fn value(&self) -> String {
+        format!("{} checksum={}", self.text, self.checksum)
     }
 
     fn parse(value: &str) -> Result<Self, String> {
@@ -298,17 +419,78 @@ mod tests {
         assert_eq!(keys(&change(&rows, &["a", "b"], "n=2")), ["k"]);
 
         let second = change(&rows, &["a", "c"], "n=1");
-        assert_eq!(keys(&second), ["k.2", "k"], "k.1 still counts until the head is written");
+        assert_eq!(keys(&second), ["k.2", "k", "k.1"], "k.1 counts until the head is written, and is emptied then");
         rows.extend(second);
         assert_eq!(contents(&rows).unwrap(), ["a", "c"]);
         let third = change(&rows, &["a", "d"], "n=1");
-        assert_eq!(keys(&third), ["k.1", "k"], "reused");
+        assert_eq!(keys(&third), ["k.1", "k", "k.2"], "reused");
         rows.extend(third);
         let fourth = change(&rows, &["a"], "n=1");
-        assert_eq!(keys(&fourth), ["k.2", "k"], "emptied");
+        assert_eq!(keys(&fourth), ["k", "k.1"]);
         rows.extend(fourth);
-        assert_eq!(rows["k.2"], "");
+        assert_eq!((rows["k.1"].as_str(), rows["k.2"].as_str()), ("", ""));
         assert_eq!(contents(&rows).unwrap(), ["a"]);
+    }
+
+    fn revocably(rows: &Rows, which: Which, parts: &[&str], meta: &str) -> Vec<(String, String)> {
+        let mut change = stored(rows).take(which).unwrap().set.change();
+        for part in parts {
+            change.add(part);
+        }
+        change.finish_revocably(meta)
+    }
+
+    fn stored(rows: &Rows) -> Stored<'_> {
+        Stored::read("k", rows.iter().map(|(key, value)| (key.as_str(), value.as_str()))).unwrap()
+    }
+
+    fn both(rows: &Rows) -> [Vec<&str>; 2] {
+        [Which::Current, Which::Previous].map(|which| {
+            let mut parts = stored(rows).parts(which).unwrap();
+            parts.sort_unstable();
+            parts
+        })
+    }
+
+    #[test]
+    fn what_was_there_before_stays_whole_as_long_as_it_may_be_needed() {
+        let mut rows = Rows::new();
+        rows.extend(revocably(&rows, Which::Current, &["a", "b"], "n=1"));
+        assert_eq!(both(&rows), [vec!["a", "b"], vec![]]);
+        let second = revocably(&rows, Which::Current, &["a", "c"], "n=2");
+        assert_eq!(keys(&second), ["k.2", "k.prev", "k"]);
+        for stop in 0..second.len() {
+            let mut torn = rows.clone();
+            torn.extend(second[..stop].iter().cloned());
+            assert_eq!(both(&torn)[0], ["a", "b"], "{stop}");
+        }
+        rows.extend(second);
+        assert_eq!(both(&rows), [vec!["a", "c"], vec!["a", "b"]]);
+        assert_eq!(
+            (stored(&rows).meta(Which::Current), stored(&rows).meta(Which::Previous)),
+            (Some("n=2"), Some("n=1"))
+        );
+
+        // From the previous one again: the current one stays until the head is written.
+        let instead = revocably(&rows, Which::Previous, &["a", "b", "d"], "n=3");
+        assert_eq!(keys(&instead), ["k.3", "k"], "the previous head is the same");
+        let mut other = rows.clone();
+        other.extend(instead);
+        assert_eq!(both(&other), [vec!["a", "b", "d"], vec!["a", "b"]]);
+
+        let third = revocably(&rows, Which::Current, &["c", "e"], "n=3");
+        for stop in 0..third.len() {
+            let mut torn = rows.clone();
+            torn.extend(third[..stop].iter().cloned());
+            assert_eq!(both(&torn)[0], ["a", "c"], "{stop}");
+        }
+        rows.extend(third);
+        assert_eq!(both(&rows), [vec!["c", "e"], vec!["a", "c"]]);
+        let back = stored(&rows).take(Which::Previous).unwrap().set.change();
+        assert!(!back.is_stored(&[], "n=2"), "nothing of it is new, but it is not what counts now");
+        rows.extend(change(&rows, &["c"], "n=4"));
+        assert_eq!(both(&rows), [vec!["c"], vec![]]);
+        assert_eq!(rows.values().filter(|value| !value.is_empty()).count(), 2, "all else is emptied");
     }
 
     #[test]
@@ -316,14 +498,15 @@ mod tests {
         let mut rows = Rows::new();
         rows.extend(change(&rows, &["a", "b"], ""));
         let second = change(&rows, &["c", "d", "e"], "");
-        for stop in 0..second.len() {
+        let head = second.iter().position(|(key, _)| key == "k").unwrap();
+        for stop in 0..=head {
             let mut torn = rows.clone();
             torn.extend(second[..stop].iter().cloned());
             assert_eq!(contents(&torn).unwrap(), ["a", "b"], "{stop}");
             torn.extend(change(&torn, &["f", "g"], ""));
             assert_eq!(contents(&torn).unwrap(), ["f", "g"]);
         }
-        for lost in 0..second.len() - 1 {
+        for lost in 0..head {
             let mut torn = rows.clone();
             torn.extend(second.iter().enumerate().filter(|(i, _)| *i != lost).map(|(_, change)| change.clone()));
             assert!(contents(&torn).unwrap_err().contains("is missing"), "{lost}");

@@ -124,6 +124,12 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
     pub(super) late_arrival_window: Option<RawDuration>,
 
+    /// Only with `backend_options`: the table `<state table>_commits` at the destinations has a row of this source, by which
+    /// the next sync knows whether the rows of the last one were stored. `false`: there is no such table, and the objects
+    /// that a sync sends last are sent once more by the next one.
+    #[schemars(default, with = "Flag", extend("default" = true))]
+    pub(super) commit_table: Option<Flag>,
+
     /// Adds the columns `_s3_key`, `_s3_last_modified` and `_s3_row` (from 0) to each table, behind `_cq_parent_id`: where
     /// a row is from.
     #[schemars(default, with = "Flag", extend("default" = false))]
@@ -160,6 +166,7 @@ impl RawSpec {
             state_id: object.optional("state_id", mistakes),
             ledger_limit: object.optional("ledger_limit", mistakes),
             late_arrival_window: object.optional("late_arrival_window", mistakes),
+            commit_table: object.optional("commit_table", mistakes),
             file_columns: object.optional("file_columns", mistakes),
             nested_as: object.optional("nested_as", mistakes),
         };

@@ -1,22 +1,28 @@
 //! What an incremental sync remembers: which objects of a table are done, and what its columns are.
 //!
-//! The state is loaded before the listing and written once, at the very end: after the transport took the last row, before
-//! the stream ends, and never after an error. So a sync that fails or is cut off changes nothing, and the next one reads
-//! the same objects again, which overwrites their rows. No protocol message says that a destination has stored a row; what
-//! a destination loses after that is lost to the state, too.
+//! The state is loaded before the listing and written at the very end: after the transport took the last row, before the
+//! stream ends, and never after an error. So a sync that fails or is cut off changes nothing, and the next one reads
+//! the same objects again, which overwrites their rows. Behind the state goes the commit row, the last of the stream: with
+//! it a destination says that it has stored all rows before it, see [`crate::plan::commit`].
+//!
+//! Two syncs of one source may run at the same time. Before the state is written it is read once more; of a table that
+//! another sync has written meanwhile nothing is written, so what one sync writes is never mixed with what another does.
 //!
 //! What the values look like is [`crate::plan`]'s business, how they travel that of [`crate::cloudquery::state`].
 
 use super::table::TableRun;
+use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
-use crate::cloudquery::state::StateClient;
+use crate::cloudquery::state::{StateClient, StateError};
 use crate::plan::Identity;
-use crate::plan::ledger::{Ledger, Limits, Object};
+use crate::plan::commit::{Commits, Evidence};
+use crate::plan::ledger::{Changes, Ledger, Limits, Object};
 use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::plan::shard::Shard;
 use crate::spec::Spec;
 use crate::tables::group::ListedObject;
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 /// The state of a sync.
 #[derive(Debug)]
@@ -34,6 +40,21 @@ pub struct State {
     late_arrival_window_s: i64,
     /// Objects whose rows this sync sent, and that are to be written as done.
     sent_objects: u64,
+    commits: Commits,
+    /// `None`: there are no commit rows.
+    commit_table: Option<CommitTable>,
+    /// What is to be written.
+    pending: Vec<Pending>,
+}
+
+/// What a sync changes in the state of a table.
+#[derive(Debug)]
+struct Pending {
+    table: String,
+    /// What all state keys of the table start with.
+    prefix: String,
+    ledger: Changes,
+    schema: Vec<(String, String)>,
 }
 
 /// The state of one table, as earlier syncs left it.
@@ -70,6 +91,13 @@ impl TableState {
         }
         self.ledger.start_anew();
     }
+
+    /// Objects that an earlier sync sent whose rows were never stored, and those that are read once more, since it is not
+    /// sure.
+    #[must_use]
+    pub fn again(&self) -> (u64, u64) {
+        (self.ledger.lost(), self.ledger.again())
+    }
 }
 
 impl State {
@@ -78,10 +106,8 @@ impl State {
     /// # Errors
     /// When the backend cannot be reached or is no backend.
     pub async fn open(backend: &Backend, spec: &Spec, request: &SyncRequest) -> Result<Option<Self>, SourceError> {
-        let client = StateClient::open(backend)
-            .await
-            .map_err(|error| SourceError::new(ErrorKind::Unavailable, crate::s3::error_chain(&error)))?;
-        Ok(client.map(|client| Self {
+        let Some(client) = StateClient::open(backend).await.map_err(unavailable)? else { return Ok(None) };
+        let mut state = Self {
             client,
             endpoint: spec.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
             bucket: spec.bucket.clone(),
@@ -96,7 +122,64 @@ impl State {
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
-        }))
+            commits: Commits::default(),
+            commit_table: spec.commit_table.then(|| CommitTable::of_state_table(&backend.table_name)),
+            pending: Vec::new(),
+        };
+        state.load_commits().await?;
+        Ok(Some(state))
+    }
+
+    /// Finds out what is known of the commits of earlier syncs.
+    async fn load_commits(&mut self) -> Result<(), SourceError> {
+        let key = Commits::key(&self.identity(""));
+        let commits = Commits::load(key.clone(), self.client.get(&key), Evidence::None).map_err(|what| {
+            let text = format!(
+                "the state of the source cannot be used: {what}; delete the row with this key from the backend's state \
+                 table, and the next sync takes the state of each table for stored as it is"
+            );
+            SourceError::new(ErrorKind::InvalidState, text)
+        })?;
+        let source = self.source();
+        let evidence = match &self.commit_table {
+            // Nobody is asked for a table that cannot be there: some backends log an error.
+            Some(table) if commits.any() => match self.client.generation(table, &source).await {
+                Ok(Some(generation)) => Evidence::Stored(generation),
+                Ok(None) => Evidence::NoRow,
+                Err(reason) => {
+                    tracing::debug!(table = table.name(), reason, "the backend has no table of commits");
+                    Evidence::None
+                }
+            },
+            _ => Evidence::None,
+        };
+        tracing::debug!(?evidence, "commits of earlier syncs");
+        self.commits = commits.with(evidence);
+        Ok(())
+    }
+
+    /// What the table of commits calls this source.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.identity("").state_prefix().trim_end_matches('/').to_owned()
+    }
+
+    /// The table of commits; `None`: there are no commit rows.
+    #[must_use]
+    pub fn commit_table(&self) -> Option<&CommitTable> {
+        self.commit_table.as_ref()
+    }
+
+    /// A table of the bucket has this name: it cannot be that of the commits, too.
+    pub fn name_is_taken(&mut self, name: &str) {
+        if self.commit_table.take_if(|table| table.name() == name).is_some() {
+            self.commits = std::mem::take(&mut self.commits).with(Evidence::None);
+            tracing::warn!(
+                table = name,
+                "a table of the bucket has the name of the table of commits: there are no commit rows; give another \
+                 table_name in backend_options"
+            );
+        }
     }
 
     fn identity<'a>(&'a self, table: &'a str) -> Identity<'a> {
@@ -118,7 +201,7 @@ impl State {
         let bad = |error: crate::plan::BadState| SourceError::new(ErrorKind::InvalidState, error.to_string());
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
-        let ledger = Ledger::load(&identity, self.client.keys_with_prefix(&prefix)).map_err(bad)?;
+        let ledger = Ledger::load(&identity, self.client.keys_with_prefix(&prefix), &self.commits).map_err(bad)?;
         let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), &self.options).map_err(bad)?;
         if ledger.objects() == 0 && schema.stored().is_none() {
             let relatives = identity.relatives_prefix();
@@ -151,11 +234,20 @@ impl State {
     }
 
     /// Takes in what this sync did of a table. `reference` is the object that its schema is from, `date_s` S3's clock at
-    /// the listing's first page.
-    pub fn update(&mut self, run: &TableRun, state: TableState, reference: String, date_s: Option<i64>) {
+    /// the listing's first page, `last` the places of the objects that were sent last.
+    pub fn update(
+        &mut self,
+        run: &TableRun,
+        state: TableState,
+        reference: String,
+        date_s: Option<i64>,
+        last: &HashSet<usize>,
+    ) {
         let TableState { ledger, schema } = state;
         let mut update = ledger.update();
+        let mut places = 0..;
         run.objects.for_each(|key, object| {
+            let place = places.next().unwrap_or(usize::MAX);
             // Another shard's object is in that one's ledger.
             if !self.own.has(key) {
                 return;
@@ -164,9 +256,11 @@ impl State {
             let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
             if object.sent {
                 self.sent_objects += 1;
-                update.sent(&entry);
-            } else {
-                update.listed(&entry);
+            }
+            match object.sent {
+                true if last.contains(&place) => update.sent_last(&entry),
+                true => update.sent(&entry),
+                false => update.listed(&entry),
             }
         });
         run.objects.for_each_sent_partly(|key, object, rows| {
@@ -184,7 +278,6 @@ impl State {
             objects = changes.objects,
             added = changes.added,
             forgotten = changes.forgotten,
-            keys = changes.entries.len(),
             "state of the table"
         );
         if let Some(collapse) = changes.collapse {
@@ -199,25 +292,96 @@ impl State {
             );
         }
         let stored = StoredSchema { key: reference, schema: (*run.schema).clone() };
-        for (key, value) in changes.entries.into_iter().chain(schema.update(&stored)) {
-            self.client.set(&key, value);
+        let (table, prefix) = (run.name.clone(), self.identity(&run.name).state_prefix());
+        let pending = Pending { table, prefix, ledger: changes, schema: schema.update(&stored) };
+        if !(pending.ledger.is_empty() && pending.schema.is_empty()) {
+            self.pending.push(pending);
         }
     }
 
-    /// Writes what changed.
+    /// Writes what changed. Gives the generation of the sync, if state was written that counts only when the rows are
+    /// stored: the commit row comes next. Without a change the backend is not called.
     ///
     /// # Errors
     /// When the backend fails for good: then the next sync repeats what this one did, which the text says.
-    pub async fn flush(&mut self) -> Result<(), SourceError> {
-        let keys = self.client.flush().await.map_err(|error| {
-            let (text, objects) = (crate::s3::error_chain(&error), self.sent_objects);
-            let text = format!(
-                "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of \
-                 this one again"
+    pub async fn flush(&mut self, date_s: Option<i64>) -> Result<Option<u64>, SourceError> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        self.leave_to_others().await?;
+        let generation = self.commits.next(now_s(date_s));
+        let revocable = self.pending.iter().any(|pending| pending.ledger.revocable);
+        if revocable {
+            // First, so that no head names a generation that is not known.
+            let (key, value) = self.commits.update(generation);
+            self.client.set(&key, value);
+        }
+        for Pending { ledger, schema, .. } in std::mem::take(&mut self.pending) {
+            for (key, value) in ledger.entries(generation).into_iter().chain(schema) {
+                self.client.set(&key, value);
+            }
+        }
+        let keys = self.client.flush().await.map_err(|error| self.not_written(error))?;
+        tracing::debug!(keys, generation, "state flushed");
+        Ok(revocable.then_some(generation))
+    }
+
+    /// The sync ends without its state.
+    fn not_written(&self, error: StateError) -> SourceError {
+        let (text, objects) = (crate::s3::error_chain(&error), self.sent_objects);
+        let text = format!(
+            "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of this \
+             one again"
+        );
+        SourceError::new(ErrorKind::Unavailable, text)
+    }
+
+    /// Reads the state once more, and drops what is pending of tables that another sync has written meanwhile.
+    async fn leave_to_others(&mut self) -> Result<(), SourceError> {
+        let foreign = self.client.refresh().await.map_err(|error| self.not_written(error))?;
+        if foreign.contains(&Commits::key(&self.identity(""))) {
+            self.load_commits().await?;
+        }
+        let written = |pending: &Pending| foreign.iter().any(|key| key.starts_with(&pending.prefix));
+        let (others, ours) = std::mem::take(&mut self.pending).into_iter().partition(written);
+        self.pending = ours;
+        let others: Vec<Pending> = others;
+        if let Some(first) = others.first() {
+            tracing::warn!(
+                tables = others.len(),
+                first = first.table,
+                "another sync of this source ran at the same time and wrote the state of these tables: what this one did \
+                 there is not remembered, and done again by the next one; let only one run at a time"
             );
-            SourceError::new(ErrorKind::Unavailable, text)
-        })?;
-        tracing::debug!(keys, "state flushed");
+        }
         Ok(())
     }
+}
+
+/// Says what earlier syncs did and this one does again, if there is any.
+pub fn say_what_comes_again<'a>(tables: impl Iterator<Item = &'a TableState>) {
+    let (lost, again) = tables.map(TableState::again).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
+    if lost > 0 {
+        tracing::warn!(
+            objects = lost,
+            "the last sync was interrupted before the destination had stored all of its rows: these objects are read again"
+        );
+    }
+    if again > 0 {
+        tracing::info!(
+            objects = again,
+            "it is not known whether the destination stored the last rows of the sync before: these objects are read once \
+             more"
+        );
+    }
+}
+
+/// Seconds since 1970, by S3's clock if it is known.
+fn now_s(date_s: Option<i64>) -> u64 {
+    let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    date_s.and_then(|date_s| u64::try_from(date_s).ok()).unwrap_or_else(here)
+}
+
+fn unavailable(error: StateError) -> SourceError {
+    SourceError::new(ErrorKind::Unavailable, crate::s3::error_chain(&error))
 }

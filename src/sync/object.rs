@@ -338,7 +338,7 @@ impl Object<'_> {
                 let grant = pool.grant(message_bytes).await;
                 cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
                 *sent = (*sent).max(batch_row + message_rows.end);
-                table.sent(message_rows.end - message_rows.start, message_bytes);
+                cx.sent(table, message_rows.end - message_rows.start, message_bytes);
             }
             rows += batch_rows;
             if oversized {

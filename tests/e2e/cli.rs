@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cloudquery::{Cli, destination, source};
@@ -150,6 +151,9 @@ async fn requests(s3: &LocalStack) -> [usize; 2] {
     ["s3.ListObjectsV2 =>", "s3.GetObject =>"].map(|operation| log.matches(operation).count())
 }
 
+/// The row of the table of commits, which an incremental sync sends after all others.
+const COMMIT_ROW: usize = 1;
+
 /// With state kept in the destination, each object's rows are sent once, whatever the write mode.
 async fn syncs_only_what_is_new(write_mode: &str) {
     let mut setup = Setup::new().await;
@@ -157,7 +161,7 @@ async fn syncs_only_what_is_new(write_mode: &str) {
     config[0]["spec"]["backend_options"] =
         json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
 
-    assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
+    assert_eq!(setup.cli.sync(&[], &config), setup.row_count() + COMMIT_ROW);
     setup.assert_contents(1).await;
     for _ in 0..2 {
         let [lists, gets] = requests(&setup.s3).await;
@@ -174,7 +178,7 @@ async fn syncs_only_what_is_new(write_mode: &str) {
     let rows = added.row_count();
     setup.s3.put(BUCKET, &added.key, added.parquet()).await;
     counter.objects.push(added);
-    assert_eq!(setup.cli.sync(&[], &config), rows);
+    assert_eq!(setup.cli.sync(&[], &config), rows + COMMIT_ROW);
     setup.assert_contents(1).await;
     assert_eq!(setup.cli.sync(&[], &config), 0);
 
@@ -206,8 +210,8 @@ async fn shards_are_complete_without_doubles() {
     config[0]["spec"]["backend_options"] =
         json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
     let rows: Vec<usize> = ["1/2", "2/2"].iter().map(|shard| setup.cli.sync(&["--shard", shard], &config)).collect();
-    assert_eq!(rows.iter().sum::<usize>(), setup.row_count());
-    assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
+    assert_eq!(rows.iter().sum::<usize>(), setup.row_count() + 2 * COMMIT_ROW);
+    assert!(rows.iter().all(|rows| *rows > COMMIT_ROW), "{rows:?}");
     setup.assert_contents(1).await;
     for shard in ["1/2", "2/2"] {
         assert_eq!(setup.cli.sync(&["--shard", shard], &config), 0);
@@ -404,7 +408,7 @@ mod postgresql {
             json!({"table_name": "cq_state_s3", "connection": "@@plugins.pg.connection"});
         let config = [source, destination("pg", "local", path, "overwrite-delete-stale", &spec)];
 
-        for rows in [setup.row_count(), 0, 0] {
+        for rows in [setup.row_count() + COMMIT_ROW, 0, 0] {
             assert_eq!(setup.cli.sync(&[], &config), rows);
             for table in &setup.tables {
                 postgres.assert_contents(table);
@@ -441,6 +445,46 @@ mod postgresql {
                 if groups == 1 {
                     // As version 0.1.0 left it: PostgreSQL gives it the name that it gives it with CREATE TABLE.
                     postgres.psql(&format!("ALTER TABLE {} ADD UNIQUE (_cq_id);", table.name));
+                }
+            }
+        }
+    }
+
+    /// The destination holds the last rows back while the state is written already, and then all are killed.
+    #[tokio::test]
+    async fn has_every_row_after_the_cli_was_killed_behind_the_state() {
+        const ROWS: i64 = 2_000;
+        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
+        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
+        let dir = short_dir();
+        let s3 = LocalStack::start().await;
+        s3.create_bucket(BUCKET).await;
+        let cli = Cli::new(dir.path());
+        let postgres = Postgres::start(dir.path());
+        let spec = json!({"connection_string": postgres.connection_string()});
+        let mut killed = 0;
+        // The first sync of a source, and later ones.
+        for first in [true, false] {
+            for signal in ["TERM", "KILL"] {
+                for after_ms in [0, 300, 700, 1_100] {
+                    let key = format!("counters/{killed}.parquet");
+                    let object = data::counter_object(&key, killed * ROWS..(killed + 1) * ROWS);
+                    s3.put(BUCKET, &object.key, object.parquet()).await;
+                    killed += 1;
+                    let mut source = source("local", crate::PLUGIN, "pg", &s3.spec(BUCKET));
+                    let state_id = if first { killed.to_string() } else { "later".to_owned() };
+                    source["spec"]["spec"]["state_id"] = json!(state_id);
+                    source["spec"]["backend_options"] =
+                        json!({"table_name": "cq_state_s3", "connection": "@@plugins.pg.connection"});
+                    let path = plugin.to_str().expect("a path in UTF-8");
+                    let config = [source, destination("pg", "local", path, "overwrite", &spec)];
+
+                    cli.sync_until(&config, "state flushed", Duration::from_millis(after_ms), signal);
+                    cli.run(&["sync"], &config).assert_success();
+
+                    let rows = postgres.psql("SELECT count(DISTINCT value), count(*) FROM public.counters;");
+                    let expected = killed * ROWS;
+                    assert_eq!(rows.trim(), format!("{expected}|{expected}"), "{signal} after {after_ms} ms");
                 }
             }
         }

@@ -4,11 +4,15 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The variable by which `just test-cli` says which CLI to run.
 const CLI_VARIABLE: &str = "CLOUDQUERY_CLI";
 const CONFIG_FILE: &str = "config.yml";
+/// Often enough to hit a moment of some milliseconds.
+const LOG_POLL_INTERVAL: Duration = Duration::from_millis(3);
+const PLUGINS_END_WITHIN: Duration = Duration::from_secs(1);
 /// The last lines of a failed run's log that go into a test's failure.
 const LOG_TAIL_LINES: usize = 40;
 
@@ -57,10 +61,45 @@ impl Cli {
 
     /// As [`Self::run`], with the configuration as somebody wrote it.
     pub fn run_text(&self, arguments: &[&str], config: &str) -> Run {
+        let output = self.command(arguments, config).output();
+        let output =
+            output.unwrap_or_else(|error| panic!("start the CloudQuery CLI {}: {error}", self.binary.display()));
+        Run {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            log: fs::read_to_string(self.log()).unwrap_or_default(),
+        }
+    }
+
+    /// Runs a sync and sends the CLI a signal (`TERM`, `KILL`) so long after a line with `text` is in its log.
+    pub fn sync_until(&self, config: &[Value], text: &str, after: Duration, signal: &str) {
+        let config: Vec<String> = config.iter().map(Value::to_string).collect();
+        let mut command = self.command(&["sync", "--log-level", "debug"], &config.join("\n---\n"));
+        let mut cli = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start the CloudQuery CLI");
+        while !fs::read_to_string(self.log()).unwrap_or_default().contains(text) {
+            let ended = cli.try_wait().expect("the CLI's state");
+            assert!(ended.is_none(), "the CLI ended and {text:?} is not in its log");
+            std::thread::sleep(LOG_POLL_INTERVAL);
+        }
+        std::thread::sleep(after);
+        // It may have ended by itself.
+        let _ = Command::new("kill").args([format!("-{signal}"), cli.id().to_string()]).stderr(Stdio::null()).status();
+        cli.wait().expect("the CLI's end");
+        // Its plugins end when they notice that it is gone.
+        std::thread::sleep(PLUGINS_END_WITHIN);
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("cloudquery.log")
+    }
+
+    /// The CLI with these arguments and this configuration, which is written; the log of the last run goes.
+    fn command(&self, arguments: &[&str], config: &str) -> Command {
         fs::write(self.dir.join(CONFIG_FILE), config).expect("write the configuration");
-        let log = self.dir.join("cloudquery.log");
-        let _ = fs::remove_file(&log); // each run's log by itself
-        let output = Command::new(&self.binary)
+        let _ = fs::remove_file(self.log()); // each run's log by itself
+        let mut command = Command::new(&self.binary);
+        command
             .args(arguments)
             .arg(CONFIG_FILE)
             .current_dir(&self.dir)
@@ -70,15 +109,8 @@ impl Cli {
             .env("TMPDIR", &self.dir)
             .env("CQ_TELEMETRY_LEVEL", "none")
             .env("CQ_DISABLE_PLATFORM_DESTINATION", "1")
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .output()
-            .unwrap_or_else(|error| panic!("start the CloudQuery CLI {}: {error}", self.binary.display()));
-        Run {
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            log: fs::read_to_string(&log).unwrap_or_default(),
-        }
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Runs a sync that must complete, and gives the number of rows that the CLI counted.

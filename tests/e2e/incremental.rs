@@ -59,7 +59,7 @@ impl Lake {
     async fn sync(&mut self) -> Collected {
         self.client.init(&self.s3.spec(BUCKET)).await.expect("init");
         let request = self.request(None);
-        let collected = self.client.sync_with(request, |_| {}).await;
+        let collected = self.client.sync_with(request, |message| self.backend.store(message)).await;
         assert_protocol(&collected);
         collected
     }
@@ -184,10 +184,10 @@ async fn two_shards_at_once_are_complete_without_doubles() {
     let spec = lake.s3.spec(BUCKET);
     let mut sync_both = async || {
         let syncs = plugins.iter_mut().zip(1..).map(|((_, client), number)| {
-            let (spec, request) = (&spec, lake.request(Some((number, 2))));
+            let (lake, spec, request) = (&lake, &spec, lake.request(Some((number, 2))));
             async move {
                 client.init(spec).await.expect("init");
-                client.sync_with(request, |_| {}).await
+                client.sync_with(request, |message| lake.backend.store(message)).await
             }
         });
         let syncs = futures::future::join_all(syncs).await;

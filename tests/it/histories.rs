@@ -30,6 +30,9 @@ const KEYS: [&str; 6] = ["t/0.parquet", "t/1.parquet", "t/2.parquet", "t/3.parqu
 /// Rows of a row group: of a file that is damaged in its second one, so many arrive.
 const GROUP_ROWS: usize = 3;
 const MAX_ROWS: usize = 7;
+/// The destination writes a batch when it has so many rows, and what is left at the end of a stream; what it holds when the
+/// sync is killed is lost.
+const BATCH_ROWS: usize = 5;
 
 fn table(key: &str) -> &str {
     &key[..1]
@@ -82,7 +85,7 @@ enum Choice {
 #[derive(Debug, Clone, Copy)]
 enum End {
     Well,
-    /// The peer goes away after so many messages.
+    /// All are killed after so many messages: the plugin may have written its state by then.
     Crash(usize),
     /// The backend stores so many keys, and fails then.
     FlushFails(usize),
@@ -100,7 +103,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let end = prop_oneof![
         4 => Just(End::Well),
-        1 => (0..8_usize).prop_map(End::Crash),
+        2 => (0..12_usize).prop_map(End::Crash),
         1 => (0..9_usize).prop_map(End::FlushFails),
     ];
     let step = prop_oneof![
@@ -179,6 +182,8 @@ struct World<'a> {
     done: BTreeMap<&'static str, Vec<Done>>,
     /// Tables of which a flush succeeded.
     known: BTreeSet<&'static str>,
+    /// Tables of which a flush may have succeeded, for all that is known.
+    maybe_known: BTreeSet<&'static str>,
     /// Tables of which a flush succeeded that had a done object: only then the ledger has a head.
     headed: BTreeSet<&'static str>,
     /// Tables whose first flush failed.
@@ -229,33 +234,42 @@ impl World<'_> {
         if let End::FlushFails(keys) = end {
             self.backend.fail_writes_after(keys);
         }
-        let (ended, batches) = self.run(choice, end).await;
+        let Outcome { result, sent, stored, committed } = self.run(choice, end).await;
         self.backend.repair();
 
         let mut arrived: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
-        for batch in &batches {
-            let ids = batch.column_by_name("_cq_id").unwrap().as_fixed_size_binary();
-            let numbers = batch.column_by_name("row").unwrap().as_primitive::<Int64Type>();
-            let origins = batch.column_by_name("origin").unwrap().as_string::<i32>();
-            for at in 0..batch.num_rows() {
-                let (row, origin) = (numbers.value(at) as usize, origins.value(at).to_owned());
-                self.destination.insert(ids.value(at).to_vec(), (row, origin.clone()));
-                let (key, _) = origin.split_once('#').unwrap();
-                self.expected.insert((key.to_owned(), row), origin.clone());
-                let new = arrived.entry(origin.clone()).or_default().insert(row);
-                prop_assert!(new, "row {row} of {origin} came twice");
-            }
+        for (_, row, origin) in rows(&sent) {
+            let new = arrived.entry(origin.clone()).or_default().insert(row);
+            prop_assert!(new, "row {row} of {origin} came twice");
+        }
+        for (id, row, origin) in rows(&stored) {
+            self.destination.insert(id, (row, origin.clone()));
+            let (key, _) = origin.split_once('#').unwrap();
+            self.expected.insert((key.to_owned(), row), origin.clone());
         }
         prop_assert_eq!(self.held(), self.expected.clone(), "an id per key and row");
-        let Some(result) = ended else { return Ok(()) }; // crashed: whatever came, nothing is done
 
         let tables: BTreeSet<&'static str> =
             ["t", "u"].into_iter().filter(|name| selected.iter().any(|v| table(&v.origin) == *name)).collect();
+        let result = match result {
+            Some(result) => result,
+            // Killed, but the last row of all, the commit row, is stored, and with it all others.
+            None if committed => Ok(()),
+            // Killed: whatever came and whatever was written, nothing is done; what is gone may be forgotten.
+            None => {
+                for name in tables {
+                    let done = self.done.entry(name).or_insert_with(|| vec![Done::new()]);
+                    forget(done, &self.objects);
+                    self.maybe_known.insert(name);
+                }
+                return Ok(());
+            }
+        };
         if let Err(error) = &result
             && error.contains("cannot be used")
         {
             // A first flush that came half: the set has no head. Neither all nor nothing was done, so people decide.
-            prop_assert!(batches.is_empty());
+            prop_assert!(sent.is_empty());
             let torn = ["t", "u"].into_iter().find(|name| error.contains(&format!("the state of table {name:?}")));
             let torn = torn.expect("the error names the table");
             prop_assert!(self.torn.remove(torn), "{}", error);
@@ -280,6 +294,9 @@ impl World<'_> {
             }
             let readable = selected.iter().filter(of_table).any(|version| version.health != Health::Garbage);
             if !readable && !self.known.contains(name) {
+                if self.maybe_known.contains(name) {
+                    forget(before, &self.objects);
+                }
                 continue; // the table was left out
             }
             let in_bucket: Done =
@@ -301,7 +318,8 @@ impl World<'_> {
                 if !self.known.contains(name) || !self.headed.contains(name) {
                     self.torn.insert(name);
                 }
-                before.extend(after);
+                // No commit row was sent, so nothing of it counts, however much was written.
+                forget(before, &self.objects);
             }
         }
         // A table without any object is forgotten, if its state knows its name.
@@ -332,8 +350,8 @@ impl World<'_> {
         self.destination.values().map(by_key).collect()
     }
 
-    /// Runs a sync in this process. `None`: the peer went away first.
-    async fn run(&self, choice: Choice, end: End) -> (Option<Result<(), String>>, Vec<RecordBatch>) {
+    /// Runs a sync in this process.
+    async fn run(&self, choice: Choice, end: End) -> Outcome {
         let exclude = match choice {
             Choice::Exclude(key) => vec![KEYS[key]],
             _ => vec![],
@@ -360,21 +378,85 @@ impl World<'_> {
             End::Crash(messages) => messages,
             _ => usize::MAX,
         };
-        let mut batches = Vec::new();
+        let commit_table = format!("{}_commits", self.state_table);
+        let (mut sent, mut stored, mut batch) = (Vec::new(), Vec::new(), Vec::new());
+        let mut committed = false;
+        let mut store = |batch: &mut Vec<(String, RecordBatch)>| {
+            for (table, rows) in batch.drain(..) {
+                if table == commit_table {
+                    committed = true;
+                    self.backend.store_in(&table, vec![rows]);
+                } else {
+                    stored.push(rows);
+                }
+            }
+        };
         let peer = async {
             for _ in 0..patience {
                 match receiver.recv().await {
-                    Some(Message::Insert { record, .. }) => batches.extend(decode(&record).unwrap().1),
+                    Some(Message::Insert { record, .. }) => {
+                        let (schema, batches) = decode(&record).unwrap();
+                        let table = schema.metadata()["cq:table_name"].clone();
+                        if table != commit_table {
+                            sent.extend(batches.iter().cloned());
+                        }
+                        batch.extend(batches.into_iter().map(|rows| (table.clone(), rows)));
+                        if batch.iter().map(|(_, rows)| rows.num_rows()).sum::<usize>() >= BATCH_ROWS {
+                            store(&mut batch);
+                        }
+                    }
+                    Some(Message::Migrate(schema)) => {
+                        let (schema, _) = decode(&schema).unwrap();
+                        if schema.metadata()["cq:table_name"] == commit_table {
+                            self.backend.store_in(&commit_table, vec![]);
+                        }
+                    }
                     Some(_) => {}
-                    None => return true,
+                    None => {
+                        store(&mut batch);
+                        return true;
+                    }
                 }
             }
             drop(receiver);
             false
         };
         let (ended, result) = tokio::join!(peer, source.sync(&client, request, sink, cancel));
-        (ended.then(|| result.map_err(|error| error.to_string())), batches)
+        let result = ended.then(|| result.map_err(|error| error.to_string()));
+        Outcome { result, sent, stored, committed }
     }
+}
+
+/// What became of a sync.
+struct Outcome {
+    /// `None`: it was killed.
+    result: Option<Result<(), String>>,
+    /// What the plugin sent.
+    sent: Vec<RecordBatch>,
+    /// What the destination stored of it.
+    stored: Vec<RecordBatch>,
+    /// It stored the commit row.
+    committed: bool,
+}
+
+/// Id, number and origin of all rows.
+fn rows(batches: &[RecordBatch]) -> Vec<(Vec<u8>, usize, String)> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let ids = batch.column_by_name("_cq_id").unwrap().as_fixed_size_binary();
+        let numbers = batch.column_by_name("row").unwrap().as_primitive::<Int64Type>();
+        let origins = batch.column_by_name("origin").unwrap().as_string::<i32>();
+        let row = |at| (ids.value(at).to_vec(), numbers.value(at) as usize, origins.value(at).to_owned());
+        rows.extend((0..batch.num_rows()).map(row));
+    }
+    rows
+}
+
+/// What is gone from the bucket may have left the state, or not.
+fn forget(done: &mut Vec<Done>, objects: &BTreeMap<usize, Version>) {
+    let in_bucket: Done = objects.values().map(|version| version.origin.clone()).collect();
+    let forgotten: Vec<Done> = done.iter().map(|done| done.intersection(&in_bucket).cloned().collect()).collect();
+    done.extend(forgotten);
 }
 
 async fn history(s3: &S3Server, backend: &Backend, number: usize, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -390,6 +472,7 @@ async fn history(s3: &S3Server, backend: &Backend, number: usize, steps: &[Step]
         expected: BTreeMap::new(),
         done: BTreeMap::new(),
         known: BTreeSet::new(),
+        maybe_known: BTreeSet::new(),
         headed: BTreeSet::new(),
         torn: BTreeSet::new(),
     };
@@ -418,9 +501,9 @@ async fn history(s3: &S3Server, backend: &Backend, number: usize, steps: &[Step]
         }
     }
     let rows = world.destination.clone();
-    let (result, batches) = world.run(Choice::All, End::Well).await;
-    prop_assert!(matches!(result, Some(Ok(()))), "{:?}", result);
-    prop_assert!(batches.is_empty(), "an unchanged bucket");
+    let outcome = world.run(Choice::All, End::Well).await;
+    prop_assert!(matches!(outcome.result, Some(Ok(()))), "{:?}", outcome.result);
+    prop_assert!(outcome.sent.is_empty(), "an unchanged bucket");
     prop_assert_eq!(world.destination, rows);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Checklist items 78 and 84–92, and what users do to buckets between two syncs: which objects are read again, what the
 //! state then says, and that nothing is done that was not sent.
 
-use crate::rig::{Rig, STATE_TABLE, small, spec, state_request, versioned, versioned_batch};
+use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, small, spec, state_request, versioned, versioned_batch};
 use crate::support::backend::{Backend, Call, Method, Mode, Trouble};
 use crate::support::client::{Client, Collected, Message, assert_protocol};
 use crate::support::parquet_files as files;
@@ -71,7 +71,7 @@ impl Lake {
 /// The values of `origin` in all rows.
 fn origins(sync: &Collected) -> BTreeSet<String> {
     let batches = sync.messages.iter().filter_map(|message| match message {
-        Message::Insert { batches, .. } => Some(batches),
+        Message::Insert { table, batches, .. } if table != COMMIT_TABLE => Some(batches),
         _ => None,
     });
     let texts = |batch: &RecordBatch| -> Vec<String> {
@@ -79,6 +79,11 @@ fn origins(sync: &Collected) -> BTreeSet<String> {
         column.iter().flatten().map(str::to_owned).collect()
     };
     batches.flatten().flat_map(texts).collect()
+}
+
+/// The announced tables that are of the bucket.
+fn tables(sync: &Collected) -> Vec<String> {
+    sync.tables().into_iter().filter(|table| table != COMMIT_TABLE).collect()
 }
 
 fn set(keys: &[&str]) -> BTreeSet<String> {
@@ -114,7 +119,7 @@ async fn item_78_tables_are_incremental_with_a_backend_only() {
     assert_eq!(lake.backend.calls(), []);
     for rows in [100, 0] {
         let sync = lake.sync(json!({})).await;
-        assert_eq!(is_incremental(&sync), [true, true]);
+        assert_eq!(is_incremental(&sync), vec![true; if rows > 0 { 3 } else { 2 }], "with rows the commits, too");
         assert_eq!((sync.rows("t"), sync.rows("u")), (rows, rows));
     }
     let sync = lake.rig.sync(json!({})).await;
@@ -152,13 +157,13 @@ async fn item_84_the_flush_comes_after_the_last_row_was_taken_and_before_the_end
     };
     let (messages, result) = tokio::join!(transport, source.sync(&client, request, sink, CancellationToken::new()));
     result.unwrap();
-    assert_eq!(messages, 21, "a migrate and an insert for each object");
+    assert_eq!(messages, 23, "a migrate, an insert for each object, and the table of commits with its row");
     let calls = backend.calls();
     let place = |wanted: &dyn Fn(&Call) -> bool| calls.iter().position(wanted).expect("a call");
-    let asked = place(&|call| *call == Call::Note("ask for 22".to_owned()));
+    let asked = place(&|call| *call == Call::Note("ask for 23".to_owned()));
     let flush = place(&|call| matches!(call, Call::Insert(_)));
-    let end = place(&|call| *call == Call::Note("end".to_owned()));
-    assert!(asked < flush && flush < end, "{calls:?}");
+    let commit = place(&|call| *call == Call::Note("ask for 24".to_owned()));
+    assert!(asked < flush && flush < commit, "{calls:?}");
     let read = place(&|call| matches!(call, Call::Read(_)));
     assert_eq!(calls.iter().filter(|call| matches!(call, Call::Insert(_))).count(), 1);
     assert!(
@@ -230,7 +235,7 @@ async fn a_backend_that_is_away_for_a_while_costs_a_warning_and_nothing_else() {
     lake.backend.trouble(Method::Insert, Trouble::AnswerLost, 1);
     lake.backend.trouble(Method::Insert, Trouble::Refused, 2);
     lake.rig.init(json!({})).await;
-    let sync = lake.rig.client.sync_with(request.clone(), |_| {}).await;
+    let sync = lake.rig.client.sync_with(request.clone(), |message| lake.backend.store(message)).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("t"), 100);
     let warnings = lake.rig.lines("warn");
@@ -243,7 +248,9 @@ async fn a_backend_that_is_away_for_a_while_costs_a_warning_and_nothing_else() {
     let mut stream = sync.into_inner();
     stream.message().await.unwrap().expect("a migrate");
     proxy.outage(Duration::from_secs(5)).await;
-    while let Some(_message) = stream.message().await.unwrap() {}
+    while let Some(message) = stream.message().await.unwrap() {
+        lake.backend.store(&Message::decode(message));
+    }
     assert_eq!(lake.origins(json!({})).await, set(&[]), "both objects are done");
 }
 
@@ -263,11 +270,12 @@ async fn item_87_the_second_sync_of_an_unchanged_bucket_lists_and_migrates_and_n
         for _ in 0..2 {
             let sync = lake.sync(json!({})).await;
             assert_eq!(sync.messages.len(), 2, "migrates");
-            assert_eq!(sync.migrates(), first.migrates());
+            assert_eq!(sync.migrates(), first.migrates()[..2], "no table of commits");
             let counts = lake.rig.s3.counts();
             assert_eq!((counts.lists, counts.http_requests), (4, 4));
             let table = || STATE_TABLE.to_owned();
-            let opened = [Call::GetVersions, Call::Migrate(table()), Call::WriteEnd(1), Call::Read(table())];
+            let commits = Call::Read(COMMIT_TABLE.to_owned());
+            let opened = [Call::GetVersions, Call::Migrate(table()), Call::WriteEnd(1), Call::Read(table()), commits];
             assert_eq!(lake.backend.calls(), opened, "nothing is written");
             assert_eq!(lake.backend.rows(STATE_TABLE), state);
         }
@@ -533,7 +541,7 @@ async fn what_is_filtered_out_or_not_selected_keeps_its_state() {
     lake.put("u/d.parquet");
     let mut request = state_request(&lake.backend, None);
     request.skip_tables = vec!["t".to_owned()];
-    let sync = lake.rig.client.sync_with(request, |_| {}).await;
+    let sync = lake.rig.client.sync_with(request, |message| lake.backend.store(message)).await;
     assert_protocol(&sync);
     assert_eq!(origins(&sync), set(&["u/d.parquet"]));
     assert_eq!(lake.origins(json!({})).await, set(&["t/d.parquet"]));
@@ -555,7 +563,7 @@ async fn new_objects_are_compared_with_the_stored_schema() {
     lake.put("u/b.parquet");
     let sync = lake.any_sync(json!({})).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
-    assert_eq!((sync.tables(), origins(&sync)), (vec!["u".to_owned()], set(&["u/b.parquet"])));
+    assert_eq!((tables(&sync), origins(&sync)), (vec!["u".to_owned()], set(&["u/b.parquet"])));
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains("t/a.parquet") && error.contains("t/b.parquet"), "{error}");
     assert!(error.contains("Left out: 1 objects with 1 rows"), "{error}");
@@ -605,21 +613,21 @@ async fn a_table_that_lost_all_its_objects_is_announced_as_it_was_and_without_ro
     // Once its state forgets the objects; then there is nothing to write.
     for flushes in [1, 0] {
         let sync = lake.sync(json!({})).await;
-        assert_eq!((sync.migrates(), sync.messages.len()), (first.migrates(), 3));
+        assert_eq!((sync.migrates(), sync.messages.len()), (first.migrates()[..3].to_vec(), 3));
         assert_eq!(lake.flushes(), flushes);
     }
     // It can be selected by its name, and left out.
     let mut request = state_request(&lake.backend, None);
     request.tables = vec!["t".to_owned()];
-    assert_eq!(lake.rig.client.sync_with(request.clone(), |_| {}).await.tables(), ["t"]);
+    assert_eq!(lake.rig.client.sync_with(request.clone(), |message| lake.backend.store(message)).await.tables(), ["t"]);
     (request.tables, request.skip_tables) = (vec!["*".to_owned()], vec!["t".to_owned()]);
-    assert_eq!(lake.rig.client.sync_with(request, |_| {}).await.tables(), ["u", "v"]);
+    assert_eq!(lake.rig.client.sync_with(request, |message| lake.backend.store(message)).await.tables(), ["u", "v"]);
     // Filtered out is not gone.
     assert_eq!(lake.sync(json!({"exclude": ["v/**"]})).await.tables(), ["t", "u"]);
     assert_eq!(lake.sync(json!({"include": ["u/**"]})).await.tables(), ["t", "u"]);
     // Of another source nothing is known.
-    assert_eq!(lake.sync(json!({"state_id": "2"})).await.tables(), ["u", "v"]);
-    assert_eq!(lake.sync(json!({"path_prefix": "u/"})).await.tables(), ["u"]);
+    assert_eq!(tables(&lake.sync(json!({"state_id": "2"})).await), ["u", "v"]);
+    assert_eq!(tables(&lake.sync(json!({"path_prefix": "u/"})).await), ["u"]);
     // What comes back is read.
     lake.put("t/a.parquet");
     let sync = lake.sync(json!({})).await;
@@ -627,7 +635,7 @@ async fn a_table_that_lost_all_its_objects_is_announced_as_it_was_and_without_ro
     for key in ["t/a.parquet", "u/a.parquet", "v/a.parquet"] {
         lake.rig.s3.delete(key);
     }
-    assert_eq!(lake.sync(json!({})).await.migrates(), first.migrates(), "an empty bucket");
+    assert_eq!(lake.sync(json!({})).await.migrates(), first.migrates()[..3], "an empty bucket");
     let log = lake.rig.stop();
     assert_eq!((log.of_level("error"), log.of_level("warn").len()), (vec![], 1), "{:?}", log.of_level("warn"));
     assert!(log.of_level("warn")[0].contains("0 keys were listed"), "{:?}", log.of_level("warn"));
@@ -740,6 +748,8 @@ async fn above_the_limit_old_objects_collapse_into_a_time_with_a_warning() {
         lake.rig.s3.put_with(&format!("t/{n:02}.parquet"), small(&format!("{n:02}")), at(NOON + n));
     }
     assert_eq!(lake.origins(spec.clone()).await.len(), 30);
+    assert_eq!(lake.rig.lines("warn").len(), 0, "not as long as the rows may have to be sent again");
+    assert_eq!(lake.origins(spec.clone()).await, set(&[]));
     let warnings = lake.rig.lines("warn");
     let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
     assert!(warning["message"].as_str().unwrap().contains("ledger_limit") && warning["table"] == "t", "{warning}");
@@ -749,7 +759,7 @@ async fn above_the_limit_old_objects_collapse_into_a_time_with_a_warning() {
     assert_eq!(lake.origins(spec.clone()).await, set(&["new"]), "what is below the low water is not seen");
     // What is forgotten stays forgotten: a higher limit brings nothing back.
     assert_eq!(lake.origins(json!({"ledger_limit": 1_000})).await, set(&[]));
-    assert_eq!(lake.rig.lines("warn").len(), 2, "one whenever it collapses: two syncs, of the five");
+    assert_eq!(lake.rig.lines("warn").len(), 2, "one whenever it collapses: two syncs, of the six");
 }
 
 #[tokio::test]
@@ -760,14 +770,20 @@ async fn each_shard_counts_its_own_objects_against_the_limit() {
     }
     let spec = lake.rig.spec(json!({"ledger_limit": 5, "late_arrival_window": "1h"}));
     for (plugin, mut client, shard) in shards(2).await {
-        client.init(&spec).await.unwrap();
-        let sync = client.sync_with(state_request(&lake.backend, Some(shard)), |_| {}).await;
-        assert_protocol(&sync);
+        let mut sent = 0;
+        // The second one: what was sent by the one before is sure to be stored.
+        for _ in 0..2 {
+            client.init(&spec).await.unwrap();
+            let request = state_request(&lake.backend, Some(shard));
+            let sync = client.sync_with(request, |message| lake.backend.store(message)).await;
+            assert_protocol(&sync);
+            sent += origins(&sync).len() as u64;
+        }
         let log = plugin.stop();
         let warnings: Vec<_> = log.iter().filter(|line| line["level"] == "warn").collect();
         let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
         assert_eq!(warning["unseen"], 0, "the other shard sends the others: {warning}");
-        assert!(warning["objects"].as_u64().unwrap() <= origins(&sync).len() as u64, "{warning}");
+        assert!(warning["objects"].as_u64().unwrap() <= sent, "{warning}");
     }
 }
 
@@ -866,13 +882,13 @@ async fn sync_shards(lake: &Lake, shards: &mut [(Plugin, Client, (i32, i32))]) -
         let (spec, request) = (spec.clone(), state_request(&lake.backend, Some(*shard)));
         async move {
             client.init(&spec).await.unwrap();
-            client.sync_with(request, |_| {}).await
+            client.sync_with(request, |message| lake.backend.store(message)).await
         }
     });
     let syncs = futures::future::join_all(syncs).await;
     for sync in &syncs {
         assert_protocol(sync);
-        assert_eq!(sync.tables(), syncs[0].tables(), "migrates in all shards");
+        assert_eq!(tables(sync), tables(&syncs[0]), "migrates in all shards");
     }
     syncs
 }
@@ -914,7 +930,7 @@ async fn items_91_and_92_four_shards_at_once_against_one_backend_are_complete_wi
     // Another total: a re-read, which the log says.
     let (plugin, mut client) = crate::rig::plugin().await;
     client.init(&lake.rig.spec(json!({}))).await.unwrap();
-    let sync = client.sync_with(state_request(&lake.backend, None), |_| {}).await;
+    let sync = client.sync_with(state_request(&lake.backend, None), |message| lake.backend.store(message)).await;
     assert_protocol(&sync);
     assert_eq!(origins(&sync).len(), keys.len());
     plugin.wait_for_line("why it reads all", |line| line["message"].to_string().contains("number of shards"));
@@ -940,9 +956,151 @@ async fn a_damaged_object_is_reported_by_the_shard_that_has_it() {
     let mut errors = 0;
     for (_plugin, mut client, shard) in shards(2).await {
         client.init(&spec).await.unwrap();
-        let sync = client.sync_with(state_request(&lake.backend, Some(shard)), |_| {}).await;
+        let sync =
+            client.sync_with(state_request(&lake.backend, Some(shard)), |message| lake.backend.store(message)).await;
         assert!(sync.status.is_none(), "{:?}", sync.status);
         errors += sync.errors().len();
     }
     assert_eq!(errors, 1);
+}
+
+/// The rows of the table of commits: source and generation.
+fn commits(sync: &Collected) -> Vec<(String, i64)> {
+    let row = |batch: &RecordBatch| {
+        let source = batch.column_by_name("source").unwrap().as_string::<i32>().value(0).to_owned();
+        (source, batch.column_by_name("generation").unwrap().as_primitive::<Int64Type>().value(0))
+    };
+    sync.batches(COMMIT_TABLE).into_iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn the_commit_row_is_the_last_insert_of_a_sync_that_sends_rows_and_of_no_other() {
+    let mut lake = Lake::start().await;
+    for key in ["t/a.parquet", "t/b.parquet", "u/a.parquet"] {
+        lake.put(key);
+    }
+    let first = lake.sync(json!({})).await;
+    let [(source, generation)] = &commits(&first)[..] else { panic!("one row: {:?}", commits(&first)) };
+    assert!(matches!(first.messages.last(), Some(Message::Insert { table, .. }) if table == COMMIT_TABLE));
+    assert!(source.starts_with("cq-source-s3/test-bucket/"), "{source}");
+
+    let unchanged = lake.sync(json!({})).await;
+    assert_eq!((unchanged.tables(), commits(&unchanged)), (vec!["t".to_owned(), "u".to_owned()], vec![]));
+    // The state changes, and no row is at stake.
+    lake.rig.s3.delete("t/b.parquet");
+    let smaller = lake.sync(json!({})).await;
+    assert_eq!((lake.flushes(), smaller.tables().len(), commits(&smaller)), (1, 2, vec![]));
+
+    lake.put("u/b.parquet");
+    let second = lake.sync(json!({})).await;
+    assert_eq!(commits(&second), [(source.clone(), generation + 1)]);
+    lake.rig.stop().assert_clean();
+}
+
+/// As [`Lake::sync`], with a destination that loses all that it was sent.
+async fn sync_into_nothing(lake: &mut Lake, spec: Value) -> Collected {
+    lake.rig.init(spec).await;
+    let sync = lake.rig.client.sync_with(state_request(&lake.backend, None), |_| {}).await;
+    assert_protocol(&sync);
+    sync
+}
+
+#[tokio::test]
+async fn rows_that_were_never_stored_are_sent_again_with_one_warning() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    lake.sync(json!({})).await;
+    for key in ["t/b.parquet", "t/c.parquet", "u/b.parquet"] {
+        lake.put(key);
+    }
+    let lost = sync_into_nothing(&mut lake, json!({})).await;
+    assert_eq!((origins(&lost).len(), commits(&lost).len()), (3, 1));
+    assert_eq!(lake.rig.lines("warn"), [] as [Value; 0]);
+    assert_eq!(lake.origins(json!({})).await, set(&["t/b.parquet", "t/c.parquet", "u/b.parquet"]));
+    let warnings = lake.rig.lines("warn");
+    let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
+    assert!(warning["message"].to_string().contains("interrupted") && warning["objects"] == 3, "{warning}");
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+    assert_eq!(lake.rig.lines("warn").len(), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_was_not_selected_in_between_is_sent_again_too() {
+    let mut lake = Lake::start().await;
+    lake.put("t/a.parquet");
+    lake.put("u/a.parquet");
+    lake.sync(json!({})).await;
+    lake.put("t/b.parquet");
+    lake.put("u/b.parquet");
+    sync_into_nothing(&mut lake, json!({})).await;
+    // Only one table, and this time all is stored: a higher generation must not vouch for the other table.
+    let mut request = state_request(&lake.backend, None);
+    request.skip_tables = vec!["t".to_owned()];
+    let sync = lake.rig.client.sync_with(request, |message| lake.backend.store(message)).await;
+    assert_eq!(origins(&sync), set(&["u/b.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&["t/b.parquet"]));
+    assert_eq!(lake.origins(json!({})).await, set(&[]));
+}
+
+#[tokio::test]
+async fn where_the_backend_is_no_destination_the_last_objects_are_sent_once_more() {
+    for spec in [json!({}), json!({"commit_table": false})] {
+        let mut lake = Lake::start().await;
+        let off = spec["commit_table"] == false;
+        lake.put("t/a.parquet");
+        for expected in [set(&["t/a.parquet"]), set(&["t/a.parquet"]), set(&[]), set(&[])] {
+            let sync = sync_into_nothing(&mut lake, spec.clone()).await;
+            assert_eq!(origins(&sync), expected);
+            assert_eq!(sync.tables().contains(&COMMIT_TABLE.to_owned()), !off && !expected.is_empty());
+        }
+        lake.put("t/b.parquet");
+        for expected in [set(&["t/b.parquet"]), set(&["t/b.parquet"]), set(&[])] {
+            assert_eq!(origins(&sync_into_nothing(&mut lake, spec.clone()).await), expected);
+        }
+        lake.rig.stop().assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn two_syncs_at_a_time_leave_state_that_fits_and_the_later_one_is_warned() {
+    let mut lake = Lake::start().await;
+    for n in 0..8 {
+        // More than gRPC's windows and buffers hold.
+        lake.rig.s3.put(&format!("t/{n}.parquet"), versioned(&format!("{n}"), 4_000, 1_024, Some(1_000)));
+    }
+    lake.put("u/a.parquet");
+    lake.rig.init(json!({})).await;
+    let mut slow = lake.rig.client.grpc.sync(state_request(&lake.backend, None)).await.unwrap().into_inner();
+    slow.message().await.unwrap().expect("a migrate");
+    // Another process does all of it, and a second sync writes over what the first one left.
+    let (plugin, mut client) = crate::rig::plugin().await;
+    for extra in ["t/x.parquet", "t/y.parquet"] {
+        lake.put(extra);
+        client.init(&lake.rig.spec(json!({}))).await.unwrap();
+        let sync = client.sync_with(state_request(&lake.backend, None), |message| lake.backend.store(message)).await;
+        assert_protocol(&sync);
+    }
+    while let Some(message) = slow.message().await.unwrap() {
+        lake.backend.store(&Message::decode(message));
+    }
+    let warnings = lake.rig.lines("warn");
+    let [warning] = &warnings[..] else { panic!("one warning: {warnings:#?}") };
+    assert!(warning["message"].to_string().contains("at the same time") && warning["tables"] == 2, "{warning}");
+    assert_eq!(lake.origins(json!({})).await, set(&[]), "what the others did holds");
+    lake.put("t/z.parquet");
+    assert_eq!(lake.origins(json!({})).await, set(&["t/z.parquet"]));
+    drop(plugin);
+}
+
+#[tokio::test]
+async fn a_table_of_the_bucket_that_has_the_name_of_the_table_of_commits_keeps_it() {
+    let mut lake = Lake::start().await;
+    lake.put("cq_state_commits/a.parquet");
+    for rows in [100, 100, 0] {
+        let sync = lake.sync(json!({})).await;
+        assert_eq!((sync.tables(), sync.rows(COMMIT_TABLE)), (vec![COMMIT_TABLE.to_owned()], rows));
+    }
+    let warnings = lake.rig.lines("warn");
+    assert!(!warnings.is_empty() && warnings.iter().all(|line| line["message"].to_string().contains("table_name")));
 }

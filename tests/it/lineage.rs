@@ -175,7 +175,7 @@ async fn another_choice_of_nested_types_is_not_answered_from_the_state() {
         rig.s3.reset_counts();
         let mut request = sync_request(&["*"], &[]);
         request.backend = Some(BackendOptions { table_name: "state".into(), connection: backend.connection() });
-        let sync = rig.client.sync_with(request, |_| {}).await;
+        let sync = rig.client.sync_with(request, |message| backend.store(message)).await;
         assert!(sync.status.is_none(), "{:?}", sync.status);
         let native = matches!(payload(&sync), DataType::Struct(_));
         assert_eq!(native, nested_as == "native");

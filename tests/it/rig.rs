@@ -48,10 +48,10 @@ impl Rig {
         self.client.sync(&["*"], &[]).await
     }
 
-    /// Init and a sync of all tables that keeps its state in `backend`.
+    /// Init and a sync of all tables that keeps its state in `backend`, which is the destination, too.
     pub async fn sync_with_state(&mut self, more: Value, backend: &Backend) -> Collected {
         self.init(more).await;
-        self.client.sync_with(state_request(backend, None), |_| {}).await
+        self.client.sync_with(state_request(backend, None), |message| backend.store(message)).await
     }
 
     /// Init alone.
@@ -91,6 +91,8 @@ impl Rig {
 
 /// The state table of [`state_request`].
 pub const STATE_TABLE: &str = "cq_state";
+/// The table of commits that goes with it.
+pub const COMMIT_TABLE: &str = "cq_state_commits";
 
 /// A request for all tables, with a state backend, of one shard (number, total) or of all.
 pub fn state_request(backend: &Backend, shard: Option<(i32, i32)>) -> pb::sync::Request {

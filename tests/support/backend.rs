@@ -13,7 +13,7 @@
 #![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
 #![allow(clippy::expect_used, reason = "only tests, examples and benches use this")]
 
-use super::client::decode;
+use super::client::{Message, decode};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::ipc::writer::StreamWriter;
@@ -75,6 +75,8 @@ struct State {
     mode: Mode,
     versions: Vec<i32>,
     tables: BTreeMap<String, (SchemaRef, Vec<Row>)>,
+    /// What it stores as a destination: batches by table.
+    destination: BTreeMap<String, Vec<RecordBatch>>,
     calls: Vec<Call>,
     /// Rows that inserts still take before they fail; `None`: any number.
     rows_before_failure: Option<usize>,
@@ -150,6 +152,7 @@ impl Backend {
             mode,
             versions: vec![3],
             tables: BTreeMap::new(),
+            destination: BTreeMap::new(),
             calls: Vec::new(),
             rows_before_failure: None,
             fail_reads: false,
@@ -192,6 +195,20 @@ impl Backend {
     /// The rows of a table, in the order of arrival.
     pub fn rows(&self, table: &str) -> Vec<Row> {
         self.state().tables.get(table).map(|(_, rows)| rows.clone()).unwrap_or_default()
+    }
+
+    /// Stores a message of a sync's stream, as a destination does that is the backend, too.
+    pub fn store(&self, message: &Message) {
+        match message {
+            Message::Migrate { table, .. } => self.store_in(table, vec![]),
+            Message::Insert { table, batches, .. } => self.store_in(table, batches.clone()),
+            Message::Error { .. } | Message::Other(_) => {}
+        }
+    }
+
+    /// Stores rows of a table as a destination; makes the table.
+    pub fn store_in(&self, table: &str, batches: Vec<RecordBatch>) {
+        self.state().destination.entry(table.to_owned()).or_default().extend(batches);
     }
 
     /// Key and value as a client sees them: of several rows the one with the highest version.
@@ -325,6 +342,15 @@ fn encode(schema: &SchemaRef, rows: &[Row]) -> Vec<u8> {
     writer.into_inner().expect("into memory")
 }
 
+/// The columns of a batch that `schema` names.
+fn project(batch: &RecordBatch, schema: &SchemaRef) -> Vec<u8> {
+    let column = |field: &Arc<Field>| batch.column_by_name(field.name()).expect("a column of the table").clone();
+    let batch = RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect());
+    let mut writer = StreamWriter::try_new(Vec::new(), schema).expect("plain types");
+    writer.write(&batch.expect("the table's types")).expect("into memory");
+    writer.into_inner().expect("into memory")
+}
+
 struct Service(Arc<Mutex<State>>);
 
 #[tonic::async_trait]
@@ -368,7 +394,12 @@ impl Plugin for Service {
         if state.fail_reads {
             return Err(Status::permission_denied("the backend was told to fail"));
         }
-        let rows = state.tables.get(&table).map(|(_, rows)| rows.as_slice()).unwrap_or_default();
+        let Some((_, rows)) = state.tables.get(&table) else {
+            let stored = state.destination.get(&table);
+            let stored = stored.ok_or_else(|| Status::unknown(format!("relation \"{table}\" does not exist")))?;
+            let records = stored.iter().map(|batch| Ok(pb::read::Response { record: project(batch, &schema).into() }));
+            return Ok(Response::new(futures::stream::iter(records.collect::<Vec<_>>())));
+        };
         let records = rows.chunks(state.rows_per_record).map(|rows| encode(&schema, rows));
         let responses = records.map(|record| Ok(pb::read::Response { record: record.into() }));
         Ok(Response::new(futures::stream::iter(responses.collect::<Vec<_>>())))

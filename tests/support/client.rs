@@ -180,7 +180,8 @@ pub enum Message {
 }
 
 impl Message {
-    fn decode(response: pb::sync::Response) -> Self {
+    /// A message of the stream.
+    pub fn decode(response: pb::sync::Response) -> Self {
         use pb::sync::response::Message as Wire;
         match response.message {
             Some(Wire::MigrateTable(migrate)) => match decode(&migrate.table) {

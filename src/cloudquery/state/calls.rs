@@ -107,7 +107,8 @@ impl Caller {
         }
     }
 
-    async fn once<T, F>(&self, attempt: impl Fn(Channel) -> F) -> Result<T, OpenError>
+    /// One try of [`Self::until_it_works`].
+    pub async fn once<T, F>(&self, attempt: impl Fn(Channel) -> F) -> Result<T, OpenError>
     where
         F: Future<Output = Result<T, OpenError>>,
     {

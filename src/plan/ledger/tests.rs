@@ -1,6 +1,7 @@
 //! The ledger against a model: random histories, torn writes, limits; and its size.
 
 use super::*;
+use crate::plan::commit::Evidence;
 use crate::plan::{MAX_KEY_CHARS, MAX_VALUE_CHARS};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,28 @@ const IDENTITY: Identity<'_> =
     Identity { endpoint: "", bucket: "b", prefix: "", table: "t", shard: None, state_id: "" };
 
 fn load(rows: &Rows) -> Result<Ledger, BadState> {
-    Ledger::load(&IDENTITY, rows.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    load_with(rows, &commits("written=1 misses=0 dead= unproven=", Evidence::Stored(2)))
+}
+
+fn load_with(rows: &Rows, commits: &Commits) -> Result<Ledger, BadState> {
+    Ledger::load(&IDENTITY, rows.iter().map(|(key, value)| (key.as_str(), value.as_str())), commits)
+}
+
+/// What a sync writes, and what it says of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Written {
+    entries: Vec<(String, String)>,
+    objects: u64,
+    added: u64,
+    forgotten: u64,
+    collapse: Option<Collapse>,
+}
+
+impl Written {
+    fn of(changes: Changes, generation: u64) -> Self {
+        let Changes { objects, added, forgotten, collapse, .. } = changes;
+        Self { entries: changes.entries(generation), objects, added, forgotten, collapse }
+    }
 }
 
 /// An object of the model: key number, ETag number, last modification.
@@ -26,7 +48,7 @@ fn with_object<T>(&(key, etag, last_modified_s): &Put, use_it: impl FnOnce(&Obje
 }
 
 /// A sync that sends what is not done and not in `held_back`; all are in the bucket.
-fn sync(rows: &Rows, bucket: &[Put], held_back: &BTreeSet<u16>, limits: &Limits, sizes: ChunkSizes) -> Changes {
+fn sync(rows: &Rows, bucket: &[Put], held_back: &BTreeSet<u16>, limits: &Limits, sizes: ChunkSizes) -> Written {
     let ledger = load(rows).unwrap();
     let sent: Vec<bool> = bucket
         .iter()
@@ -36,7 +58,7 @@ fn sync(rows: &Rows, bucket: &[Put], held_back: &BTreeSet<u16>, limits: &Limits,
     for (put, sent) in bucket.iter().zip(sent) {
         with_object(put, |object| if sent { update.sent(object) } else { update.listed(object) });
     }
-    let changes = update.finish_with(limits, sizes);
+    let changes = Written::of(update.finish_with(limits, sizes), 1);
     for (key, value) in &changes.entries {
         assert!(key.is_ascii() && key.len() <= MAX_KEY_CHARS && key.starts_with(&IDENTITY.state_prefix()), "{key}");
         assert!(value.is_ascii() && value.len() <= MAX_VALUE_CHARS, "{key}: {}", value.len());
@@ -80,7 +102,7 @@ fn rows_of_a_version_that_failed_are_remembered_until_it_is_another_one() {
         for (put, sent) in partly {
             with_object(put, |object| update.sent_partly(object, *sent));
         }
-        update.finish(&NO_LIMIT).entries
+        update.finish(&NO_LIMIT).entries(1)
     };
     let rows_sent = |rows: &Rows, put: &Put| with_object(put, |object| load(rows).unwrap().rows_sent(object));
     let (a, b) = ((1, 1, 10), (2, 1, 10));
@@ -95,7 +117,7 @@ fn rows_of_a_version_that_failed_are_remembered_until_it_is_another_one() {
     let done = {
         let mut update = load(&rows).unwrap().update();
         with_object(&b, |object| update.sent(object));
-        update.finish(&NO_LIMIT).entries
+        update.finish(&NO_LIMIT).entries(1)
     };
     rows.extend(done);
     assert_eq!((rows_sent(&rows, &b), is_done(&rows, &b)), (0, true));
@@ -112,7 +134,7 @@ fn an_empty_table_writes_nothing() {
 #[test]
 fn new_objects_change_the_newest_chunk_and_late_ones_theirs() {
     let prefix = IDENTITY.state_prefix();
-    let keys = |changes: &Changes| -> Vec<String> {
+    let keys = |changes: &Written| -> Vec<String> {
         changes.entries.iter().map(|(key, _)| key.strip_prefix(&prefix).unwrap().to_owned()).collect()
     };
     let mut rows = Rows::new();
@@ -124,16 +146,17 @@ fn new_objects_change_the_newest_chunk_and_late_ones_theirs() {
 
     bucket.push((12_001, 0, 1_700_001_000));
     let newest = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
-    assert_eq!(keys(&newest), ["ledger.3", "ledger"]);
+    assert_eq!(keys(&newest), ["ledger.3", "ledger.prev", "ledger"]);
     rows.extend(newest.entries);
     bucket.push((12_002, 0, 1_600_000_000));
     let late = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
-    assert_eq!(keys(&late), ["ledger.2", "ledger"], "one part, in the place that the newest chunk left");
+    assert_eq!(keys(&late), ["ledger.4", "ledger.prev", "ledger"], "one part, in a place that neither needs");
     assert!(late.entries[0].1.starts_with("v1 0.0000000000000000 5001 "), "{}", &late.entries[0].1[..40]);
     rows.extend(late.entries);
     bucket.retain(|put| put.0 != 6_000);
     let gone = sync(&rows, &bucket, &BTreeSet::new(), &NO_LIMIT, CHUNK_SIZES);
-    assert_eq!((gone.forgotten, gone.objects, keys(&gone).len()), (1, 12_001, 2));
+    assert_eq!((gone.forgotten, gone.objects), (1, 12_001));
+    assert_eq!(keys(&gone)[..3], ["ledger.2", "ledger", "ledger.prev"], "no rows are at stake: none is kept");
 }
 
 #[test]
@@ -199,20 +222,148 @@ fn a_bad_state_says_how_to_reset_it() {
     );
 }
 
-/// Frozen: the next release reads it. (Rewritten never; a change of the format gets a new version and a new file.)
-#[test]
-fn golden_ledger() {
-    let golden: Rows = serde_json::from_str(include_str!("../../../tests/fixtures/state/ledger_v1.json")).unwrap();
-    let limits = Limits { ledger_limit: 250, newest_low_water_s: i64::MAX };
-    let sizes = ChunkSizes { max: 120, full: 100, merged: 40 };
-    let held_back = BTreeSet::from([290]);
-    let written: Rows = sync(&Rows::new(), &many(300), &held_back, &limits, sizes).entries.into_iter().collect();
-    assert_eq!(written, golden);
-    let ledger = load(&golden).unwrap();
+const GOLDEN_LIMITS: Limits = Limits { ledger_limit: 250, newest_low_water_s: i64::MAX };
+const GOLDEN_SIZES: ChunkSizes = ChunkSizes { max: 120, full: 100, merged: 40 };
+
+fn assert_golden(golden: &Rows, commits: &Commits) {
+    let ledger = load_with(golden, commits).unwrap();
     assert_eq!((ledger.objects(), ledger.low_water), (249, 1_700_000_000));
     for put in many(300) {
         assert_eq!(with_object(&put, |object| ledger.is_done(object)), put.0 != 290, "{put:?}");
     }
+}
+
+/// Frozen: what 0.1.0 wrote is read, whatever is known of commits.
+#[test]
+fn golden_ledger() {
+    let golden: Rows = serde_json::from_str(include_str!("../../../tests/fixtures/state/ledger_v1.json")).unwrap();
+    assert_golden(&golden, &commits("written=9 misses=0 dead=1-8 unproven=", Evidence::Stored(1)));
+    let written: Rows = sync(&Rows::new(), &many(300), &BTreeSet::from([290]), &GOLDEN_LIMITS, GOLDEN_SIZES)
+        .entries
+        .into_iter()
+        .collect();
+    let parts = |rows: &Rows| {
+        rows.iter().filter(|(key, _)| !key.ends_with("/ledger")).map(|(k, v)| (k.clone(), v.clone())).collect::<Rows>()
+    };
+    assert_eq!(parts(&written), parts(&golden), "chunks are what they were");
+}
+
+/// Frozen: the next release reads it. (Rewritten never; a change of the format gets a new version and a new file.)
+#[test]
+fn golden_ledger_with_a_generation() {
+    let golden: Rows =
+        serde_json::from_str(include_str!("../../../tests/fixtures/state/ledger_commit_v1.json")).unwrap();
+    let mut written = Rows::new();
+    let first = sync(&written, &many(300), &BTreeSet::from([290]), &GOLDEN_LIMITS, GOLDEN_SIZES);
+    written.extend(first.entries);
+    // A second sync, of which three objects were sent last.
+    let mut bucket = many(300);
+    bucket.extend((300..310).map(|key| (key, 0, 1_700_000_006)));
+    let held_back = BTreeSet::from([290]);
+    let changes = sync_last(&load(&written).unwrap(), &bucket, &held_back, &BTreeSet::from([307, 308, 309]));
+    written.extend(Written::of(changes, 2).entries);
+    assert_eq!(written, golden);
+
+    let value = "written=2 misses=0 dead= unproven=";
+    assert_golden(&golden, &commits(value, Evidence::Stored(1)));
+    let done = |evidence| {
+        let ledger = load_with(&golden, &commits(value, evidence)).unwrap();
+        let done = (300..310).filter(|key| with_object(&(*key, 0, 1_700_000_006), |object| ledger.is_done(object)));
+        (done.count(), ledger.lost(), ledger.again())
+    };
+    assert_eq!(done(Evidence::Stored(2)), (10, 0, 0));
+    assert_eq!(done(Evidence::Stored(1)), (0, 10, 0), "the rows of the second sync are not stored");
+    assert_eq!(done(Evidence::NoRow), (7, 0, 3), "nothing is known of the last ones");
+}
+
+fn commits(value: &str, evidence: Evidence) -> Commits {
+    Commits::load("k".to_owned(), Some(&format!("v1 {value}")), evidence).unwrap()
+}
+
+/// As [`sync`], with objects that were sent last.
+fn sync_last(ledger: &Ledger, bucket: &[Put], held_back: &BTreeSet<u16>, last: &BTreeSet<u16>) -> Changes {
+    let done: Vec<bool> = bucket.iter().map(|put| with_object(put, |object| ledger.is_done(object))).collect();
+    let mut update = ledger.clone().update();
+    for (put, done) in bucket.iter().zip(done) {
+        with_object(put, |object| match (done || held_back.contains(&put.0), last.contains(&put.0)) {
+            (true, _) => update.listed(object),
+            (false, true) => update.sent_last(object),
+            (false, false) => update.sent(object),
+        });
+    }
+    update.finish_with(&NO_LIMIT, GOLDEN_SIZES)
+}
+
+/// A state after two syncs: objects 0 to 99 in generation 1, 100 to 109 in generation 2, the last three of them last.
+fn two_syncs() -> Rows {
+    let mut rows = Rows::new();
+    for (generation, count) in [(1, 100), (2, 110)] {
+        let last = BTreeSet::from([count - 3, count - 2, count - 1]);
+        let commits = commits(&format!("written={} misses=0 dead= unproven=", generation - 1), Evidence::Stored(1));
+        let changes = sync_last(&load_with(&rows, &commits).unwrap(), &many(count), &BTreeSet::new(), &last);
+        rows.extend(Written::of(changes, generation).entries);
+    }
+    rows
+}
+
+#[test]
+fn what_was_never_stored_is_taken_back_even_if_nothing_comes_in_its_place() {
+    let rows = two_syncs();
+    let dead = commits("written=2 misses=0 dead= unproven=", Evidence::Stored(1));
+    let ledger = load_with(&rows, &dead).unwrap();
+    assert_eq!((ledger.objects(), ledger.lost()), (100, 10));
+    // Nothing could be sent this time: the state must say so, or a later generation would make it count.
+    let all: BTreeSet<u16> = (100..110).collect();
+    let changes = sync_last(&ledger, &many(110), &all, &BTreeSet::new());
+    assert!(!changes.revocable);
+    let mut after = rows.clone();
+    after.extend(changes.entries(3));
+    let later = commits("written=9 misses=0 dead= unproven=", Evidence::Stored(9));
+    assert_eq!(load_with(&after, &later).unwrap().objects(), 100);
+    // They are sent again, and that is interrupted again: still the ledger of the first sync.
+    let changes = sync_last(&ledger, &many(110), &BTreeSet::new(), &all);
+    let mut after = rows.clone();
+    after.extend(changes.entries(3));
+    let dead = commits("written=3 misses=1 dead=2 unproven=", Evidence::Stored(1));
+    assert_eq!(load_with(&after, &dead).unwrap().objects(), 100);
+    let stored = commits("written=3 misses=1 dead=2 unproven=", Evidence::Stored(3));
+    assert_eq!(load_with(&after, &stored).unwrap().objects(), 110);
+}
+
+#[test]
+fn what_was_sent_last_is_sent_once_more_where_nothing_is_known() {
+    let rows = two_syncs();
+    let last = BTreeSet::from([107, 108, 109]);
+    for (evidence, again) in [(Evidence::None, 0), (Evidence::NoRow, 3)] {
+        let ledger = load_with(&rows, &commits("written=2 misses=0 dead= unproven=1", evidence)).unwrap();
+        assert_eq!((ledger.objects(), ledger.again()), (107, 3));
+        let changes = sync_last(&ledger, &many(110), &BTreeSet::new(), &last);
+        assert!(changes.revocable);
+        let mut after = rows.clone();
+        after.extend(changes.entries(3));
+        let ledger = load_with(&after, &commits("written=3 misses=1 dead= unproven=1-2", evidence)).unwrap();
+        assert_eq!(ledger.again(), again, "{evidence:?}: once, if there is no table of commits");
+    }
+    // What is gone meanwhile is no object to send, and no longer in the state.
+    let ledger = load_with(&rows, &commits("written=2 misses=0 dead= unproven=1", Evidence::None)).unwrap();
+    let changes = sync_last(&ledger, &many(107), &BTreeSet::new(), &BTreeSet::new());
+    assert!(!changes.revocable && !changes.is_empty());
+}
+
+#[test]
+fn the_low_water_stays_below_what_may_be_sent_once_more() {
+    let ledger = load(&Rows::new()).unwrap();
+    let mut update = ledger.update();
+    for put in many(1_000) {
+        with_object(&put, |object| if put.0 == 500 { update.sent_last(object) } else { update.sent(object) });
+    }
+    let limits = Limits { ledger_limit: 10, newest_low_water_s: i64::MAX };
+    let changes = update.finish_with(&limits, CHUNK_SIZES);
+    assert_eq!(
+        changes.collapse.map(|collapse| collapse.low_water_s),
+        Some(1_700_000_009),
+        "object 500 is of the next second"
+    );
 }
 
 /// Bytes an object at a million objects, and that the walk over them does what it does for a few.
@@ -226,7 +377,7 @@ fn a_million_objects_take_nine_bytes_each() {
     let mut update = load(&Rows::new()).unwrap().update();
     (0..COUNT).for_each(|number| object(number, &mut |object| update.sent(object)));
     let started = std::time::Instant::now();
-    let changes = update.finish(&NO_LIMIT);
+    let changes = Written::of(update.finish(&NO_LIMIT), 1);
     let flush = started.elapsed();
     let chars: usize = changes.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!(changes.entries.iter().all(|(_, value)| value.len() <= MAX_VALUE_CHARS));
@@ -244,7 +395,7 @@ fn a_million_objects_take_nine_bytes_each() {
     assert_eq!(size_of::<Entry>(), 12);
     let mut update = ledger.update();
     (0..COUNT).for_each(|number| object(number, &mut |object| update.listed(object)));
-    assert_eq!(update.finish(&NO_LIMIT).entries, []);
+    assert!(update.finish(&NO_LIMIT).is_empty());
 }
 
 /// What happens to a bucket and its state between two syncs.
