@@ -264,11 +264,14 @@ impl<'a> Grouper<'a> {
     /// The listing is complete.
     #[must_use]
     pub fn finish(mut self) -> Listing {
+        let mut filtered_out = BTreeSet::new();
         for object in self.excluded.into_iter() {
-            if let Classified::Parquet(key) = classify(&object.key(""), object.size_bytes, &KeyFilter::default())
-                && let Some(&index) = self.index.get(&key)
-            {
-                self.tables[index].unread.push(object.moved_to(key.directory_str()));
+            let Classified::Parquet(key) = classify(&object.key(""), object.size_bytes, &KeyFilter::default()) else {
+                continue;
+            };
+            match self.index.get(&key) {
+                Some(&index) => self.tables[index].unread.push(object.moved_to(key.directory_str())),
+                None => _ = filtered_out.insert(key.table_name()),
             }
         }
         let tables = self.tables.into_iter().map(|Growing { key, name, objects, archived, mut unread }| {
@@ -282,7 +285,7 @@ impl<'a> Grouper<'a> {
         Listing {
             tables,
             skipped: self.skipped,
-            filtered_out: self.excluded.keys().map(TableKey::table_name).collect(),
+            filtered_out,
             selector: self.selector,
             lakes: self.lakes,
             passed_over: self.passed_over,
@@ -353,7 +356,8 @@ mod tests {
         let filter = KeyFilter::new(&[], &["**/old*".to_owned()]).unwrap();
         let selector = Selector::new(&["a*".to_owned()], &["a2".to_owned()]);
         let mut grouper = Grouper::new(&filter).selected_by(selector).remember_unread(true);
-        for key in ["a1/1.parquet", "a1/old.parquet", "a2/1.parquet", "b/1.parquet", "b/2.parquet", "b/old.parquet"] {
+        for key in ["a0/old.parquet", "a1/1.parquet", "a1/old.parquet", "a2/1.parquet", "b/1.parquet", "b/old.parquet"]
+        {
             grouper.add(object(key));
         }
         assert_eq!((grouper.tables.len(), grouper.index.len()), (1, 1));
@@ -363,6 +367,7 @@ mod tests {
         let listing = grouper.finish();
         let unread: Vec<String> = listing.tables[0].unread.iter().map(|o| listing.tables[0].object_key(o)).collect();
         assert_eq!(unread, ["a1/old.parquet"]);
+        assert_eq!(listing.names(), HashSet::from(["a0", "a1", "a3_dt_1"]));
         assert_eq!(listing.check_selection(), Ok(vec![]));
     }
 
