@@ -11,9 +11,12 @@
 //! ```text
 //! cq-source-s3/<bucket>/<table>/<hash>/ledger.0, ledger.1, …   done objects, in chunks by last modification
 //!                                     /ledger                  which parts count, and their checksum
+//!                                     /ledger.prev             the same of the ledger before, where it may be needed
 //!                                     /schema.0, …             the table's columns
 //!                                     /schema                  which parts count, and their checksum
 //! ```
+//!
+//! Beside them one value of the whole source says what is known of earlier syncs: [`commit`].
 //!
 //! How parts and heads make one whole that is never half old and half new is told in `parts`; how hashes become text, in
 //! `format`. Both are frozen by golden files: state written by one release is read by the next.
