@@ -18,7 +18,7 @@ const MESSAGE_POOL_BYTES: u64 = 2 * TARGET_ROWS_BYTES as u64;
 const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
 
 /// One part in so many may be missing.
-const TOLERANCE_DIVISOR: u64 = 16;
+const TOLERANCE_DIVISOR: u64 = 8;
 
 /// What is needed at a time, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
