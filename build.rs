@@ -1,5 +1,6 @@
 //! Compiles the `.proto` files without `protoc`, and keeps the descriptor set for gRPC reflection.
 //! Stamps the version (from the release tag, else Cargo's) and the commit into the binary.
+//! Compiles for static binaries what copies memory there, `src/memory/functions.c`.
 
 use prost::Message as _;
 use std::{env, fs, path::PathBuf, process::Command};
@@ -20,9 +21,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `Bytes` for every bytes field: an encoded message is built once and never copied again.
     // `compile_well_known_types` is off, so google.protobuf.Timestamp comes from prost-types.
     tonic_prost_build::configure().bytes(".").compile_fds(set)?;
+    println!("cargo:rerun-if-changed=src/memory/functions.c");
+    if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
+        memory_functions();
+    }
     println!("cargo:rustc-env=CQ_SOURCE_S3_COMMIT={}", commit());
     println!("cargo:rustc-env=CQ_SOURCE_S3_VERSION={}", version()?);
     Ok(())
+}
+
+/// Links `src/memory/functions.c` in front of the C library. Optimised whatever the profile says, and without what makes a
+/// compiler see a copying loop in a function that copies and call it from itself.
+fn memory_functions() {
+    cc::Build::new()
+        .file("src/memory/functions.c")
+        .std("gnu11")
+        .opt_level(3)
+        .debug(false)
+        .warnings(true)
+        .extra_warnings(true)
+        .flag("-fno-builtin")
+        .flag_if_supported("-fno-tree-loop-distribute-patterns")
+        .compile("cq_source_s3_memory_functions");
 }
 
 /// The version with the leading `v` that CloudQuery wants. A release build gives its tag, which must be the version of

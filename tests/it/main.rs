@@ -38,6 +38,8 @@ mod incremental;
 mod lineage;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(unix)]
+mod memory_functions;
 mod other_servers;
 mod policies;
 mod rig;
