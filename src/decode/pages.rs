@@ -242,7 +242,7 @@ fn read_header(bytes: &[u8]) -> Option<Header> {
     let mut reader = Compact::new(bytes);
     let (mut kind, mut uncompressed, mut compressed, mut values) = (None, None, None, 0);
     let mut id = 0;
-    while let Some((field, next)) = next_field(&mut reader, id)? {
+    while let Some((field, next)) = reader.next_field(id)? {
         id = next;
         match (id, field) {
             (1, I32) => kind = Some(reader.integer(I32)?),
@@ -251,7 +251,7 @@ fn read_header(bytes: &[u8]) -> Option<Header> {
             // Of data, a dictionary, data of version 2: all begin with the number of values.
             (5 | 7 | 8, STRUCT) => {
                 let mut inner = 0;
-                while let Some((field, next)) = next_field(&mut reader, inner)? {
+                while let Some((field, next)) = reader.next_field(inner)? {
                     inner = next;
                     if (inner, field) == (1, I32) {
                         values = u64::try_from(reader.integer(I32)?).ok()?;
@@ -265,13 +265,6 @@ fn read_header(bytes: &[u8]) -> Option<Header> {
     }
     let (uncompressed_bytes, compressed_bytes, length) = (uncompressed?, compressed?, reader.at());
     Some(Header { kind: kind?, uncompressed_bytes, compressed_bytes, values, length })
-}
-
-/// Type and number of a struct's next field, `Some(None)` at its end and `None` where the bytes end before that.
-fn next_field(reader: &mut Compact<'_>, before: i64) -> Option<Option<(u8, i64)>> {
-    let stop = reader.at_stop()?;
-    let field = reader.field(before);
-    if stop { Some(None) } else { field.map(Some) }
 }
 
 #[cfg(test)]

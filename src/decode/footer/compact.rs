@@ -27,11 +27,6 @@ impl<'a> Compact<'a> {
         self.at
     }
 
-    /// Whether a struct ends here; `None` when the bytes do.
-    pub(in crate::decode) fn at_stop(&self) -> Option<bool> {
-        self.bytes.get(self.at).map(|header| header & 0x0f == 0)
-    }
-
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(count)?;
         let taken = self.bytes.get(self.at..end)?;
@@ -60,22 +55,28 @@ impl<'a> Compact<'a> {
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Type and number of a struct's next field, given the number of the one before; `None` also at the struct's end.
-    pub(in crate::decode) fn field(&mut self, before: i64) -> Option<(u8, i64)> {
+    /// Type and number of a struct's next field, given the number of the one before; `Some(None)` where the struct ends.
+    pub(in crate::decode) fn next_field(&mut self, before: i64) -> Option<Option<(u8, i64)>> {
         let header = self.byte()?;
         let kind = header & 0x0f;
         if kind == 0 {
-            return None;
+            return Some(None);
         }
         let id = if header >> 4 == 0 { self.zigzag()? } else { before.checked_add(i64::from(header >> 4))? };
-        Some((kind, id))
+        Some(Some((kind, id)))
     }
 
-    /// Type and number of a list's items.
+    /// Type and number of a list's items. Each has a byte at least, so there are never more than bytes left: whoever
+    /// walks over them comes to an end.
     pub(super) fn list(&mut self) -> Option<(u8, u64)> {
         let header = self.byte()?;
         let items = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
-        Some((header & 0x0f, items))
+        (items <= self.left_bytes()).then_some((header & 0x0f, items))
+    }
+
+    /// How many bytes are left.
+    pub(super) fn left_bytes(&self) -> u64 {
+        (self.bytes.len() - self.at) as u64
     }
 
     /// The integer of a field of the type `kind`.
@@ -122,7 +123,7 @@ impl<'a> Compact<'a> {
             }
             STRUCT => {
                 let mut id = 0;
-                while let Some((kind, next)) = self.field(id) {
+                while let Some((kind, next)) = self.next_field(id)? {
                     id = next;
                     self.skip_to(kind, depth)?;
                 }

@@ -9,11 +9,18 @@
 //!   group changes no definition or repetition level, so the pages stay as they are.
 
 use super::compact::{self, Compact};
+use std::collections::BTreeMap;
 
 /// Deepest nesting of groups that is read: the stack of a thread is finite, and running over its end would take the whole
 /// process down. A list or map takes two or three levels; a hundred lists in one another is beyond any table, and all
 /// recursion over so many levels fits a small stack.
 pub(super) const MAX_SCHEMA_DEPTH: usize = 200;
+
+/// Most elements that are held to be mended: what is held takes some 200 bytes for each, and a footer could ask for
+/// millions with a few bytes each. Of larger schemas only the depth is looked at.
+const MAX_MENDED_ELEMENTS: u64 = 100_000;
+/// Fewest bytes of an element: its name, one more field, the end.
+const MIN_ELEMENT_BYTES: u64 = 5;
 
 /// `FieldRepetitionType`.
 const REQUIRED: i64 = 0;
@@ -69,7 +76,7 @@ pub(super) enum Schema {
 /// Reads the list of elements at `reader`, which stands behind it afterwards. `None` when it makes no sense.
 pub(super) fn read(reader: &mut Compact<'_>) -> Option<Schema> {
     let (kind, count) = reader.list()?;
-    if kind != compact::STRUCT {
+    if kind != compact::STRUCT || count > reader.left_bytes() / MIN_ELEMENT_BYTES {
         return None;
     }
     let mut elements = Vec::new();
@@ -90,7 +97,12 @@ pub(super) fn read(reader: &mut Compact<'_>) -> Option<Schema> {
         if open.len() > MAX_SCHEMA_DEPTH {
             return Some(Schema::TooDeep);
         }
-        elements.push(element);
+        if count <= MAX_MENDED_ELEMENTS {
+            elements.push(element);
+        }
+    }
+    if count > MAX_MENDED_ELEMENTS {
+        return Some(Schema::Fine);
     }
     let mut changed = false;
     for element in &mut elements {
@@ -116,21 +128,25 @@ pub(super) fn read(reader: &mut Compact<'_>) -> Option<Schema> {
     Some(Schema::Rewritten([compact::list_of_structs(count), bytes].concat()))
 }
 
-/// The names of the leaves below the list of elements at `reader`, with those of the groups around them.
-pub(super) fn leaf_paths(reader: &mut Compact<'_>) -> Option<Vec<String>> {
+/// The names of the leaves with the numbers `wanted`, with those of the groups around them, below the list of elements at
+/// `reader`. `None` when it makes no sense or is too long.
+pub(super) fn leaf_paths(reader: &mut Compact<'_>, wanted: &[usize]) -> Option<BTreeMap<usize, String>> {
     let (_, count) = reader.list()?;
+    if count > MAX_MENDED_ELEMENTS {
+        return None;
+    }
     let elements = (0..count).map(|_| Element::read(reader)).collect::<Option<Vec<_>>>()?;
     let root = Node::read(&mut elements.into_iter())?;
-    let mut paths = Vec::new();
-    root.children.iter().for_each(|field| field.collect_paths("", &mut paths));
+    let (mut leaf, mut paths) = (0, BTreeMap::new());
+    root.children.iter().for_each(|field| field.collect_paths(&mut Vec::new(), &mut leaf, wanted, &mut paths));
     Some(paths)
 }
 
 impl<'a> Element<'a> {
     fn read(reader: &mut Compact<'a>) -> Option<Self> {
-        let mut element = Self::default();
+        let (mut element, mut name) = (Self::default(), None);
         let mut id = 0;
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             let integer = match id {
                 1 => &mut element.physical,
@@ -142,7 +158,7 @@ impl<'a> Element<'a> {
                 8 => &mut element.precision,
                 9 => &mut element.field_id,
                 4 => {
-                    element.name = reader.binary(kind)?;
+                    name = Some(reader.binary(kind)?);
                     continue;
                 }
                 10 if kind == compact::STRUCT => {
@@ -156,6 +172,8 @@ impl<'a> Element<'a> {
             };
             *integer = Some(reader.integer(kind)?);
         }
+        // The one field that every element has.
+        element.name = name?;
         Some(element)
     }
 
@@ -193,14 +211,14 @@ impl<'a> Element<'a> {
 
     /// The number of the logical type in its union.
     fn logical_id(&self) -> Option<i64> {
-        Compact::new(self.logical?).field(0).map(|(_, id)| id)
+        Compact::new(self.logical?).next_field(0)?.map(|(_, id)| id)
     }
 
     /// The scale of a logical DECIMAL.
     fn logical_scale(&self) -> Option<i64> {
         let mut union = Compact::new(self.logical?);
-        let (compact::STRUCT, logical::DECIMAL) = union.field(0)? else { return None };
-        let (kind, 1) = union.field(0)? else { return None };
+        let (compact::STRUCT, logical::DECIMAL) = union.next_field(0)?? else { return None };
+        let (kind, 1) = union.next_field(0)?? else { return None };
         union.integer(kind)
     }
 }
@@ -230,14 +248,23 @@ impl<'a> Node<'a> {
         self.children.iter().for_each(|child| child.write(count, bytes));
     }
 
-    fn collect_paths(&self, above: &str, paths: &mut Vec<String>) {
-        let path = format!("{above}{}", String::from_utf8_lossy(self.element.name));
+    /// `above`: the names of the groups around it; `leaf`: the number of the next leaf.
+    fn collect_paths(
+        &self,
+        above: &mut Vec<&'a [u8]>,
+        leaf: &mut usize,
+        wanted: &[usize],
+        paths: &mut BTreeMap<usize, String>,
+    ) {
+        above.push(self.element.name);
         if self.children.is_empty() {
-            paths.push(path);
-            return;
+            if wanted.contains(leaf) {
+                paths.insert(*leaf, String::from_utf8_lossy(&above.join(&b'.')).into_owned());
+            }
+            *leaf += 1;
         }
-        let above = format!("{path}.");
-        self.children.iter().for_each(|child| child.collect_paths(&above, paths));
+        self.children.iter().for_each(|child| child.collect_paths(above, leaf, wanted, paths));
+        above.pop();
     }
 
     fn is_repeated(&self) -> bool {

@@ -7,6 +7,7 @@ use super::compact::{self, Compact};
 use super::elements::{self, Schema};
 use crate::decode::DecodeError;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// `FileMetaData`: …, schema 2, rows 3, row groups 4, …
@@ -27,6 +28,10 @@ const COLUMN_ENCRYPTION: i64 = 8;
 /// `ColumnMetaData`: …, encoding stats 13, …
 const ENCODING_STATS: i64 = 13;
 
+/// Most places that are mended: each is held until the footer is written anew, and takes more memory than the bytes that
+/// ask for it. A footer with more is left to the crate.
+const MAX_PATCHES: usize = 100_000;
+
 /// Takes the place of a byte that is no UTF-8.
 const REPLACEMENT: u8 = b'?';
 
@@ -45,7 +50,9 @@ pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
         )));
     }
     if let Some(column) = found.encrypted.first() {
-        return Err(encrypted(found.schema.and_then(|mut at| elements::leaf_paths(&mut at)), column, &found.encrypted));
+        let named = &found.encrypted[..found.encrypted.len().min(MAX_NAMED)];
+        let paths = found.schema.and_then(|mut at| elements::leaf_paths(&mut at, named));
+        return Err(encrypted(&paths.unwrap_or_default(), *column, &found.encrypted));
     }
     if !readable || found.patches.is_empty() {
         return Ok(Cow::Borrowed(footer));
@@ -64,10 +71,9 @@ pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
 /// How many encrypted columns an error names.
 const MAX_NAMED: usize = 10;
 
-fn encrypted(paths: Option<Vec<String>>, first: &usize, all: &[usize]) -> DecodeError {
-    let paths = paths.unwrap_or_default();
-    let name = |leaf: &usize| paths.get(*leaf).cloned().unwrap_or_else(|| format!("number {leaf}"));
-    let names: Vec<String> = all.iter().take(MAX_NAMED).map(|leaf| format!("{:?}", name(leaf))).collect();
+fn encrypted(paths: &BTreeMap<usize, String>, first: usize, all: &[usize]) -> DecodeError {
+    let name = |leaf: usize| paths.get(&leaf).cloned().unwrap_or_else(|| format!("number {leaf}"));
+    let names: Vec<String> = all.iter().take(MAX_NAMED).map(|leaf| format!("{:?}", name(*leaf))).collect();
     let more = if all.len() > MAX_NAMED { format!(" and {} more", all.len() - MAX_NAMED) } else { String::new() };
     DecodeError::Unsupported {
         column: name(first),
@@ -93,7 +99,7 @@ impl<'a> Findings<'a> {
     fn footer(&mut self, mut reader: Compact<'a>) -> Option<()> {
         let mut id = 0;
         // Each field of that number counts: which one a reader takes is its affair.
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             match (id, kind) {
                 (SCHEMA, compact::LIST) => self.schema(&mut reader)?,
@@ -137,7 +143,11 @@ impl<'a> Findings<'a> {
         if kind != compact::STRUCT {
             return None;
         }
-        (0..usize::try_from(items).ok()?).try_for_each(|index| read(self, reader, index))
+        (0..usize::try_from(items).ok()?).try_for_each(|index| read(self, reader, index).filter(|()| !self.is_full()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.patches.len() >= MAX_PATCHES
     }
 
     /// Passes over a list of structs if it is empty. An empty list has no item to be of a type: some writers name none,
@@ -158,7 +168,7 @@ impl<'a> Findings<'a> {
 
     fn row_group(&mut self, reader: &mut Compact<'a>, _: usize) -> Option<()> {
         let mut id = 0;
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             match (id, kind) {
                 // One row group with encrypted columns says it.
@@ -172,7 +182,7 @@ impl<'a> Findings<'a> {
 
     fn column_chunk(&mut self, reader: &mut Compact<'a>, leaf: usize) -> Option<()> {
         let mut id = 0;
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             match (id, kind) {
                 (COLUMN_METADATA, compact::STRUCT) => self.column_metadata(reader)?,
@@ -188,7 +198,7 @@ impl<'a> Findings<'a> {
 
     fn column_metadata(&mut self, reader: &mut Compact<'a>) -> Option<()> {
         let mut id = 0;
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             match (id, kind) {
                 (ENCODING_STATS, compact::LIST) => self.structs(reader, Self::skip_struct)?,
@@ -201,7 +211,7 @@ impl<'a> Findings<'a> {
     /// A struct of texts.
     fn texts(&mut self, reader: &mut Compact<'a>, _: usize) -> Option<()> {
         let mut id = 0;
-        while let Some((kind, next)) = reader.field(id) {
+        while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             if kind == compact::BINARY { self.text(reader, kind)? } else { reader.skip(kind)? }
         }
@@ -210,7 +220,7 @@ impl<'a> Findings<'a> {
 
     /// A text that means nothing here: what is no UTF-8 in it is replaced.
     fn text(&mut self, reader: &mut Compact<'a>, kind: u8) -> Option<()> {
-        let text = reader.binary(kind)?;
+        let text = reader.binary(kind).filter(|_| !self.is_full())?;
         let start = reader.at() - text.len();
         if std::str::from_utf8(text).is_err() {
             // Of the same length, so that nothing else moves.

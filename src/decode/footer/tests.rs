@@ -296,3 +296,34 @@ fn chunks_without_values_may_be_anywhere() {
     assert!(crate::decode::ranges::row_group_ranges(&footer(&file).unwrap(), 0).unwrap().is_empty());
     assert!(decode(&file).unwrap().0.is_empty());
 }
+
+/// Lists that claim more items than there are bytes, in each place where the repair walks over one.
+#[test]
+fn counts_beyond_the_bytes_end_at_once() {
+    const MANY: [u8; 10] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    // Version 1, then a field of that number that is a list of structs.
+    for field in [2_u8, 4, 5, 7, 9] {
+        let footer = [&[0x15, 0x02, (field - 1) << 4 | 9, 0xfc], &MANY[..], &[0x00]].concat();
+        assert!(matches!(repair::repaired(&footer), Ok(std::borrow::Cow::Borrowed(_))), "{field}");
+        // And inside a struct that ends with the bytes.
+        let footer = [&[0x15, 0x02, (field - 1) << 4 | 9, 0x1c, 0x19, 0xfc], &MANY[..]].concat();
+        assert!(matches!(repair::repaired(&footer), Ok(std::borrow::Cow::Borrowed(_))), "{field} inside");
+    }
+    // As many elements as bytes, none of which has a name.
+    let mut zeros = vec![0x15, 0x02, 0x19, 0xfc, 0x80, 0x80, 0x40];
+    zeros.resize(zeros.len() + (1 << 20), 0);
+    assert!(matches!(repair::repaired(&zeros), Ok(std::borrow::Cow::Borrowed(_))));
+}
+
+#[test]
+fn large_schemas_are_left_as_they_are_but_for_their_depth() {
+    let names = 100_001_u32;
+    let mut footer = vec![0x15, 0x02, 0x19, 0xfc, 0xa1, 0x8d, 0x06];
+    assert_eq!(u32::from(footer[4] & 0x7f) | u32::from(footer[5] & 0x7f) << 7 | u32::from(footer[6]) << 14, names);
+    for _ in 0..names {
+        // Named "x", with a converted type that the format does not have: mended in a smaller schema.
+        footer.extend([0x48, 1, b'x', 0x25, 24 << 1, 0x00]);
+    }
+    footer.push(0);
+    assert!(matches!(repair::repaired(&footer), Ok(std::borrow::Cow::Borrowed(_))));
+}
