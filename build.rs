@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Links `src/memory/functions.c` in front of the C library. Optimised whatever the profile says, and without what makes a
-/// compiler see a copying loop in a function that copies and call it from itself.
+/// compiler see a copying loop in a function that copies and call it from itself. Without stack protectors, which some compilers
+/// have on by default: musl calls `memcpy` before it has set the canary that they compare.
 fn memory_functions() {
     cc::Build::new()
         .file("src/memory/functions.c")
@@ -42,6 +43,7 @@ fn memory_functions() {
         .extra_warnings(true)
         .flag("-fno-builtin")
         .flag_if_supported("-fno-tree-loop-distribute-patterns")
+        .flag_if_supported("-fno-stack-protector")
         .compile("cq_source_s3_memory_functions");
 }
 

@@ -16,8 +16,9 @@ PROFILE := env("CQ_PROFILE", "dist")
 # A static cargo-auditable: the binary then lists its dependencies itself. `.ci/run tools cross-tools` makes one.
 AUDITABLE := env("CQ_CARGO_AUDITABLE", `(find "${CQ_TOOLS_DIR:-target/tools}" -path '*/cargo-auditable-*/bin/cargo-auditable' 2>/dev/null || true) | xargs -r realpath`)
 LINUX_TARGETS := "x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
-# The one that this machine can run; elsewhere than on Linux there is none.
-STATIC_BINARY := if os() == "linux" { "target/linux/" + (if arch() == "aarch64" { "arm64" } else { "amd64" }) + "/cq-source-s3" } else { "" }
+# The one of the profile that ships which this machine can run, where .ci/build-static has cargo put it (target/linux may hold
+# the gate's); elsewhere than on Linux there is none.
+STATIC_BINARY := if os() == "linux" { env("CQ_CROSS_TARGET_DIR", "target/cross") / arch() + "-unknown-linux-musl/dist/cq-source-s3" } else { "" }
 
 # Where the image goes. An empty name is left out.
 GHCR_IMAGE := env("CQ_GHCR_IMAGE", "ghcr.io/OWNER/cq-source-s3")
@@ -157,7 +158,7 @@ test-docs: test-schema docker (_has-tests "--test it" "docs::")
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
     just --justfile {{ quote(justfile()) }} _e2e readme::
 
-# Run the benchmarks; those of whole syncs measure the static binary where `just cross` has built one (CQ_BENCH_PLUGIN: others)
+# Run the benchmarks; those of whole syncs measure the shipped binary where `just cross` has built it (CQ_BENCH_PLUGIN: others)
 [group('test')]
 bench *ARGS:
     CQ_BENCH_PLUGIN={{ quote(env("CQ_BENCH_PLUGIN", if path_exists(STATIC_BINARY) == "true" { STATIC_BINARY } else { "" })) }} cargo bench --locked {{ ARGS }}
