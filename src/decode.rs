@@ -41,7 +41,8 @@ pub const CAST_RULES: &str = "1";
 pub fn cast_rules(nested_as: NestedAs) -> String {
     let nested_as = match nested_as {
         NestedAs::Json => "json",
-        NestedAs::Native => "native",
+        // 2: lists of two levels that hold lists or maps have other types than in 0.1.0, which for JSON are all the same.
+        NestedAs::Native => "native2",
     };
     format!("{CAST_RULES};nested_as={nested_as}")
 }

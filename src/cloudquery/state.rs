@@ -101,6 +101,8 @@ pub enum OpenError {
         table: String,
         /// The answer's status.
         code: Code,
+        /// The backend said so itself; else the connection or the time ended.
+        answered: bool,
         /// What the backend answered.
         reason: String,
     },

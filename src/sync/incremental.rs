@@ -136,14 +136,15 @@ impl State {
         let commits = Commits::load(key.clone(), self.client.get(&key), Evidence::None).map_err(|what| {
             let text = format!(
                 "the state of the source cannot be used: {what}; delete the row with this key from the backend's state \
-                 table, and the next sync takes the state of each table for stored as it is"
+                 table: then the objects that were sent last are sent once more, and all others count as stored; if a sync \
+                 was interrupted lately, give the spec another state_id instead"
             );
             SourceError::new(ErrorKind::InvalidState, text)
         })?;
         let source = self.source();
         let evidence = match &self.commit_table {
             // Nobody is asked for a table that cannot be there: some backends log an error.
-            Some(table) if commits.any() => match self.client.generation(table, &source).await {
+            Some(table) if commits.any() => match self.client.generation(table, &source).await.map_err(unavailable)? {
                 Ok(Some(generation)) => Evidence::Stored(generation),
                 Ok(None) => Evidence::NoRow,
                 Err(reason) => {

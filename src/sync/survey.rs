@@ -113,6 +113,7 @@ pub async fn survey(
                 if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
                     if state.schema.differs(&columns) {
                         state.start_anew(&name);
+                        objects.forget_all_rows_sent();
                     } else {
                         objects.withdraw(|key, object| state.is_done(key, object));
                         kept.retain(|index, _| objects.is_ready(*index));

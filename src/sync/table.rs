@@ -174,6 +174,11 @@ impl Objects {
         self.lock_rows_sent().remove(&index);
     }
 
+    /// The table starts anew: nothing that was sent of any object counts.
+    pub fn forget_all_rows_sent(&self) {
+        self.lock_rows_sent().clear();
+    }
+
     /// Rows of an object that were sent before it failed, from the first one on: they are not to be sent again.
     pub fn rows_sent(&self, index: usize) -> u64 {
         self.lock_rows_sent().get(&index).copied().unwrap_or(0)

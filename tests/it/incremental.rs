@@ -656,12 +656,35 @@ async fn each_shard_announces_a_table_that_lost_all_its_objects() {
 
 /// A file with a struct, besides what [`small`] has.
 fn nested(origin: &str) -> Bytes {
-    let batch = versioned_batch(origin, 100, 16);
-    let place = files::struct_of(vec![("city", Arc::new(StringArray::from(vec!["Rome"; 100])))], None);
+    nested_of(versioned_batch(origin, 100, 16), None)
+}
+
+/// `batch` with a nested column, without compression.
+fn nested_of(batch: RecordBatch, row_group_rows: Option<usize>) -> Bytes {
+    let cities = StringArray::from(vec!["Rome"; batch.num_rows()]);
+    let place = files::struct_of(vec![("city", Arc::new(cities))], None);
     let mut columns: Vec<(&str, bool, ArrayRef)> =
         ["row", "origin", "filler"].map(|name| (name, true, batch.column_by_name(name).unwrap().clone())).to_vec();
     columns.push(("place", true, Arc::new(place)));
-    files::write_batch(&files::batch_of(columns), &files::Layout::default())
+    let layout = files::Layout {
+        row_group_rows,
+        dictionary: false,
+        compression: parquet::basic::Compression::UNCOMPRESSED,
+        ..files::Layout::default()
+    };
+    files::write_batch(&files::batch_of(columns), &layout)
+}
+
+#[tokio::test]
+async fn an_object_that_failed_is_sent_whole_where_its_table_starts_anew() {
+    let mut lake = Lake::start().await;
+    lake.rig.s3.put("t/a.parquet", nested_of(versioned_batch("a", 40_000, 1_024), Some(1_000)));
+    lake.rig.s3.on_get(|_, nth| (nth > 3).then_some(Action::Status(403, "AccessDenied")));
+    let sync = lake.any_sync(json!({})).await;
+    assert!(sync.errors().len() == 1 && (1..40_000).contains(&sync.rows("t")), "{} rows", sync.rows("t"));
+    lake.rig.s3.clear_hooks();
+    // The rows that were sent have another type, and with a forced migration they are gone.
+    assert_eq!(lake.any_sync(json!({"nested_as": "native"})).await.rows("t"), 40_000);
 }
 
 #[tokio::test]

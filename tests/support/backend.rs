@@ -348,13 +348,17 @@ fn encode(schema: &SchemaRef, rows: &[Row]) -> Vec<u8> {
     writer.into_inner().expect("into memory")
 }
 
-/// The columns of a batch that `schema` names.
-fn project(batch: &RecordBatch, schema: &SchemaRef) -> Vec<u8> {
-    let column = |field: &Arc<Field>| batch.column_by_name(field.name()).expect("a column of the table").clone();
-    let batch = RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect());
+/// The columns of a batch that `schema` names; the error of a database when one is missing.
+fn project(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<u8>, Status> {
+    let column = |field: &Arc<Field>| {
+        let missing = || Status::unknown(format!("column \"{}\" does not exist", field.name()));
+        batch.column_by_name(field.name()).cloned().ok_or_else(missing)
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+    let batch = RecordBatch::try_new(schema.clone(), columns);
     let mut writer = StreamWriter::try_new(Vec::new(), schema).expect("plain types");
     writer.write(&batch.expect("the table's types")).expect("into memory");
-    writer.into_inner().expect("into memory")
+    Ok(writer.into_inner().expect("into memory"))
 }
 
 struct Service(Arc<Mutex<State>>);
@@ -403,7 +407,8 @@ impl Plugin for Service {
         let Some((_, rows)) = state.tables.get(&table) else {
             let stored = state.destination.get(&table);
             let stored = stored.ok_or_else(|| Status::unknown(format!("relation \"{table}\" does not exist")))?;
-            let records = stored.iter().map(|batch| Ok(pb::read::Response { record: project(batch, &schema).into() }));
+            let record = |batch| project(batch, &schema).map(|record| pb::read::Response { record: record.into() });
+            let records = stored.iter().map(record);
             return Ok(Response::new(futures::stream::iter(records.collect::<Vec<_>>())));
         };
         let records = rows.chunks(state.rows_per_record).map(|rows| encode(&schema, rows));

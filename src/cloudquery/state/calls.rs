@@ -128,10 +128,14 @@ impl Caller {
         answer: impl Future<Output = Result<T, tonic::Status>>,
     ) -> Result<T, OpenError> {
         let deadline = self.patience.answer + Duration::from_secs(bytes / SLOWEST_BYTES_A_SECOND);
-        let failed = |code, reason| OpenError::Call { call, table: self.table.clone(), code, reason };
+        let failed =
+            |code, answered, reason| OpenError::Call { call, table: self.table.clone(), code, answered, reason };
         match tokio::time::timeout(deadline, answer).await {
-            Ok(answer) => answer.map_err(|status| failed(status.code(), super::describe(&status))),
-            Err(_) => Err(failed(Code::DeadlineExceeded, format!("no answer in {} s", deadline.as_secs_f64()))),
+            // A status that was made on this side has what it was made of as its source.
+            Ok(answer) => answer.map_err(|status| {
+                failed(status.code(), std::error::Error::source(&status).is_none(), super::describe(&status))
+            }),
+            Err(_) => Err(failed(Code::DeadlineExceeded, false, format!("no answer in {} s", deadline.as_secs_f64()))),
         }
     }
 }

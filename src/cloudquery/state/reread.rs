@@ -5,23 +5,45 @@ use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::encode_schema;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
+
+/// What a backend that is asked for a table says while somebody else reads from it: in the text alone, the code says nothing.
+const BUSY: &str = "already in use";
 
 impl StateClient {
-    /// The highest generation of `source` that the backend has in its table of commits; `None`: there is no row. One try:
-    /// that the table is not there is the usual failure.
+    /// The highest generation of `source` that the backend has in its table of commits; `None`: there is no row. A backend
+    /// that refuses has no such table, which is the usual thing where it is no destination: `Ok(Err(…))` says how it did.
+    /// One that does not answer, or is busy, is tried again: it may well have the row.
     ///
     /// # Errors
-    /// Why the table cannot be read: for a backend that is no destination of the sync there is no such table.
-    pub async fn generation(&self, table: &CommitTable, source: &str) -> Result<Option<u64>, String> {
-        let request = table.read_request().map_err(|error| error.to_string())?;
-        let records = self.caller.once(|channel| self.read(channel, request.clone())).await;
-        let records = records.map_err(|error| crate::cloudquery::state::chain(&error))?;
+    /// [`StateError::Open`], when the backend does not answer for as long as it is tried.
+    pub async fn generation(
+        &self,
+        table: &CommitTable,
+        source: &str,
+    ) -> Result<Result<Option<u64>, String>, StateError> {
+        let request = match table.read_request() {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let attempt = |channel| async {
+            match self.read(channel, request.clone()).await {
+                Err(error) if is_refusal(&error) => Ok(Err(crate::cloudquery::state::chain(&error))),
+                other => other.map(Ok),
+            }
+        };
+        let records = match self.caller.until_it_works(attempt).await? {
+            Ok(records) => records,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let mut highest = None;
         for record in &records {
-            highest = highest.max(CommitTable::generation(source, record)?);
+            match CommitTable::generation(source, record) {
+                Ok(generation) => highest = highest.max(generation),
+                Err(unreadable) => return Ok(Err(unreadable)),
+            }
         }
-        Ok(highest)
+        Ok(Ok(highest))
     }
 
     /// Reads the state once more and gives the keys whose values are other ones than at the time of the last read or write:
@@ -57,6 +79,16 @@ impl StateClient {
             records.push(response.record);
         }
         Ok(records)
+    }
+}
+
+/// Whether the backend itself said no, and would say it again.
+fn is_refusal(error: &OpenError) -> bool {
+    match error {
+        OpenError::Call { code: Code::Unavailable, .. } | OpenError::Call { answered: false, .. } => false,
+        OpenError::Call { reason, .. } => !reason.contains(BUSY),
+        OpenError::Connect { .. } => false,
+        _ => true,
     }
 }
 
