@@ -64,7 +64,7 @@ async fn etags_are_the_same_with_and_without_quotes() {
         let backend = Backend::start(Mode::Upsert).await;
         let (plugin, mut client) = rig::plugin().await;
         client.init(&spec(&s3.endpoint(), json!({}))).await.unwrap();
-        let first = client.sync_with(state_request(&backend, None), |_| {}).await;
+        let first = client.sync_with(state_request(&backend, None), |message| backend.store(message)).await;
         assert_protocol(&first);
         assert_eq!(overwritten(&first, "t"), expected("a", 100));
         assert_eq!(s3.requests().len(), 2, "{listed}: a listing and a GET");
