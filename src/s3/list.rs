@@ -280,7 +280,8 @@ fn is_encoded(page: &ListObjectsV2Output) -> bool {
 }
 
 /// A key as it is, from what the listing shows: a space is `+` there, `%` and two hexadecimal digits are a byte. What
-/// could not come from such an encoding stays as it is.
+/// could not come from such an encoding stays as it is. Bytes that are no UTF-8 become U+FFFD: no request can ask for such
+/// a key, and by this character the read tells that its object was not deleted.
 fn key_text(shown: &str, encoded: bool) -> String {
     if !encoded || !shown.contains(['%', '+']) {
         return shown.to_owned();
@@ -305,7 +306,7 @@ fn key_text(shown: &str, encoded: bool) -> String {
             }
         }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| shown.to_owned())
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// What we keep of a listed object. An entry without a key is no object.
@@ -356,7 +357,9 @@ mod tests {
             ("100%", "100%"),
             ("%2", "%2"),
             ("%zz%", "%zz%"),
-            ("%FF+", "%FF+"),
+            // No UTF-8.
+            ("%FF+", "\u{fffd} "),
+            ("caf%E9.parquet", "caf\u{fffd}.parquet"),
         ] {
             assert_eq!(key_text(shown, true), key);
             assert_eq!(key_text(shown, false), shown);

@@ -278,7 +278,8 @@ impl Progress {
     }
 }
 
-/// What stands in a listing for a character that XML cannot write, where the server does not encode keys.
+/// What stands in a listing for a character that XML cannot write, where the server does not encode keys, and in a key for
+/// bytes that are no UTF-8.
 const REPLACED: char = '\u{fffd}';
 
 /// An object that is not there may never have been there under this key. Then it was not deleted, its rows are missing.
@@ -287,8 +288,8 @@ fn not_as_listed(key: &str, failure: Failure) -> Failure {
         return failure;
     }
     let message = format!(
-        "the listing has {REPLACED:?} in the key, most likely in place of a character that the server cannot list; give \
-         the object another key"
+        "the listing has {REPLACED:?} in the key, most likely in place of a character that the server cannot list, or \
+         of bytes that are no UTF-8; give the object another key"
     );
     Failure { kind: ErrorKind::Refused, message, ..failure }
 }

@@ -209,20 +209,23 @@ async fn odd_keys_are_read_in_url_encoding_and_without() {
 
 #[tokio::test]
 async fn an_object_whose_key_cannot_be_listed_is_no_deleted_one() {
-    let file = small("a");
-    let size = file.len();
-    let s3 =
-        FaultServer::start(move |request, _| match (request.is_list(), request.path().ends_with("/t/a.parquet")) {
-            (true, _) => page(&[("t/a.parquet", "v", size), ("t/\u{fffd}.parquet", "v", size)], ""),
-            (false, true) => Reply::object(request, "v", &file),
-            (false, false) => Reply::s3_error(404, "NoSuchKey", "The specified key does not exist."),
-        })
-        .await;
-    let (collected, _) = sync(&s3).await;
-    assert_eq!(overwritten(&collected, "t"), expected("a", 100));
-    let [("t", error)] = collected.errors()[..] else { panic!("{:?}", collected.errors()) };
-    assert!(error.contains("NoSuchKey (HTTP 404)") && error.contains("give the object another key"), "{error}");
-    assert_eq!(collected.status.unwrap().code(), Code::DataLoss);
+    // A character that the server replaced, and a byte that is no UTF-8.
+    for (key, encoding) in [("t/\u{fffd}.parquet", ""), ("t/caf%E9.parquet", "<EncodingType>url</EncodingType>")] {
+        let file = small("a");
+        let size = file.len();
+        let s3 =
+            FaultServer::start(move |request, _| match (request.is_list(), request.path().ends_with("/t/a.parquet")) {
+                (true, _) => page(&[("t/a.parquet", "v", size), (key, "v", size)], encoding),
+                (false, true) => Reply::object(request, "v", &file),
+                (false, false) => Reply::s3_error(404, "NoSuchKey", "The specified key does not exist."),
+            })
+            .await;
+        let (collected, _) = sync(&s3).await;
+        assert_eq!(overwritten(&collected, "t"), expected("a", 100));
+        let [("t", error)] = collected.errors()[..] else { panic!("{key}: {:?}", collected.errors()) };
+        assert!(error.contains("NoSuchKey (HTTP 404)") && error.contains("give the object another key"), "{error}");
+        assert_eq!(collected.status.unwrap().code(), Code::DataLoss);
+    }
 }
 
 /// A server whose clock is `ahead_s` seconds ahead of ours (behind, if negative), and that tells the time if `tells`.
