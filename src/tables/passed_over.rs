@@ -32,9 +32,11 @@ const BESIDE_DATA: [&str; 13] = [
     ".partial",
     "._copying_",
 ];
-/// Whole names (without extension) of what describes data.
+/// Names (without extension) of what describes data.
 const DESCRIPTIONS: [&str; 10] =
     ["manifest", "metadata", "schema", "readme", "license", "success", "latest", "earliest", "version", "done"];
+/// Beginnings of the same: what Amazon RDS writes beside an export, in front of its id.
+const DESCRIPTION_PREFIXES: [&str; 2] = ["export_info_", "export_tables_info_"];
 
 /// What a skipped object looks like. The first is the surest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,14 +73,30 @@ fn likeness(key: &str) -> Option<Likeness> {
     if name.contains(EXTENSION) || PARQUET_LIKE.iter().any(|suffix| name.ends_with(suffix)) {
         return Some(Likeness::Parquet);
     }
-    let stem = name.split('.').next().unwrap_or_default();
-    if DESCRIPTIONS.contains(&stem) || is_bookkeeping(key) {
+    if is_description(name) || is_bookkeeping(key) {
         return None;
     }
     if !name.contains('.') {
         return Some(Likeness::Unnamed);
     }
     OTHER_FORMATS.iter().any(|suffix| name.ends_with(suffix)).then_some(Likeness::OtherFormat)
+}
+
+/// Whether a name in lower case is that of something that describes data, such as `manifest.json`, `report-manifest.json` or
+/// `part_manifest`.
+fn is_description(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    if DESCRIPTIONS.contains(&first) || DESCRIPTION_PREFIXES.iter().any(|prefix| first.starts_with(prefix)) {
+        return true;
+    }
+    // Descriptions that belong to something are JSON or have no extension: `orders_latest.csv` has rows.
+    let stem = name.strip_suffix(".json").unwrap_or(name);
+    stem.rsplit_once(['-', '_', '.']).is_some_and(|(_, last)| DESCRIPTIONS.contains(&last))
+}
+
+/// `n` skipped objects, in words.
+fn skipped(objects: u64, more: &str) -> String {
+    format!("{objects}{more} skipped {}", if objects == 1 { "object" } else { "objects" })
 }
 
 /// The skipped objects that could be data, by the folder that they lie in.
@@ -130,15 +148,14 @@ impl PassedOver {
     pub fn warnings(&self, bucket: &str) -> Vec<String> {
         let folders = self.folders.iter().map(|folder| {
             format!(
-                "s3://{bucket}/{}: {} skipped objects could be data, such as {:?}; {}, or leave them out with `exclude`",
+                "s3://{bucket}/{}: {} could be data, such as {:?}; {}, or leave them out with `exclude`",
                 folder.prefix,
-                folder.objects,
+                skipped(folder.objects, ""),
                 folder.example,
                 folder.likeness.cure()
             )
         });
-        let more =
-            (self.more > 0).then(|| format!("{} more skipped objects of other prefixes could be data", self.more));
+        let more = (self.more > 0).then(|| format!("{} of other prefixes could be data", skipped(self.more, " more")));
         folders.chain(more).collect()
     }
 }
@@ -173,6 +190,19 @@ mod tests {
             ("raw/x_$folder$", None),
             ("raw/manifest", None),
             ("raw/manifest.json", None),
+            ("cur/20260101-20260201/report-Manifest.json", None),
+            ("cur/20260101-20260201/report-Manifest.json.gz", None),
+            ("rds/export/export_info_export.json", None),
+            ("rds/export/export_tables_info_export_from_1_to_9.json", None),
+            ("orders/part_manifest", None),
+            ("orders/orders.manifest.json", None),
+            ("orders/Manifest.v2.json", None),
+            ("orders/part_manifest.parq", Some(Parquet)),
+            ("orders/orders_latest.csv", Some(OtherFormat)),
+            ("orders/my_metadata.jsonl", Some(OtherFormat)),
+            ("orders/submanifest.json", Some(OtherFormat)),
+            ("orders/manifest_1", Some(Unnamed)),
+            ("orders/info.json", Some(OtherFormat)),
             ("README", None),
             ("raw/readme.md", None),
             ("raw/chart.png", None),
@@ -199,7 +229,7 @@ mod tests {
         let expected = "s3://lake/a/: 3 skipped objects could be data, such as \"a/2.PARQUET\"; only names that end in \
                         `.parquet`, in lower case, are read: rename such files, or leave them out with `exclude`";
         assert_eq!(warnings[0], expected);
-        assert!(warnings[1].starts_with("s3://lake/b/c/: 1 skipped objects could be data"), "{}", warnings[1]);
+        assert!(warnings[1].starts_with("s3://lake/b/c/: 1 skipped object could be data, "), "{}", warnings[1]);
     }
 
     #[test]
@@ -209,5 +239,8 @@ mod tests {
         let warnings = passed.warnings("lake");
         assert_eq!(warnings.len(), MAX_PREFIXES + 1);
         assert_eq!(warnings[MAX_PREFIXES], "90 more skipped objects of other prefixes could be data");
+        let mut passed = PassedOver::default();
+        (0..=MAX_PREFIXES).for_each(|n| passed.see(&format!("{n}/x.csv"), 1, |_| true));
+        assert_eq!(passed.warnings("lake")[MAX_PREFIXES], "1 more skipped object of other prefixes could be data");
     }
 }

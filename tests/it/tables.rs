@@ -42,6 +42,9 @@ async fn skipped_objects_that_could_be_data_are_warned_about_by_prefix() {
     for key in ["orders/_SUCCESS", "orders/1.parquet.crc", "orders/_metadata", "orders/manifest", "README.md"] {
         rig.s3.put(key, "no rows");
     }
+    for key in ["cur/report-Manifest.json", "rds/export_info_1.json", "orders/part_manifest"] {
+        rig.s3.put(key, "no rows");
+    }
     rig.s3.put("orders/empty.csv", "");
     rig.s3.put("tmp/1.csv", "rows");
     let spec = json!({"exclude": ["tmp/**"]});
@@ -52,12 +55,12 @@ async fn skipped_objects_that_could_be_data_are_warned_about_by_prefix() {
     let warnings = rig.stop().of_level("warn");
     assert_eq!(warnings.len(), 4, "three folders, then the one that is selected, then none: {warnings:#?}");
     for (warning, folder, count, key, cure) in [
-        (&warnings[0], "athena/: ", 1, "athena/20260101_000000_x", "without extension"),
-        (&warnings[1], "old/: ", 2, "old/1.csv", "only Parquet is read"),
-        (&warnings[2], "orders/: ", 2, "orders/2.PARQUET", "rename"),
-        (&warnings[3], "orders/: ", 2, "orders/2.PARQUET", "`exclude`"),
+        (&warnings[0], "athena/: ", "1 skipped object", "athena/20260101_000000_x", "without extension"),
+        (&warnings[1], "old/: ", "2 skipped objects", "old/1.csv", "only Parquet is read"),
+        (&warnings[2], "orders/: ", "2 skipped objects", "orders/2.PARQUET", "rename"),
+        (&warnings[3], "orders/: ", "2 skipped objects", "orders/2.PARQUET", "`exclude`"),
     ] {
-        let count = format!("{count} skipped objects could be data");
+        let count = format!("{count} could be data");
         for part in ["s3://test-bucket/", folder, &count, key, cure] {
             assert!(warning.contains(part), "{part} in {warning}");
         }
