@@ -21,8 +21,13 @@ const HIDDEN_FOLDERS: [&str; 7] = [
     // Hudi's log.
     ".hoodie",
 ];
-/// The same for folders that have an id behind this: Hive's, Spark's and Flink's writes under way.
-const HIDDEN_FOLDER_PREFIXES: [&str; 4] = [".hive-staging", "_tmp.", ".spark-staging-", ".staging_"];
+/// The same for folders that have an id behind this: Hive's and Spark's writes under way. Hive puts `_tmp.` in front of names
+/// such as `-ext-10000`; `_tmp.orders` is a table.
+const HIDDEN_FOLDER_PREFIXES: [&str; 3] = [".hive-staging", "_tmp.-", ".spark-staging-"];
+/// Flink's writes under way, with a time in milliseconds behind this; `.staging_orders` and `.staging_2024` are tables.
+const FLINK_STAGING: &str = ".staging_";
+/// Fewest digits that are a time, and more than a date has.
+const MIN_TIME_DIGITS: usize = 10;
 
 /// What an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +100,13 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
 fn is_hidden_folder(folder: &str) -> bool {
     // Nearly every folder ends here.
     folder.starts_with(['_', '.'])
-        && (HIDDEN_FOLDERS.contains(&folder) || HIDDEN_FOLDER_PREFIXES.iter().any(|prefix| folder.starts_with(prefix)))
+        && (HIDDEN_FOLDERS.contains(&folder)
+            || HIDDEN_FOLDER_PREFIXES.iter().any(|prefix| folder.starts_with(prefix))
+            || folder.strip_prefix(FLINK_STAGING).is_some_and(starts_with_time))
+}
+
+fn starts_with_time(id: &str) -> bool {
+    id.bytes().take_while(u8::is_ascii_digit).count() >= MIN_TIME_DIGITS
 }
 
 /// The key's folder, with its slash (empty at the root), and its file name.
@@ -211,7 +222,16 @@ mod tests {
         assert_eq!(reason("raw/TEST_TABLES/x.parquet", 5), None);
         assert_eq!(reason("TEST_UUID/TEST_TABLE.parquet", 5), None);
         assert_eq!(reason("raw/my_temporary/x.parquet", 5), None);
-        for table in ["_staging/x.parquet", "_tmp/x.parquet", ".data/x.parquet", "_change_data_old/x.parquet"] {
+        for table in [
+            "_staging/x.parquet",
+            "_tmp/x.parquet",
+            "_tmp.orders/x.parquet",
+            ".staging_/x.parquet",
+            ".staging_orders/x.parquet",
+            ".staging_20240131/x.parquet",
+            ".data/x.parquet",
+            "_change_data_old/x.parquet",
+        ] {
             assert_eq!(reason(table, 5), None, "{table} is a table of earlier releases");
         }
     }
