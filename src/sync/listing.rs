@@ -98,10 +98,13 @@ async fn nothing(store: &Store, prefix: &str) -> String {
 /// What is no beginning of a key, if it is obvious.
 fn slip(bucket: &str, prefix: &str) -> Option<String> {
     if let Some(rest) = prefix.strip_prefix("s3://") {
-        let key = rest.strip_prefix(bucket).unwrap_or(rest).trim_start_matches('/');
-        return Some(format!(
-            "path_prefix is the beginning of the keys, without s3:// and the bucket's name: set `path_prefix: {key:?}`"
-        ));
+        let (named, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let rule = "path_prefix is the beginning of the keys, without s3:// and the bucket's name";
+        return Some(if named == bucket {
+            format!("{rule}: set `path_prefix: {:?}`", key.trim_start_matches('/'))
+        } else {
+            format!("{rule}; this one names the bucket {named:?}, while `bucket` is {bucket:?}")
+        });
     }
     prefix.starts_with('/').then(|| {
         let key = prefix.trim_start_matches('/');
@@ -180,6 +183,12 @@ mod tests {
     #[test]
     fn what_is_no_beginning_of_a_key_is_corrected() {
         assert!(slip("lake", "s3://lake/raw/").unwrap().contains("`path_prefix: \"raw/\"`"));
+        assert!(slip("lake", "s3://lake").unwrap().contains("`path_prefix: \"\"`"));
+        for (prefix, named) in [("s3://lakehouse/raw/", "lakehouse"), ("s3://raw/", "raw"), ("s3://other", "other")] {
+            let text = slip("lake", prefix).unwrap();
+            assert!(text.contains(&format!("names the bucket {named:?}, while `bucket` is \"lake\"")), "{text}");
+            assert!(!text.contains("set `"), "{text}");
+        }
         assert!(slip("lake", "/raw/").unwrap().contains("`path_prefix: \"raw/\"`"));
         assert_eq!(slip("lake", "raw/s3://x/"), None);
     }
