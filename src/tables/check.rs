@@ -52,11 +52,27 @@ pub enum Explosion {
 }
 
 impl Explosion {
+    /// What explains more than half of the tables; if nothing does, the partitions among them.
     fn of<'a>(tables: impl Iterator<Item = &'a TableKey> + Clone) -> Self {
-        let mut partitioned = tables.clone().filter(|key| partition_folders(key.directory_str()) > 0);
-        if let Some(example) = partitioned.next() {
-            return Self::Partitions(1 + partitioned.count(), example.prefix());
+        match Self::partitions(tables.clone()) {
+            Self::Partitions(count, example) if count > tables.clone().count() / 2 => Self::Partitions(count, example),
+            partitions => match Self::below(tables) {
+                Self::Unknown => partitions,
+                below => below,
+            },
         }
+    }
+
+    fn partitions<'a>(tables: impl Iterator<Item = &'a TableKey>) -> Self {
+        let mut partitioned = tables.filter(|key| partition_folders(key.directory_str()) > 0);
+        match (partitioned.next(), partitioned.count()) {
+            // A single one makes no table too many.
+            (None, _) | (_, 0) => Self::Unknown,
+            (Some(example), more) => Self::Partitions(1 + more, example.prefix()),
+        }
+    }
+
+    fn below<'a>(tables: impl Iterator<Item = &'a TableKey> + Clone) -> Self {
         let folder = fullest_folder(tables.clone().map(TableKey::directory_str));
         let mut below = tables.filter(|key| key.directory_str().len() > folder.len()).filter(|key| {
             // At the root everything lies below, which says nothing.
@@ -151,6 +167,16 @@ mod tests {
         let expected = "at least 4 tables are selected, more than max_tables (1): 2 of them are `key=value` folders of \
                         partitioned tables, such as \"e/dt=1/\", each of which is a table of its own; narrow";
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn few_partitions_are_named_only_if_nothing_else_explains_the_tables() {
+        let error = too_many(&["raw/events/2024/01/", "raw/events/2024/02/", "raw/events/2024/03/", "x/dt=1/"]);
+        assert!(error.contains("(1): 3 of them are folders below \"raw/events/2024/\", such as"), "{error}");
+        let error = too_many(&["e/dt=1/", "e/dt=2/", "e/dt=3/", "e/x/"]);
+        assert!(error.contains("(1): 3 of them are `key=value` folders"), "{error}");
+        let error = too_many(&["a/", "b/", "e/dt=1/"]);
+        assert!(error.contains("(1); narrow"), "{error}");
     }
 
     #[test]
