@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Name of the id column: non-null, unique, the primary key.
+/// Name of the id column: the primary key, never null.
 pub const CQ_ID: &str = "_cq_id";
 
 /// Name of the column with the parent row's id: always null here.

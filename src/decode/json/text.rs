@@ -1,7 +1,7 @@
 //! Texts of Parquet's JSON type: which of them are JSON that consumers take, and how they are written.
 //!
-//! One value that a destination refuses ends the sync of all tables. The yardstick is PostgreSQL's `jsonb`, the strictest
-//! of them: what it refuses becomes a JSON string.
+//! One value that a destination refuses ends the sync of all tables. The limits are those of PostgreSQL's `jsonb`:
+//! what it refuses becomes a JSON string. MySQL's are narrower (100 levels, numbers that a double holds) and not covered.
 
 use super::write::write_string;
 use serde::de::IgnoredAny;

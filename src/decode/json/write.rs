@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 
-/// Appends a few bytes, as most values and keys are. Copies of a constant length are some moves, while others call memcpy,
-/// which in musl's static binaries takes longer to start than such a copy to end.
+/// Appends a few bytes, as most values and keys are. Copies of a constant length are some moves, others a call of
+/// memcpy, which has to look for the length first.
 pub(super) fn append(bytes: &[u8], out: &mut Vec<u8>) {
     match bytes.len() {
         0..4 => {
