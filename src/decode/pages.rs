@@ -23,6 +23,11 @@ const LEVEL_BYTES: u64 = 2;
 const LARGE_VALUE_BYTES: u64 = 64 << 10;
 /// A page header is looked for in so many bytes first; with statistics it may be larger.
 const SHORT_HEADER_BYTES: usize = 4 << 10;
+/// Then in so many times as many, and so on: a header over two pieces is copied no more than a few times.
+const HEADER_GROWTH: usize = 16;
+/// And in no more than this: it has room for a smallest and a largest value of several MiB each, and of a damaged chunk no
+/// more than this is copied.
+const MAX_HEADER_BYTES: usize = 16 << 20;
 
 /// Estimate of the memory that decoding a row group needs besides its fetched bytes: of each column one decompressed
 /// page and the dictionary, and a few batches on their way through the casts. An estimate, because pages may differ.
@@ -234,8 +239,17 @@ fn header(bytes: &RangeBytes, offset: u64, end: u64) -> Option<Header> {
     let short = &piece[..piece.len().min(left).min(SHORT_HEADER_BYTES)];
     read_header(short).or_else(|| {
         // It reaches beyond the piece, or has long statistics.
-        (short.len() < left).then(|| bytes.get_bytes(offset, left).ok()).flatten().and_then(|all| read_header(&all))
+        header_windows(left)
+            .filter(|window| *window > short.len())
+            .find_map(|window| read_header(&bytes.get_bytes(offset, window).ok()?))
     })
+}
+
+/// In how many bytes a header is looked for, one after the other, when so many are left of its chunk.
+fn header_windows(left: usize) -> impl Iterator<Item = usize> {
+    let most = left.min(MAX_HEADER_BYTES);
+    let longer = move |window: &usize| (*window < most).then(|| window.saturating_mul(HEADER_GROWTH).min(most));
+    std::iter::successors(Some(SHORT_HEADER_BYTES.min(most)), longer)
 }
 
 fn read_header(bytes: &[u8]) -> Option<Header> {

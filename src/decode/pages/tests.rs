@@ -68,6 +68,41 @@ fn a_header_may_lie_in_two_pieces() {
 }
 
 #[test]
+fn headers_with_long_statistics_cost_little_wherever_they_lie() {
+    const PAGES: usize = 40;
+    // Each page has one value, of which its header has two copies: it is longer than is read first.
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(None)
+        .set_write_page_header_statistics(true)
+        .set_data_page_row_count_limit(1)
+        .set_write_batch_size(1);
+    let file = write_with(&columns(vec![("t", texts(PAGES, 7_000))]), properties.build());
+    let metadata = footer(&file).unwrap();
+    let chunk = metadata.row_group(0).column(0);
+    let whole = RangeBytes::whole(file.clone());
+    let first = header(&whole, chunk_range(chunk).unwrap().start, file.len() as u64).unwrap();
+    assert!(first.length > 2 * SHORT_HEADER_BYTES, "{}", first.length);
+    let pages = walk(chunk, 0, &whole).unwrap();
+    assert!((PAGES as u64 * 7_004..PAGES as u64 * 7_020).contains(&pages.total_bytes), "{pages:?}");
+    for piece in [1_000, 5_000, 100_000, 300_000] {
+        let pieces = (0..file.len()).step_by(piece).map(|at| (at as u64, file.slice(at..file.len().min(at + piece))));
+        let walked = walk(chunk, 0, &RangeBytes::new(pieces).unwrap()).unwrap();
+        assert_eq!((walked.total_bytes, walked.pair_bytes), (pages.total_bytes, pages.pair_bytes), "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_header_is_looked_for_in_a_few_lengths() {
+    let windows = |left| header_windows(left).collect::<Vec<_>>();
+    assert_eq!(windows(100), [100]);
+    assert_eq!(windows(4 << 10), [4 << 10]);
+    assert_eq!(windows(5 << 10), [4 << 10, 5 << 10]);
+    assert_eq!(windows(1 << 40), [4 << 10, 64 << 10, 1 << 20, 16 << 20]);
+}
+
+#[test]
 fn pages_larger_than_the_footer_says_are_damage_before_they_are_unpacked() {
     let file = write_with(&columns(vec![("t", texts(5_000, 70))]), snappy().set_dictionary_enabled(false).build());
     let metadata = footer(&file).unwrap();
