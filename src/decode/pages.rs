@@ -4,7 +4,7 @@
 
 use super::DecodeError;
 use super::footer::compact::{Compact, I32, STRUCT};
-use super::ranges::{RangeBytes, chunk_range, path};
+use super::ranges::{MAX_PIECE_BYTES, RangeBytes, chunk_range, path};
 use super::reader::{BATCH_BYTES, BATCH_ROWS};
 use super::source::fixed_width_bytes;
 use parquet::basic::Compression;
@@ -78,6 +78,8 @@ pub(super) struct Pages {
     pair_bytes: u64,
     /// All of them.
     total_bytes: u64,
+    /// The largest page, packed, of those that lie in more than one fetched piece: reading it joins it in a new buffer.
+    joined_bytes: u64,
     /// The average size of a value, where it is largest: in the page with the largest ones.
     pub value_bytes: u64,
 }
@@ -85,11 +87,15 @@ pub(super) struct Pages {
 impl Pages {
     /// What is in memory at a time while the chunk is read.
     fn held_bytes(&self, chunk: &ColumnChunkMetaData) -> u64 {
-        let dictionary = self.dictionary_bytes;
+        let (dictionary, joined) = (self.dictionary_bytes, self.joined_bytes);
         match chunk.compression() {
-            // Data pages are read where they are; a dictionary's values are copied.
-            Compression::UNCOMPRESSED => dictionary,
-            codec => dictionary.saturating_add(dictionary.max(self.pair_bytes)).saturating_add(codec_bytes(codec)),
+            // Data pages are read where they are; a dictionary's values are copied. Of joined pages a batch may hold one
+            // while the next is joined.
+            Compression::UNCOMPRESSED => dictionary.saturating_add(joined.saturating_mul(2).min(self.total_bytes)),
+            codec => {
+                let unpacked = dictionary.saturating_add(dictionary.max(self.pair_bytes));
+                unpacked.saturating_add(joined).saturating_add(codec_bytes(codec))
+            }
         }
     }
 
@@ -109,7 +115,10 @@ fn estimated_pages_bytes(chunk: &ColumnChunkMetaData) -> u64 {
         .page_encoding_stats()
         .map(|stats| stats.iter().map(|s| u64::try_from(s.count).unwrap_or(0)).sum())
         .unwrap_or(0);
+    let joined = estimated_joined_bytes(chunk, pages);
     let pages = match pages {
+        // Of what isn't packed a page takes memory only where it lies in several pieces, and may then be all of the chunk.
+        0 if chunk.compression() == Compression::UNCOMPRESSED && uncompressed > MAX_PIECE_BYTES => uncompressed,
         0 => uncompressed.min(UNKNOWN_PAGES_BYTES),
         1 => uncompressed,
         // The current page and the dictionary, and as pages are not all of one size, one more.
@@ -117,7 +126,21 @@ fn estimated_pages_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     };
     // A dictionary's page and its values, where that is more than the pages after it.
     let dictionary = estimated_dictionary_bytes(chunk, uncompressed).saturating_mul(2);
-    pages.max(dictionary).saturating_add(codec_bytes(chunk.compression()))
+    pages.max(dictionary).saturating_add(joined).saturating_add(codec_bytes(chunk.compression()))
+}
+
+/// A packed page that lies in several pieces, given how many pages there are (0: unknown). Pages that aren't packed are
+/// counted as such.
+fn estimated_joined_bytes(chunk: &ColumnChunkMetaData, pages: u64) -> u64 {
+    let packed = u64::try_from(chunk.compressed_size()).unwrap_or(0);
+    if chunk.compression() == Compression::UNCOMPRESSED || packed <= MAX_PIECE_BYTES {
+        return 0;
+    }
+    match pages {
+        0 => UNKNOWN_PAGES_BYTES,
+        // One of them may be a small dictionary; and pages are not all of one size.
+        pages => (packed / pages).saturating_mul(2).min(packed),
+    }
 }
 
 /// The dictionary's page, unpacked, as if everything in the chunk packed alike.
@@ -204,7 +227,13 @@ fn walk(chunk: &ColumnChunkMetaData, row_group: usize, bytes: &RangeBytes) -> Re
             pages.pair_bytes = pages.pair_bytes.max(footer_bytes.saturating_sub(pages.total_bytes));
             break;
         };
-        offset = offset.saturating_add(header.length as u64).saturating_add(header.compressed_bytes);
+        let data_start = offset.saturating_add(header.length as u64);
+        offset = data_start.saturating_add(header.compressed_bytes);
+        let in_piece = bytes.rest_of_piece(data_start).map_or(0, |rest| rest.len() as u64);
+        // What reaches beyond the chunk is damaged, and not read.
+        if in_piece < header.compressed_bytes && offset <= range.end {
+            pages.joined_bytes = pages.joined_bytes.max(header.compressed_bytes);
+        }
         let page_bytes = header.uncompressed_bytes;
         pages.total_bytes = pages.total_bytes.saturating_add(page_bytes);
         // What isn't packed is read where it is, whatever its header says.

@@ -9,6 +9,9 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Most bytes of a piece: a column chunk that is longer lies in several, unless its object was fetched whole.
+pub const MAX_PIECE_BYTES: u64 = 16 << 20;
+
 /// Pieces of one object by offset. Cheap to clone. A read inside one piece copies nothing.
 #[derive(Debug, Clone, Default)]
 pub struct RangeBytes {

@@ -3,7 +3,9 @@ use crate::decode::tests::{columns, footer, write_with};
 use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
 use arrow::datatypes::Float32Type;
 use bytes::Bytes;
+use parquet::basic::{Encoding, PageType};
 use parquet::column::page::PageReader as _;
+use parquet::file::metadata::PageEncodingStats;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::file::serialized_reader::SerializedPageReader;
 use std::sync::Arc;
@@ -63,8 +65,67 @@ fn a_header_may_lie_in_two_pieces() {
     let whole = walk(chunk, 0, &RangeBytes::whole(file.clone())).unwrap();
     for cut in [5, 10, 20, 1_000] {
         let pieces = [(0, file.slice(..cut)), (cut as u64, file.slice(cut..))];
-        assert_eq!(walk(chunk, 0, &RangeBytes::new(pieces).unwrap()).unwrap(), whole);
+        let walked = walk(chunk, 0, &RangeBytes::new(pieces).unwrap()).unwrap();
+        assert_eq!(Pages { joined_bytes: 0, ..walked }, whole);
     }
+}
+
+/// A column of 7 MB in one page or pages of 100,000 bytes, and what it measures in one piece and in three.
+fn measured_in_pieces(compression: Compression, page_bytes: usize) -> (Bytes, u64, u64) {
+    let layout = WriterProperties::builder()
+        .set_compression(compression)
+        .set_dictionary_enabled(false)
+        .set_data_page_size_limit(page_bytes)
+        .set_data_page_row_count_limit(usize::MAX)
+        .set_write_batch_size(100);
+    let file = write_with(&columns(vec![("t", texts(100_000, 70))]), layout.build());
+    let third = file.len() / 3;
+    let cuts = [0..third, third..2 * third, 2 * third..file.len()];
+    let pieces = RangeBytes::new(cuts.map(|cut| (cut.start as u64, file.slice(cut)))).unwrap();
+    let (whole, cut) = (measured(&file), measured_bytes(&footer(&file).unwrap(), 0, &pieces));
+    (file, whole, cut)
+}
+
+#[test]
+fn pages_that_reading_joins_count() {
+    for (compression, copies) in [(Compression::UNCOMPRESSED, 2), (Compression::SNAPPY, 1)] {
+        let (file, whole, cut) = measured_in_pieces(compression, 100_000);
+        let chunk_bytes = footer(&file).unwrap().row_group(0).column(0).compressed_size() as u64;
+        // The lengths of the values are written, too.
+        let page_bytes = chunk_bytes / 74;
+        let added = (cut - whole) / copies;
+        assert!((page_bytes - page_bytes / 4..=page_bytes + page_bytes / 4).contains(&added), "{added} {page_bytes}");
+        // There is no second one for a batch to hold.
+        let (file, whole, cut) = measured_in_pieces(compression, 1 << 30);
+        let chunk_bytes = footer(&file).unwrap().row_group(0).column(0).compressed_size() as u64;
+        assert!((chunk_bytes - 100..=chunk_bytes).contains(&(cut - whole)), "{compression:?}: {cut} {whole}");
+    }
+}
+
+#[test]
+fn a_chunk_of_several_pieces_is_estimated_with_the_pages_that_are_joined() {
+    let file = write_with(&columns(vec![("t", texts(100, 70))]), snappy().build());
+    let metadata = footer(&file).unwrap();
+    let estimated = |compression, pages: &[i32], mib: u64| {
+        let stats = pages.iter().map(|count| PageEncodingStats {
+            page_type: PageType::DATA_PAGE,
+            encoding: Encoding::PLAIN,
+            count: *count,
+        });
+        let bytes = (mib << 20) as i64;
+        let chunk = metadata.row_group(0).column(0).clone().into_builder().set_compression(compression);
+        let chunk = chunk.set_total_compressed_size(bytes).set_total_uncompressed_size(bytes);
+        let chunk = chunk.set_dictionary_page_offset(None).set_page_encoding_stats(stats.collect());
+        estimated_pages_bytes(&chunk.build().unwrap()) >> 20
+    };
+    assert_eq!(estimated(Compression::UNCOMPRESSED, &[], 16), 4);
+    assert_eq!(estimated(Compression::UNCOMPRESSED, &[], 40), 40);
+    assert_eq!(estimated(Compression::UNCOMPRESSED, &[40], 40), 3);
+    assert_eq!(estimated(Compression::SNAPPY, &[], 16), 4);
+    assert_eq!(estimated(Compression::SNAPPY, &[], 40), 8);
+    assert_eq!(estimated(Compression::SNAPPY, &[1], 40), 80);
+    assert_eq!(estimated(Compression::SNAPPY, &[1, 1], 40), 80);
+    assert_eq!(estimated(Compression::SNAPPY, &[40], 40), 5);
 }
 
 #[test]
