@@ -47,6 +47,12 @@ impl Need {
         measured.total_bytes() <= self.total_bytes().saturating_add(self.total_bytes() / TOLERANCE_DIVISOR)
     }
 
+    /// The same beside a share that has the footer.
+    #[must_use]
+    pub fn without_footer(self) -> Self {
+        Self { footer_bytes: 0, ..self }
+    }
+
     /// All but the messages.
     #[must_use]
     pub fn held_bytes(self) -> u64 {
@@ -103,7 +109,9 @@ impl Experience {
         (scaled / u128::from(self.estimated_bytes.max(1))).max(estimated_bytes.into())
     }
 
-    fn apply(self, estimated_bytes: u64) -> u64 {
+    /// What an estimate comes to.
+    #[must_use]
+    pub fn apply(self, estimated_bytes: u64) -> u64 {
         u64::try_from(self.scaled(estimated_bytes)).unwrap_or(u64::MAX)
     }
 }

@@ -78,6 +78,44 @@ async fn many_objects_with_large_footers_beside_many_small_ones_are_read() {
     rig.stop().assert_clean();
 }
 
+/// Asserts that with each of these budgets the object's row groups are fetched in steps, each of them once.
+async fn assert_every_step_is_fetched_once(file: Bytes, limits_mib: impl IntoIterator<Item = u64>) {
+    let mut rig = Rig::start().await;
+    let tail: [u8; 4] = file[file.len() - 8..file.len() - 4].try_into().unwrap();
+    let footer_start = file.len() as u64 - 8 - u64::from(u32::from_le_bytes(tail));
+    assert!(file.len() as u64 > 8 * MIB, "{}: it would be read whole", file.len());
+    rig.s3.put("t/a.parquet", file);
+    for limit_mib in limits_mib {
+        let before = rig.s3.gets_of("t/a.parquet").len();
+        rows(&mut rig, limit_mib * MIB).await;
+        let mut starts: Vec<u64> = rig.s3.gets_of("t/a.parquet")[before..]
+            .iter()
+            .filter_map(|get| get.range.as_deref()?.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok())
+            .filter(|start| *start < footer_start)
+            .collect();
+        starts.sort_unstable();
+        let gets = starts.len();
+        starts.dedup();
+        assert!(gets >= 3, "{limit_mib} MiB: {starts:?}");
+        assert_eq!(gets, starts.len(), "{limit_mib} MiB: {starts:?}");
+    }
+    rig.stop().assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_beside_a_wide_footer_are_fetched_once_whatever_memory_is_left() {
+    assert_every_step_is_fetched_once(wide(600, 32, 130), [32, 35, 38]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_that_take_more_than_their_footer_says_are_fetched_once_whatever_memory_is_left() {
+    let layout =
+        files::Layout { row_group_rows: Some(12 << 10), dictionary: false, one_page: true, ..files::Layout::default() };
+    let file = files::write_batch(&files::incompressible_batch(36, 1), &layout);
+    let file = files::with_footer(&file, |chunk| chunk.clear_page_encoding_stats());
+    assert_every_step_is_fetched_once(file, [78, 81, 84, 90]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_footer_larger_than_memory_is_that_objects_error_with_the_number() {
     let mut rig = Rig::start().await;

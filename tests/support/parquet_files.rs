@@ -182,6 +182,12 @@ pub fn zero_rows() -> Bytes {
 
 /// A file of at least `mebibytes` MiB that no codec makes smaller: an `id` and 1,000 bytes of noise a row.
 pub fn incompressible(mebibytes: usize, row_group_rows: Option<usize>, seed: u64) -> Bytes {
+    let layout = Layout { row_group_rows, dictionary: false, ..Layout::default() };
+    write_batch(&incompressible_batch(mebibytes, seed), &layout)
+}
+
+/// The rows of [`incompressible`].
+pub fn incompressible_batch(mebibytes: usize, seed: u64) -> RecordBatch {
     const ROW_BYTES: usize = 1000;
     let rows = (mebibytes << 20).div_ceil(ROW_BYTES);
     let mut numbers = Numbers::new(seed);
@@ -189,11 +195,10 @@ pub fn incompressible(mebibytes: usize, row_group_rows: Option<usize>, seed: u64
     while noise.len() < rows * ROW_BYTES {
         noise.extend_from_slice(&numbers.next_u64().to_le_bytes());
     }
-    let batch = batch_of(vec![
+    batch_of(vec![
         ("id", false, Arc::new(Int64Array::from_iter_values(0..rows as i64))),
         ("noise", false, Arc::new(BinaryArray::from_iter_values(noise.chunks_exact(ROW_BYTES).take(rows)))),
-    ]);
-    write_batch(&batch, &Layout { row_group_rows, dictionary: false, ..Layout::default() })
+    ])
 }
 
 /// Columns of the plain types; most are nullable, and about every seventh value of these is null.

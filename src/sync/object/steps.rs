@@ -116,14 +116,16 @@ impl Source<'_> {
                 Next::Own(fetched) => {
                     let following = fetched.step.row_groups.end;
                     // An error of what is fetched ahead comes after the rows before it.
-                    let ahead = async { Ok(self.fetch_ahead(following).await) };
+                    let experience = walk.experience;
+                    let ahead = async { Ok(self.fetch_ahead(following, experience).await) };
                     let ((), ahead) = futures::try_join!(self.send_step(fetched, own, walk, sent), ahead)?;
                     match ahead? {
-                        Some((fetched, mut extra)) => match self.lacks(&mut extra, &fetched, walk) {
-                            None => Next::Extra(fetched, extra),
-                            // There is room for one: it is fetched again.
-                            Some(_) => Next::NotYet,
-                        },
+                        Some((fetched, mut extra)) => {
+                            // As it was asked for.
+                            let need = self.measured(&fetched, walk).without_footer();
+                            // Else there is room for one: it is fetched again.
+                            if suffices(&mut extra, need) { Next::Extra(fetched, extra) } else { Next::NotYet }
+                        }
                         None => Next::NotYet,
                     }
                 }
@@ -151,16 +153,19 @@ impl Source<'_> {
         step(self.metadata, row_group, self.facts.step_bytes())
     }
 
-    /// The step from `row_group` on, if there is one and memory for it now.
-    async fn fetch_ahead(&self, row_group: usize) -> Result<Option<(Fetched, Admitted<'static>)>, Error> {
+    /// The step from `row_group` on, if there is one and memory for it now, given what earlier steps taught.
+    async fn fetch_ahead(
+        &self,
+        row_group: usize,
+        experience: Experience,
+    ) -> Result<Option<(Fetched, Admitted<'static>)>, Error> {
         if row_group >= self.metadata.num_row_groups() {
             return Ok(None);
         }
         let step = self.step(row_group)?;
-        let need = self.facts.need(self.metadata, step.input_bytes(), step.decoding_bytes);
-        // The footer is there.
-        let need = Need { footer_bytes: 0, ..need };
-        let Some(mut extra) = self.object.cx.memory.try_admit(need).await else { return Ok(None) };
+        let need = self.facts.need(self.metadata, step.input_bytes(), experience.apply(step.decoding_bytes));
+        // The object's own share has the footer.
+        let Some(mut extra) = self.object.cx.memory.try_admit(need.without_footer()).await else { return Ok(None) };
         Ok(Some((self.fetch(step, &mut extra).await?, extra)))
     }
 
@@ -195,11 +200,16 @@ impl Source<'_> {
         Ok(Fetched { step, bytes, decoding_bytes })
     }
 
-    /// What a step needs, if that is more than `share` has or can get; remembers what was measured.
-    fn lacks(&self, share: &mut Admitted<'_>, fetched: &Fetched, walk: &mut Walk) -> Option<Need> {
+    /// What a step needs as measured, which is remembered.
+    fn measured(&self, fetched: &Fetched, walk: &mut Walk) -> Need {
         walk.experience.learn(fetched.step.decoding_bytes, fetched.decoding_bytes);
-        let need = self.facts.need(self.metadata, fetched.step.input_bytes(), fetched.decoding_bytes);
-        if share.try_grow(need) || share.need().suffices_for(need) {
+        self.facts.need(self.metadata, fetched.step.input_bytes(), fetched.decoding_bytes)
+    }
+
+    /// What a step needs, if that is more than the object's own share has or can get.
+    fn lacks(&self, own: &mut Admitted<'_>, fetched: &Fetched, walk: &mut Walk) -> Option<Need> {
+        let need = self.measured(fetched, walk);
+        if suffices(own, need) {
             return None;
         }
         let later = self.facts.with(walk.experience).of_steps(self.metadata, walk.row_group).ok();
@@ -223,4 +233,9 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether `share` has what is needed, or can get it now.
+fn suffices(share: &mut Admitted<'_>, need: Need) -> bool {
+    share.try_grow(need) || share.need().suffices_for(need)
 }
