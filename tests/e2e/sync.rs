@@ -162,8 +162,7 @@ async fn an_archived_object_fails_the_sync_unless_it_is_to_be_skipped() {
     let skipped = sync_all(&mut client, &spec).await;
     assert_protocol(&skipped);
     assert_eq!(data::received_rows(&[skipped.concatenated("t")]), readable[0].expected_rows());
-    let [("t", error)] = skipped.errors()[..] else { panic!("one error of the table: {:?}", skipped.errors()) };
-    assert!(error.contains("s3://lake/t/cold.parquet"), "{error}");
+    assert!(skipped.errors().is_empty(), "what is skipped is a warning in the log: {:?}", skipped.errors());
 }
 
 #[tokio::test]
