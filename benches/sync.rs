@@ -5,7 +5,7 @@
 //! of each whole object, decoded by Parquet's own Arrow reader, nothing else. Its rate divided by the plugin's is the
 //! price of casting, encoding and sending. Numbers mean something only from the `bench` profile and an idle machine.
 //! `cargo bench --bench sync -- nested` runs the cases with that in their name.
-//! `CQ_BENCH_PLUGIN=target/linux/amd64/cq-source-s3` measures another binary, for example the one that is shipped; `just bench`
+//! `CQ_BENCH_PLUGIN=PATH` measures another binary, for example the one that is shipped; `just bench`
 //! takes that one by itself where it has been built. Of several, `CQ_BENCH_PLUGIN=one,other`, each syncs in turn, so that
 //! what else the machine does meets all of them. Then compare the column "CPU s": processor time of the plugin alone, which
 //! a busy machine changes little (Linux only).

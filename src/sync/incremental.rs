@@ -6,7 +6,8 @@
 //! it a destination says that it has stored all rows before it, see [`crate::plan::commit`].
 //!
 //! Two syncs of one source may run at the same time. Before the state is written it is read once more; of a table that
-//! another sync has written meanwhile nothing is written, so what one sync writes is never mixed with what another does.
+//! another sync has written meanwhile nothing is written, so what the two write is not mixed, unless both write within the
+//! milliseconds between that read and the write.
 //!
 //! What the values look like is [`crate::plan`]'s business, how they travel that of [`crate::cloudquery::state`].
 

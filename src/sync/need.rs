@@ -17,7 +17,7 @@ const MESSAGE_POOL_BYTES: u64 = 2 * TARGET_ROWS_BYTES as u64;
 /// Least pool, for objects that decode to next to nothing: a schema and some padding.
 const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
 
-/// One part in so many may be missing.
+/// At most 1/TOLERANCE_DIVISOR of a need may be missing: estimates are no better, and a step that is dropped is fetched again.
 const TOLERANCE_DIVISOR: u64 = 8;
 
 /// What is needed at a time, in bytes.

@@ -1,7 +1,7 @@
 //! Checklist items 54–68: the messages of a sync, their order, sizes and schemas, and how the stream ends.
 
 use crate::rig::Rig;
-use crate::support::client::{Message, Nested, assert_protocol, protocol_violations, sync_request};
+use crate::support::client::{Collected, Message, Nested, assert_protocol, protocol_violations, sync_request};
 use crate::support::parquet_files as files;
 use arrow::array::{ArrayRef, AsArray as _, BinaryArray, Int64Array};
 use serde_json::json;
@@ -55,14 +55,7 @@ async fn item_60_messages_keep_the_byte_target() {
     let sync = rig.sync(json!({"rows_per_record": 1_000_000})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("noise"), (14 * MIB).div_ceil(1_000));
-    let sizes: Vec<usize> = sync
-        .messages
-        .iter()
-        .filter_map(|message| match message {
-            Message::Insert { encoded_bytes, .. } => Some(*encoded_bytes),
-            _ => None,
-        })
-        .collect();
+    let sizes = insert_bytes(&sync);
     assert!(sizes.iter().all(|bytes| *bytes <= TARGET_BYTES + ROW_BYTES), "{sizes:?}");
     assert!(sizes.len() <= 10, "nor are they needlessly small: {sizes:?}");
 }
@@ -82,14 +75,7 @@ async fn item_60_wide_tables_are_sent_in_few_messages() {
     let sync = rig.sync(json!({})).await;
     assert_protocol(&sync);
     assert_eq!(sync.rows("wide"), ROWS);
-    let sizes: Vec<usize> = sync
-        .messages
-        .iter()
-        .filter_map(|message| match message {
-            Message::Insert { encoded_bytes, .. } => Some(*encoded_bytes),
-            _ => None,
-        })
-        .collect();
+    let sizes = insert_bytes(&sync);
     let sent: usize = sizes.iter().sum();
     assert!(sent <= 2 * COLUMNS * ROWS * VALUE_BYTES, "{sent} bytes in {} messages: {sizes:?}", sizes.len());
 }
@@ -264,4 +250,13 @@ async fn item_68_a_slow_consumer_holds_up_the_gets_and_loses_nothing() {
     // machine. Without back-pressure it would be three times the data: fetched, decoded, encoded.
     let grown_kib = peak_kib.saturating_sub(before_kib);
     assert!(grown_kib < (32 + 64 + 64) << 10, "memory grew by {grown_kib} KiB");
+}
+
+/// The encoded bytes of each insert message.
+fn insert_bytes(sync: &Collected) -> Vec<usize> {
+    let bytes = sync.messages.iter().filter_map(|message| match message {
+        Message::Insert { encoded_bytes, .. } => Some(*encoded_bytes),
+        _ => None,
+    });
+    bytes.collect()
 }

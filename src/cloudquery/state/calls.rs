@@ -108,7 +108,7 @@ impl Caller {
     }
 
     /// One try of [`Self::until_it_works`].
-    pub async fn once<T, F>(&self, attempt: impl Fn(Channel) -> F) -> Result<T, OpenError>
+    async fn once<T, F>(&self, attempt: impl Fn(Channel) -> F) -> Result<T, OpenError>
     where
         F: Future<Output = Result<T, OpenError>>,
     {
