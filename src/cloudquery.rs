@@ -1,11 +1,10 @@
 //! The CloudQuery plugin protocol, version 3: everything the CLI and the destinations rely on, and nothing of S3.
 //!
 //! [`source`] says what a source plugin has to provide; [`service`] turns it into the gRPC service and [`server`]
-//! serves that over TCP or a unix socket (where [`authority`] repairs what the CLI's dialer sends). [`schema`] and
+//! serves that over TCP or a unix socket (where [`unix_authority`] repairs what the CLI's dialer sends). [`schema`] and
 //! [`ipc`] make the Arrow bytes that travel in it. [`state`] is the client of a state backend, [`commits`] the
 //! table that says which rows a destination has. [`proto`] is generated.
 
-pub mod authority;
 pub mod commits;
 pub mod ipc;
 pub mod proto;
@@ -15,3 +14,4 @@ pub mod service;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod unix_authority;

@@ -7,7 +7,7 @@
 //! [`STOP_GRACE`].
 
 #[cfg(unix)]
-use super::authority::AuthorityStream;
+use super::unix_authority::AuthorityStream;
 use super::{
     proto::{DESCRIPTORS, discovery_v0, discovery_v1, plugin_v3::plugin_server::PluginServer},
     service::Service,
