@@ -20,6 +20,9 @@ LINUX_TARGETS := "x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
 # the gate's); elsewhere than on Linux there is none.
 STATIC_BINARY := if os() == "linux" { env("CQ_CROSS_TARGET_DIR", "target/cross") / arch() + "-unknown-linux-musl/dist/cq-source-s3" } else { "" }
 
+# What tests/e2e runs: a package that has no binary of its own.
+DEBUG_BINARY := absolute_path(env("CARGO_TARGET_DIR", justfile_directory() / "target") / "debug/cq-source-s3")
+
 # Where the image goes. An empty name is left out.
 GHCR_IMAGE := env("CQ_GHCR_IMAGE", "ghcr.io/OWNER/cq-source-s3")
 GCR_IMAGE := env("CQ_GCR_IMAGE", "")
@@ -139,7 +142,7 @@ test-cli: _cli _destination
 [group('test')]
 test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
-        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION + "-" + SHORT_HASH) }} CQ_REVISION={{ quote(GIT_HASH) }} \
+        CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION + "-" + SHORT_HASH) }} {{ IMAGE_ENV }} \
         just --justfile {{ quote(justfile()) }} _e2e image::
 
 # Test the scripts that make archives, tags and release notes
@@ -166,9 +169,9 @@ bench *ARGS:
 # Check formatting, clippy and docs: no warnings
 [group('check')]
 lint:
-    cargo fmt --check
-    cargo clippy --locked --all-targets --all-features -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Check workflows, Dockerfile, scripts and what dist generates: needs dist, actionlint, zizmor, hadolint, shellcheck
 [group('check')]
@@ -183,7 +186,7 @@ lint-release:
 # Format the code
 [group('check')]
 fmt:
-    cargo fmt
+    cargo fmt --all
 
 # Check dependencies: licences, sources, doubled versions
 [group('check')]
@@ -271,9 +274,12 @@ _has-tests ARGS MODULES:
         fi; \
     done
 
-# Runs modules of tests/e2e.
-_e2e MODULES *ARGS: (_has-tests "--features e2e --test e2e" MODULES)
-    {{ if NEXTEST == "" { "cargo test" } else { "cargo nextest run --profile ci" } }} --locked --features e2e --test e2e -- {{ MODULES }} {{ ARGS }}
+# Runs modules of tests/e2e with the plugin of this checkout. Both packages in one build, or what `cargo test` has compiled
+# would be compiled again with other features.
+_e2e MODULES *ARGS: (_has-tests "-p cq-source-s3-e2e" MODULES)
+    cargo build --locked -p cq-source-s3 -p cq-source-s3-e2e --bin cq-source-s3
+    CQ_TEST_PLUGIN={{ quote(DEBUG_BINARY) }} \
+        {{ if NEXTEST == "" { "cargo test" } else { "cargo nextest run --profile ci" } }} --locked -p cq-source-s3-e2e -- {{ MODULES }} {{ ARGS }}
 
 # Prints the CloudQuery CLI to use: $CLOUDQUERY_CLI, else the one on the PATH, else the pinned one.
 _cli-path:

@@ -15,9 +15,6 @@
 
 #[path = "support/data.rs"]
 mod data;
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use arrow::array::RecordBatch;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use bytes::Bytes;
@@ -28,9 +25,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::client::{Client, sync_request};
-use support::parquet_files as files;
-use support::s3_server::{Counts, DEFAULT_BUCKET, S3Server};
+use testkit::client::{Client, sync_request};
+use testkit::parquet_files as files;
+use testkit::s3_server::{Counts, DEFAULT_BUCKET, S3Server};
 
 /// Both sides read so many objects at a time: the plugin's default.
 const CONCURRENCY: usize = 50;

@@ -8,9 +8,6 @@
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 #![allow(clippy::expect_used, reason = "a failure ends the example, with the reason")]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use arrow::array::{
     Array, ArrayRef, AsArray as _, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -25,10 +22,10 @@ use std::net::TcpListener;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use support::backend::{Backend, Mode};
-use support::client::{self, Client, Collected, Message};
-use support::parquet_files::{self as files, Layout, Numbers};
-use support::s3_server::{Bucket, S3Server};
+use testkit::backend::{Backend, Mode};
+use testkit::client::{self, Client, Collected, Message};
+use testkit::parquet_files::{self as files, Layout, Numbers};
+use testkit::s3_server::{Bucket, S3Server};
 
 const BUCKET: &str = "web-shop";
 

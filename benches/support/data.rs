@@ -1,12 +1,12 @@
 //! The objects that syncs are measured with: each is what one kind of column costs.
 
-use crate::support::parquet_files::{self as files, Layout, Numbers};
 use arrow::array::{
     ArrayRef, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array,
 };
 use bytes::Bytes;
 use std::sync::Arc;
+use testkit::parquet_files::{self as files, Layout, Numbers};
 
 /// 2026-01-01T00:00:00Z, in microseconds since 1970.
 const YEAR_2026_MICROS: i64 = 1_767_225_600_000_000;

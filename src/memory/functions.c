@@ -11,7 +11,7 @@
  *
  * On aarch64, musl's memcpy and memset are Arm's own and stay; its memmove and memcmp are plain loops and are replaced.
  *
- * tests/support/memory_functions.c defines NAME and ALL_FUNCTIONS, to have all of them beside those of its C library. */
+ * tests/it/memory_functions.c defines NAME and ALL_FUNCTIONS, to have all of them beside those of its C library. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,14 +1,14 @@
 //! Many objects of many shapes on one small budget: nothing waits for ever, whatever holds what.
 
 use crate::rig::Rig;
-use crate::support::client::sync_request;
-use crate::support::parquet_files as files;
 use arrow::array::{ArrayRef, Int64Array};
 use bytes::Bytes;
 use cq_source_s3::cloudquery::proto::plugin_v3::sync::response::Message;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::client::sync_request;
+use testkit::parquet_files as files;
 
 const MIB: u64 = 1 << 20;
 /// A sync that takes longer hangs.

@@ -1,11 +1,11 @@
 //! The judge of a sync: each rule of the protocol that it claims to check is broken once.
 
-use crate::support::client::{Collected, Message, Nested, protocol_violations};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
+use testkit::client::{Collected, Message, Nested, protocol_violations};
 
 fn with(field: Field, metadata: &[(&str, &str)]) -> Field {
     field.with_metadata(

@@ -1,7 +1,7 @@
 //! Checklist items 12–19: flags, and starting in poor surroundings.
 
-use crate::support::process::{Plugin, command, wait};
 use std::process::{Output, Stdio};
+use testkit::process::{Plugin, command, wait};
 
 fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()

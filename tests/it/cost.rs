@@ -1,11 +1,11 @@
 //! What a sync costs: requests and bytes, by the size of the objects.
 
 use crate::rig::{Rig, versioned};
-use crate::support::client::{Collected, assert_protocol};
-use crate::support::parquet_files as files;
-use crate::support::s3_server::{Op, S3Server};
 use bytes::Bytes;
 use serde_json::json;
+use testkit::client::{Collected, assert_protocol};
+use testkit::parquet_files as files;
+use testkit::s3_server::{Op, S3Server};
 
 const MIB: u64 = 1 << 20;
 

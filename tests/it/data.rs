@@ -1,15 +1,15 @@
 //! Checklist items 69–77: what becomes of the rows, names and types of real files.
 
 use crate::rig::Rig;
-use crate::support::client::{Collected, Nested, assert_protocol, protocol_violations};
-use crate::support::parquet_files as files;
-use crate::support::s3_server::{Action, DEFAULT_BUCKET};
 use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Int8Type, TimeUnit, i256};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::client::{Collected, Nested, assert_protocol, protocol_violations};
+use testkit::parquet_files as files;
+use testkit::s3_server::{Action, DEFAULT_BUCKET};
 use tonic::Code;
 
 /// The names of a table's columns.

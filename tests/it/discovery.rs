@@ -1,11 +1,11 @@
 //! Checklist items 35, 36, 39, 41, 49, 53: what the CLI asks first, and calls in the wrong order.
 
-use crate::support::process::Plugin;
 use cq_source_s3::cloudquery::proto::{
     discovery_v0::{self, discovery_client::DiscoveryClient as DiscoveryV0},
     discovery_v1::{self, discovery_client::DiscoveryClient as DiscoveryV1},
     plugin_v3 as pb,
 };
+use testkit::process::Plugin;
 use tonic::Code;
 
 #[tokio::test]

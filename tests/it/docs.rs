@@ -188,7 +188,7 @@ fn flags_of_the_plugin_that_pages_name_exist() {
 #[test]
 fn variables_that_pages_name_exist() {
     let mut open: Vec<PathBuf> =
-        [".ci", ".github/workflows", "benches", "build.rs", "justfile", "src", "tests/e2e", "tests/support"]
+        [".ci", ".github/workflows", "benches", "build.rs", "justfile", "src", "tests/e2e", "tests/testkit"]
             .map(|name| root().join(name))
             .into();
     let mut code = String::new();

@@ -1,12 +1,12 @@
 //! S3 misbehaves or changes under the sync: what is tried again, what is read anew, what ends in an error.
 
 use crate::rig::{self, Rig, expected, overwritten, small, spec, versioned};
-use crate::support::client::{Collected, assert_protocol};
-use crate::support::faults::{FaultServer, Reply};
-use crate::support::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes};
 use bytes::Bytes;
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
+use testkit::client::{Collected, assert_protocol};
+use testkit::faults::{FaultServer, Reply};
+use testkit::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes};
 use tonic::Code;
 
 /// Rows in a row group of [`large`].
@@ -197,7 +197,7 @@ async fn a_new_version_with_fewer_rows_than_were_sent_is_an_error() {
 async fn a_new_version_with_other_columns_is_an_error() {
     let mut rig = Rig::start().await;
     rig.s3.put("t/a.parquet", large("old", 2));
-    let new = crate::support::parquet_files::flat(10, 1);
+    let new = testkit::parquet_files::flat(10, 1);
     rig.s3.on_get(move |_, nth| (nth == 3).then(|| Action::ReplaceObjectFirst(new.clone())));
     let sync = rig.sync(json!({})).await;
     assert_eq!(status(&sync).0, Code::DataLoss);
@@ -276,7 +276,7 @@ async fn without_an_etag_in_the_listing_the_first_one_seen_binds_all_reads() {
 /// A server of one object, whose GETs are answered by `script`, which sees how many there were before.
 async fn one_object(
     listed: (&'static str, usize),
-    script: impl Fn(&crate::support::faults::Request, u64) -> Reply + Send + Sync + 'static,
+    script: impl Fn(&testkit::faults::Request, u64) -> Reply + Send + Sync + 'static,
 ) -> FaultServer {
     let gets = AtomicU64::new(0);
     FaultServer::start(move |request, _| {

@@ -5,10 +5,6 @@
 //! takes messages, and goes away when the history says so.
 
 use crate::rig::{spec, versioned_batch};
-use crate::support::backend::{Backend, Mode};
-use crate::support::client::decode;
-use crate::support::parquet_files::{self as files, Layout};
-use crate::support::s3_server::{Bucket, ObjectAttributes, S3Server};
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +19,10 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
+use testkit::backend::{Backend, Mode};
+use testkit::client::decode;
+use testkit::parquet_files::{self as files, Layout};
+use testkit::s3_server::{Bucket, ObjectAttributes, S3Server};
 use tokio_util::sync::CancellationToken;
 
 const HISTORIES: u32 = 1_000;

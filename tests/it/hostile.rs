@@ -3,8 +3,6 @@
 
 use crate::memory::assert_bounded_by;
 use crate::rig::Rig;
-use crate::support::client::sync_request;
-use crate::support::parquet_files::{self as files, Layout};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int64Array, StringArray};
 use bytes::Bytes;
 use cq_source_s3::cloudquery::proto::plugin_v3::sync::response::Message;
@@ -14,6 +12,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::client::sync_request;
+use testkit::parquet_files::{self as files, Layout};
 
 const MIB: u64 = 1 << 20;
 const LIMIT_BYTES: u64 = 128 * MIB;

@@ -2,12 +2,6 @@
 //! state then says, and that nothing is done that was not sent.
 
 use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, small, spec, state_request, versioned, versioned_batch};
-use crate::support::backend::{Backend, Call, Method, Mode, Trouble};
-use crate::support::client::{Client, Collected, Message, assert_protocol};
-use crate::support::parquet_files as files;
-use crate::support::process::Plugin;
-use crate::support::proxy::Proxy;
-use crate::support::s3_server::{Action, ObjectAttributes, Op, Restore, S3Server};
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use bytes::{Bytes, BytesMut};
@@ -18,6 +12,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use testkit::backend::{Backend, Call, Method, Mode, Trouble};
+use testkit::client::{Client, Collected, Message, assert_protocol};
+use testkit::parquet_files as files;
+use testkit::process::Plugin;
+use testkit::proxy::Proxy;
+use testkit::s3_server::{Action, ObjectAttributes, Op, Restore, S3Server};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 

@@ -2,12 +2,12 @@
 //! called, also after Init with no_connection.)
 
 use crate::rig::Rig;
-use crate::support::client::{Collected, Message, Nested, decode, protocol_violations};
-use crate::support::parquet_files as files;
-use crate::support::s3_server::DEFAULT_BUCKET;
 use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::client::{Collected, Message, Nested, decode, protocol_violations};
+use testkit::parquet_files as files;
+use testkit::s3_server::DEFAULT_BUCKET;
 use tonic::Code;
 
 /// The texts that Init refuses with begin so.
@@ -96,7 +96,7 @@ async fn item_43_init_during_a_sync_is_refused_and_disturbs_nothing() {
     let status = rig.client.sync(&["*"], &[]).await.status.unwrap();
     assert!(status.message().contains("plugin already in use"), "{}", status.message());
     let sync = running.await.unwrap();
-    crate::support::client::assert_protocol(&sync);
+    testkit::client::assert_protocol(&sync);
     assert_eq!(sync.rows("orders"), 10, "the first spec is in force");
     assert_eq!(tables(&mut rig, &["*"], &[]).await.len(), 3);
 }

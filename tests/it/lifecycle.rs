@@ -1,16 +1,16 @@
 //! Checklist items 29–34: how the process ends, and what a peer that goes away leaves.
 
 use crate::rig::{Rig, spec};
-use crate::support::client::{Client, assert_protocol, sync_request};
-use crate::support::parquet_files as files;
-use crate::support::process::{PATIENCE, Plugin, command, wait};
-use crate::support::s3_server::S3Server;
 use serde_json::json;
 use std::{
     io::BufRead as _,
     process::Stdio,
     time::{Duration, Instant},
 };
+use testkit::client::{Client, assert_protocol, sync_request};
+use testkit::parquet_files as files;
+use testkit::process::{PATIENCE, Plugin, command, wait};
+use testkit::s3_server::S3Server;
 
 /// What users call at once.
 const SOON: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ async fn first_get(server: &S3Server) {
 
 /// A sync that S3 keeps waiting: in the listing, before the first byte of an object, or in the middle of its body.
 async fn blocked(stage: &str) -> Rig {
-    use crate::support::s3_server::Action;
+    use testkit::s3_server::Action;
     let mut rig = Rig::start().await;
     rig.s3.put("orders/a.parquet", files::flat(100, 1));
     let long = Duration::from_secs(60);

@@ -1,10 +1,6 @@
 //! The options that change what rows look like: `file_columns` (where a row is from) and `nested_as`.
 
 use crate::rig::Rig;
-use crate::support::backend::{Backend, Mode};
-use crate::support::client::{Collected, Nested, assert_protocol, protocol_violations, sync_request};
-use crate::support::parquet_files as files;
-use crate::support::s3_server::ObjectAttributes;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use cq_source_s3::cloudquery::proto::plugin_v3::sync::BackendOptions;
@@ -12,6 +8,10 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use testkit::backend::{Backend, Mode};
+use testkit::client::{Collected, Nested, assert_protocol, protocol_violations, sync_request};
+use testkit::parquet_files as files;
+use testkit::s3_server::ObjectAttributes;
 
 /// Seconds since 1970.
 const MODIFIED_S: u64 = 1_700_000_000;

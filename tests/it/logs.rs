@@ -1,12 +1,12 @@
 //! Checklist items 20–28: what the log looks like. (Long lines, reserved keys and panics: unit tests of `telemetry`.)
 
 use crate::rig::Rig;
-use crate::support::client::assert_protocol;
-use crate::support::parquet_files as files;
-use crate::support::process::{Plugin, command};
-use crate::support::s3_server::Action;
 use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use serde_json::{Value, json};
+use testkit::client::assert_protocol;
+use testkit::parquet_files as files;
+use testkit::process::{Plugin, command};
+use testkit::s3_server::Action;
 
 const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 /// Longest line that the CLI reads, newline included.

@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic; helpers are part of tests")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 #[cfg(unix)]
 mod raw_http2;
 

@@ -2,15 +2,15 @@
 //! has a plugin of its own, since the peak is the process's.
 
 use crate::rig::{Rig, versioned};
-use crate::support::client::sync_request;
-use crate::support::parquet_files as files;
-use crate::support::s3_server::Op;
 use arrow::array::{ArrayRef, StringArray};
 use bytes::Bytes;
 use cq_source_s3::cloudquery::proto::plugin_v3::sync::response::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::client::sync_request;
+use testkit::parquet_files as files;
+use testkit::s3_server::Op;
 
 const MIB: u64 = 1 << 20;
 /// The smallest `memory_limit`.

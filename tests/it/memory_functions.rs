@@ -13,7 +13,7 @@ fn memory_functions_of_static_binaries_do_what_loops_over_bytes_do() {
     let compiled = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
         .args(["-std=gnu11", "-O3", "-fno-builtin", "-Wall", "-Wextra", "-o"])
         .arg(&program)
-        .arg(root.join("tests/support/memory_functions.c"))
+        .arg(root.join("tests/it/memory_functions.c"))
         .output()
         .unwrap();
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));

@@ -1,10 +1,6 @@
 //! Checklist items 17 and 98: what a collector receives, and what a collector that is not there costs. The collector
 //! here is as narrow as the CloudQuery CLI's: a point of a sum without `sync.table.name` fails the test.
 
-use crate::support::client::Client;
-use crate::support::parquet_files as files;
-use crate::support::process::Plugin;
-use crate::support::s3_server::{DEFAULT_BUCKET, S3Server};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
@@ -17,6 +13,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use testkit::client::Client;
+use testkit::parquet_files as files;
+use testkit::process::Plugin;
+use testkit::s3_server::{DEFAULT_BUCKET, S3Server};
 
 const INVOCATION_ID: &str = "11111111-2222-4333-8444-555555555555";
 /// The most that the end of a sync waits for a collector, and time for the sync itself on a busy machine.

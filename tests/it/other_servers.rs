@@ -2,14 +2,14 @@
 //! cannot be right is said at once.
 
 use crate::rig::{self, Log, Rig, expected, overwritten, small, spec, state_request};
-use crate::support::backend::{Backend, Mode};
-use crate::support::client::{Collected, assert_protocol};
-use crate::support::faults::{FaultServer, Reply, Request};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
 use serde_json::json;
 use std::time::SystemTime;
+use testkit::backend::{Backend, Mode};
+use testkit::client::{Collected, assert_protocol};
+use testkit::faults::{FaultServer, Reply, Request};
 use tonic::Code;
 
 /// A listing's page: keys with ETags and sizes as they stand in the XML, and what else the answer says.

@@ -1,11 +1,11 @@
 //! The Parquet files of the tests are what their names say, seen through the reader.
 
-use crate::support::parquet_files as files;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, LogicalType, Type};
+use testkit::parquet_files as files;
 
 fn open(file: &Bytes) -> ParquetRecordBatchReaderBuilder<Bytes> {
     ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap()

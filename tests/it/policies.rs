@@ -1,9 +1,6 @@
 //! What cannot be read: who is told, what is sent all the same, and how the stream ends.
 
 use crate::rig::{Rig, expected, overwritten, small, versioned};
-use crate::support::client::{Collected, Nested, assert_protocol, protocol_violations};
-use crate::support::parquet_files as files;
-use crate::support::s3_server::{ObjectAttributes, Op, Restore};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use bytes::{Bytes, BytesMut};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -11,6 +8,9 @@ use parquet::basic::Compression;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use testkit::client::{Collected, Nested, assert_protocol, protocol_violations};
+use testkit::parquet_files as files;
+use testkit::s3_server::{ObjectAttributes, Op, Restore};
 use tonic::Code;
 
 #[track_caller]
@@ -111,7 +111,7 @@ async fn a_peer_that_does_not_know_error_messages_still_gets_the_status() {
     rig.s3.put("t/garbage.parquet", "no Parquet at all");
     let spec = rig.spec(json!({}));
     rig.client.init(&spec).await.unwrap();
-    let mut request = crate::support::client::sync_request(&["*"], &[]);
+    let mut request = testkit::client::sync_request(&["*"], &[]);
     request.with_error_messages = false;
     let sync = rig.client.sync_with(request, |_| {}).await;
     assert_eq!(sync.errors(), []);
@@ -357,7 +357,7 @@ async fn test_connection_lists_one_page_and_reads_one_byte() {
     let (code, text) = rig.failure(json!({"bucket": "no-such-bucket"})).await.unwrap();
     assert!(code == "BUCKET_NOT_FOUND" && text.contains("no-such-bucket"), "{code} {text}");
 
-    use crate::support::s3_server::Action;
+    use testkit::s3_server::Action;
     rig.s3.on_get(|_, _| Some(Action::Status(403, "AccessDenied")));
     let (code, text) = rig.failure(json!({})).await.unwrap();
     assert!(code == "ACCESS_DENIED" && text.contains("allow s3:GetObject on arn:aws:s3:::test-bucket/t/"), "{text}");

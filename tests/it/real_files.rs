@@ -4,9 +4,6 @@
 //! microseconds since 1970, decimals text, bytes base64, UUIDs text.
 
 use crate::rig::Rig;
-use crate::support::backend::{Backend, Mode};
-use crate::support::client::{Nested, protocol_violations};
-use crate::support::parquet_files as files;
 use arrow::array::{
     Array, ArrayRef, AsArray as _, Int32Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray, StructArray,
 };
@@ -19,6 +16,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use testkit::backend::{Backend, Mode};
+use testkit::client::{Nested, protocol_violations};
+use testkit::parquet_files as files;
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)

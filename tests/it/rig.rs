@@ -1,10 +1,5 @@
 //! What most tests of a sync start with: the S3 server in memory, the plugin as a process, a client that talks to it.
 
-use crate::support::backend::Backend;
-use crate::support::client::{self, Client, Collected};
-use crate::support::parquet_files::{self as files, Layout};
-use crate::support::process::Plugin;
-use crate::support::s3_server::{DEFAULT_BUCKET, S3Server};
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
@@ -13,6 +8,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::backend::Backend;
+use testkit::client::{self, Client, Collected};
+use testkit::parquet_files::{self as files, Layout};
+use testkit::process::Plugin;
+use testkit::s3_server::{DEFAULT_BUCKET, S3Server};
 
 /// An S3 server, the plugin and a client.
 pub struct Rig {

@@ -1,7 +1,5 @@
 //! The test servers do what the tests rely on, seen through the real AWS SDK.
 
-use crate::support::faults::{FaultServer, Reply};
-use crate::support::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Op, Restore, S3Server};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -10,6 +8,8 @@ use aws_sdk_s3::types::{ObjectStorageClass, OptionalObjectAttributes, RequestPay
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::time::{Duration, Instant, UNIX_EPOCH};
+use testkit::faults::{FaultServer, Reply};
+use testkit::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Op, Restore, S3Server};
 
 fn client_as(endpoint: &str, access_key: &str, secret: &str) -> Client {
     let config = aws_sdk_s3::Config::builder()

@@ -1,10 +1,10 @@
 //! The state client against a backend in memory.
 
-use crate::support::backend::{Backend, Call, Method, Mode, Row, Trouble};
-use crate::support::proxy::Proxy;
 use cq_source_s3::cloudquery::source;
 use cq_source_s3::cloudquery::state::{OpenError, Patience, StateClient, StateError};
 use std::time::{Duration, Instant};
+use testkit::backend::{Backend, Call, Method, Mode, Row, Trouble};
+use testkit::proxy::Proxy;
 
 const TABLE: &str = "cq_state";
 

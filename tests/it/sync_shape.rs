@@ -1,13 +1,13 @@
 //! Checklist items 54–68: the messages of a sync, their order, sizes and schemas, and how the stream ends.
 
 use crate::rig::Rig;
-use crate::support::client::{Collected, Message, Nested, assert_protocol, protocol_violations, sync_request};
-use crate::support::parquet_files as files;
 use arrow::array::{ArrayRef, AsArray as _, BinaryArray, Int64Array};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::client::{Collected, Message, Nested, assert_protocol, protocol_violations, sync_request};
+use testkit::parquet_files as files;
 use tonic::Code;
 
 const MIB: usize = 1 << 20;
@@ -23,7 +23,7 @@ fn fill(rig: &Rig) {
 }
 
 /// All `_cq_id`s of a table, in order of arrival.
-fn ids(sync: &crate::support::client::Collected, table: &str) -> Vec<Vec<u8>> {
+fn ids(sync: &testkit::client::Collected, table: &str) -> Vec<Vec<u8>> {
     let rows = sync.concatenated(table);
     let column = rows.column_by_name("_cq_id").unwrap().as_fixed_size_binary();
     column.iter().map(|id| id.expect("never null").to_vec()).collect()

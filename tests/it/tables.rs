@@ -1,8 +1,8 @@
 //! What the listing leads to: which folders count, which are said to be something else, and when it stops.
 
 use crate::rig::{Rig, small};
-use crate::support::client::assert_protocol;
 use serde_json::json;
+use testkit::client::assert_protocol;
 use tonic::Code;
 
 /// Objects on a page of the listing.

@@ -1,12 +1,12 @@
 //! S3 asks for fewer requests: the sync slows down for a moment, loses nothing and is as fast as before soon after.
 
 use crate::rig::{self, Rig, spec, versioned};
-use crate::support::client::{Collected, assert_protocol};
-use crate::support::faults::{FaultServer, Reply};
-use crate::support::s3_server::Action;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use testkit::client::{Collected, assert_protocol};
+use testkit::faults::{FaultServer, Reply};
+use testkit::s3_server::Action;
 
 /// Rows of each object.
 const ROWS: usize = 2;

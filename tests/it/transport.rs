@@ -1,10 +1,10 @@
 //! Checklist items 1–11: sockets and HTTP/2. (Item 10 and 11 are tests of the service: they need a source of their own.)
 
-use crate::support::process::{self, PATIENCE, Plugin};
 use std::{
     net::TcpStream,
     time::{Duration, Instant},
 };
+use testkit::process::{self, PATIENCE, Plugin};
 use tonic::Code;
 
 const GET_VERSIONS: &str = "/cloudquery.discovery.v1.Discovery/GetVersions";

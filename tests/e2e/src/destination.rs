@@ -33,7 +33,7 @@ impl MemDestination {
             .unwrap_or_else(|| panic!("{PYTHON_VARIABLE} is not set: run these tests with `just test-cli`"));
         let mut command = Command::new(python);
         command
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cloudquery/mem_destination.py"))
+            .arg(testkit::repository().join("tests/cloudquery/mem_destination.py"))
             .args(["serve", "--address", &address.address()])
             .env("PYTHONDONTWRITEBYTECODE", "1");
         Self { server: Server::start("mem-destination", command, address, dir) }

@@ -10,10 +10,7 @@
 //!
 //! A failure that was asked for is for good (a status that no client tries again), unless it is asked for a number of times.
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::expect_used, reason = "only tests, examples and benches use this")]
-
-use super::client::{Message, decode};
+use crate::client::{Message, decode};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::ipc::writer::StreamWriter;

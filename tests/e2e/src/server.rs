@@ -91,7 +91,7 @@ impl Server {
 
     /// Starts the plugin as `registry: grpc` wants it: listening before the CLI comes.
     pub fn plugin(address: Address, dir: &Path, env: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(crate::PLUGIN);
+        let mut command = Command::new(testkit::process::binary());
         command
             .args(["serve", "--network", address.network(), "--address", &address.address()])
             .args(["--log-level", "debug", "--log-format", "json"])

@@ -2,10 +2,10 @@
 //! purpose, builders of Parquet files, a gRPC client that behaves like the CloudQuery CLI, a state backend, and the plugin
 //! as a process.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "what fails here fails the test; clippy knows that only of tests"
 )]
 
@@ -16,3 +16,9 @@ pub mod parquet_files;
 pub mod process;
 pub mod proxy;
 pub mod s3_server;
+
+/// The root of the repository.
+pub fn repository() -> &'static std::path::Path {
+    let member = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().and_then(std::path::Path::parent).expect("this member lies in tests/testkit")
+}

@@ -6,19 +6,18 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cloudquery::{Cli, destination, source};
 use crate::data::{self, Table};
 use crate::destination::MemDestination;
 use crate::localstack::{ACCESS_KEY_ID, LocalStack, REGION, SECRET_ACCESS_KEY};
-use crate::postgres::Postgres;
+use crate::plugin_path;
 use crate::server::{Address, Server};
 
+mod postgresql;
+
 const BUCKET: &str = "lake";
-/// The variable that gives the path of CloudQuery's own PostgreSQL destination, which no package registry offers.
-const POSTGRESQL_DESTINATION_VARIABLE: &str = "CQ_DESTINATION_POSTGRESQL";
 
 /// A filled bucket, a CLI and a destination.
 struct Setup {
@@ -76,7 +75,7 @@ fn plugin_over_unix(dir: &Path) -> Server {
 #[tokio::test]
 async fn registry_local_overwrites_and_deletes_what_is_stale() {
     let mut setup = Setup::new().await;
-    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite-delete-stale")];
+    let config = [setup.source("local", &plugin_path()), setup.mem("overwrite-delete-stale")];
 
     assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
     setup.assert_contents(1).await;
@@ -121,9 +120,9 @@ async fn registry_github_runs_the_zip_of_the_release() {
     let setup = Setup::new().await;
     let dir = setup.dir.path().join("github");
     std::fs::create_dir(&dir).expect("make a folder");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cloudquery/github_registry.py");
+    let script = testkit::repository().join("tests/cloudquery/github_registry.py");
     let mut github = Command::new("python3");
-    github.arg(script).arg(&dir).args([crate::PLUGIN, "v1.2.3"]);
+    github.arg(script).arg(&dir).args([&plugin_path(), "v1.2.3"]);
     let mut github = github.stdout(Stdio::piped()).spawn().expect("start python3");
     let mut port = String::new();
     let output = github.stdout.take().expect("a piped output");
@@ -154,12 +153,17 @@ async fn requests(s3: &LocalStack) -> [usize; 2] {
 /// The row of the table of commits, which an incremental sync sends after all others.
 const COMMIT_ROW: usize = 1;
 
+/// Lets a source keep its state in this destination.
+fn keep_state_in(destination: &str, source: &mut Value) {
+    let connection = format!("@@plugins.{destination}.connection");
+    source["spec"]["backend_options"] = json!({"table_name": "cq_state_s3", "connection": connection});
+}
+
 /// With state kept in the destination, each object's rows are sent once, whatever the write mode.
 async fn syncs_only_what_is_new(write_mode: &str) {
     let mut setup = Setup::new().await;
-    let mut config = [setup.source("local", crate::PLUGIN), setup.mem(write_mode)];
-    config[0]["spec"]["backend_options"] =
-        json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
+    let mut config = [setup.source("local", &plugin_path()), setup.mem(write_mode)];
+    keep_state_in("mem", &mut config[0]);
 
     assert_eq!(setup.cli.sync(&[], &config), setup.row_count() + COMMIT_ROW);
     setup.assert_contents(1).await;
@@ -206,9 +210,8 @@ async fn incremental_syncs_append() {
 #[tokio::test]
 async fn shards_are_complete_without_doubles() {
     let setup = Setup::new().await;
-    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
-    config[0]["spec"]["backend_options"] =
-        json!({"table_name": "cq_state_s3", "connection": "@@plugins.mem.connection"});
+    let mut config = [setup.source("local", &plugin_path()), setup.mem("append")];
+    keep_state_in("mem", &mut config[0]);
     let rows: Vec<usize> = ["1/2", "2/2"].iter().map(|shard| setup.cli.sync(&["--shard", shard], &config)).collect();
     assert_eq!(rows.iter().sum::<usize>(), setup.row_count() + 2 * COMMIT_ROW);
     assert!(rows.iter().all(|rows| *rows > COMMIT_ROW), "{rows:?}");
@@ -221,7 +224,7 @@ async fn shards_are_complete_without_doubles() {
 #[tokio::test]
 async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
     let setup = Setup::new().await;
-    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite-delete-stale")];
+    let config = [setup.source("local", &plugin_path()), setup.mem("overwrite-delete-stale")];
     let good = setup.cli.run(&["sync"], &config);
     good.assert_success();
     for level in ["WRN", "ERR"] {
@@ -240,7 +243,7 @@ async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
 #[tokio::test]
 async fn the_summary_has_rows_and_time_of_each_table() {
     let setup = Setup::new().await;
-    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+    let mut config = [setup.source("local", &plugin_path()), setup.mem("overwrite")];
     config[1]["spec"]["send_sync_summary"] = json!(true);
     let (summary, metrics) = (setup.dir.path().join("summary.jsonl"), setup.dir.path().join("metrics.txt"));
     let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
@@ -275,7 +278,7 @@ async fn the_summary_has_rows_and_time_of_each_table() {
 #[tokio::test]
 async fn tables_lists_every_table_with_its_columns() {
     let setup = Setup::new().await;
-    let config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
+    let config = [setup.source("local", &plugin_path()), setup.mem("append")];
 
     setup.cli.run(&["tables"], &config).assert_success();
 
@@ -301,7 +304,7 @@ async fn tables_lists_every_table_with_its_columns() {
 #[tokio::test]
 async fn migrate_makes_the_tables_that_a_sync_without_migration_fills() {
     let setup = Setup::new().await;
-    let config = [setup.source("local", crate::PLUGIN), setup.mem("overwrite")];
+    let config = [setup.source("local", &plugin_path()), setup.mem("overwrite")];
 
     let early = setup.cli.run(&["sync", "--no-migrate"], &config);
     assert!(!early.success, "the destination must refuse rows of a table that it doesn't know:\n{early}");
@@ -314,7 +317,7 @@ async fn migrate_makes_the_tables_that_a_sync_without_migration_fills() {
 #[tokio::test]
 async fn validate_config_finds_what_is_wrong_with_a_spec() {
     let setup = Setup::new().await;
-    let mut config = [setup.source("local", crate::PLUGIN), setup.mem("append")];
+    let mut config = [setup.source("local", &plugin_path()), setup.mem("append")];
     setup.cli.run(&["validate-config"], &config).assert_success();
 
     config[0]["spec"]["spec"] = json!({"buckt": "lake", "rows_per_record": 0});
@@ -328,7 +331,7 @@ async fn validate_config_finds_what_is_wrong_with_a_spec() {
 #[tokio::test]
 async fn test_connection_says_which_bucket_is_missing() {
     let setup = Setup::new().await;
-    let mut config = [setup.source("local", crate::PLUGIN)];
+    let mut config = [setup.source("local", &plugin_path())];
     setup.cli.run(&["test-connection"], &config).assert_success();
 
     config[0]["spec"]["spec"]["bucket"] = json!("no-such-bucket");
@@ -343,7 +346,7 @@ async fn the_readmes_configuration_works() {
     let exported =
         Table { name: "exports_orders", objects: vec![data::counter_object("exports/orders/1.parquet", 0..9)] };
     setup.s3.put(BUCKET, &exported.objects[0].key, exported.objects[0].parquet()).await;
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("---").next()).expect("a configuration");
     let bucket = format!(
         "{BUCKET}\n    endpoint: {}\n    path_style: true\n    credentials: {{access_key_id: {ACCESS_KEY_ID}, \
@@ -352,7 +355,7 @@ async fn the_readmes_configuration_works() {
     );
     let mut source = shown.to_owned();
     for (from, to) in [
-        ("./target/release/cq-source-s3", crate::PLUGIN),
+        ("./target/release/cq-source-s3", plugin_path().as_str()),
         ("[postgresql]", "[mem]"),
         ("my-bucket", &bucket),
         ("eu-central-1", REGION),
@@ -366,127 +369,4 @@ async fn the_readmes_configuration_works() {
     run.assert_success();
     assert_eq!(data::received_rows(&setup.mem.read(exported.name).await), exported.expected_rows());
     assert!(setup.mem.read("orders").await.is_empty(), "path_prefix keeps other tables out");
-}
-
-/// CloudQuery's own destination into a real database, compared by the database. No package registry offers that
-/// destination, so `just test-cli` selects this module only where [`POSTGRESQL_DESTINATION_VARIABLE`] is set.
-mod postgresql {
-    use super::*;
-
-    #[tokio::test]
-    async fn holds_what_the_files_hold() {
-        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
-        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
-        let setup = Setup::new().await;
-        let postgres = Postgres::start(setup.dir.path());
-        let path = plugin.to_str().expect("a path in UTF-8");
-        let spec = json!({"connection_string": postgres.connection_string()});
-        let config = [
-            source("local", crate::PLUGIN, "pg", &setup.s3.spec(BUCKET)),
-            destination("pg", "local", path, "overwrite-delete-stale", &spec),
-        ];
-
-        for _ in 0..2 {
-            assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
-            for table in &setup.tables {
-                postgres.assert_contents(table);
-            }
-        }
-    }
-
-    /// The state lies in the same database.
-    #[tokio::test]
-    async fn keeps_the_state_of_incremental_syncs() {
-        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
-        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
-        let setup = Setup::new().await;
-        let postgres = Postgres::start(setup.dir.path());
-        let path = plugin.to_str().expect("a path in UTF-8");
-        let spec = json!({"connection_string": postgres.connection_string()});
-        let mut source = source("local", crate::PLUGIN, "pg", &setup.s3.spec(BUCKET));
-        source["spec"]["backend_options"] =
-            json!({"table_name": "cq_state_s3", "connection": "@@plugins.pg.connection"});
-        let config = [source, destination("pg", "local", path, "overwrite-delete-stale", &spec)];
-
-        for rows in [setup.row_count() + COMMIT_ROW, 0, 0] {
-            assert_eq!(setup.cli.sync(&[], &config), rows);
-            for table in &setup.tables {
-                postgres.assert_contents(table);
-            }
-        }
-    }
-
-    /// A row of each group for each id: `_cq_id` is the primary key together with the group, and not unique besides.
-    /// Version 0.1.0 said so, and its tables have a constraint that must go by itself.
-    #[tokio::test]
-    async fn keeps_the_rows_of_every_sync_group() {
-        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
-        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
-        let setup = Setup::new().await;
-        let postgres = Postgres::start(setup.dir.path());
-        let path = plugin.to_str().expect("a path in UTF-8");
-        let spec = json!({"connection_string": postgres.connection_string()});
-        let mut destination = destination("pg", "local", path, "overwrite", &spec);
-        destination["spec"]["sync_group_id"] = json!("{{SYNC_ID}}");
-        let config = [source("local", crate::PLUGIN, "pg", &setup.s3.spec(BUCKET)), destination];
-        let constraints = || {
-            let ours = "contype = 'u' AND connamespace = 'public'::regnamespace";
-            postgres.psql(&format!("SELECT count(*) FROM pg_constraint WHERE {ours};")).trim().to_owned()
-        };
-
-        for groups in 1..=3 {
-            assert_eq!(setup.cli.sync(&[], &config), setup.row_count());
-            assert_eq!(constraints(), "0");
-            for table in &setup.tables {
-                let counts = "count(*), count(DISTINCT _cq_sync_group_id), count(DISTINCT _cq_id)";
-                let found = postgres.psql(&format!("SELECT {counts} FROM {};", table.name));
-                let rows = table.row_count();
-                assert_eq!(found.trim(), format!("{}|{groups}|{rows}", groups * rows), "{}", table.name);
-                if groups == 1 {
-                    // As version 0.1.0 left it: PostgreSQL gives it the name that it gives it with CREATE TABLE.
-                    postgres.psql(&format!("ALTER TABLE {} ADD UNIQUE (_cq_id);", table.name));
-                }
-            }
-        }
-    }
-
-    /// The destination holds the last rows back while the state is written already, and then all are killed.
-    #[tokio::test]
-    async fn has_every_row_after_the_cli_was_killed_behind_the_state() {
-        const ROWS: i64 = 2_000;
-        let plugin = std::env::var_os(POSTGRESQL_DESTINATION_VARIABLE);
-        let plugin = plugin.expect("set CQ_DESTINATION_POSTGRESQL to the path of CloudQuery's PostgreSQL destination");
-        let dir = short_dir();
-        let s3 = LocalStack::start().await;
-        s3.create_bucket(BUCKET).await;
-        let cli = Cli::new(dir.path());
-        let postgres = Postgres::start(dir.path());
-        let spec = json!({"connection_string": postgres.connection_string()});
-        let mut killed = 0;
-        // The first sync of a source, and later ones.
-        for first in [true, false] {
-            for signal in ["TERM", "KILL"] {
-                for after_ms in [0, 300, 700, 1_100] {
-                    let key = format!("counters/{killed}.parquet");
-                    let object = data::counter_object(&key, killed * ROWS..(killed + 1) * ROWS);
-                    s3.put(BUCKET, &object.key, object.parquet()).await;
-                    killed += 1;
-                    let mut source = source("local", crate::PLUGIN, "pg", &s3.spec(BUCKET));
-                    let state_id = if first { killed.to_string() } else { "later".to_owned() };
-                    source["spec"]["spec"]["state_id"] = json!(state_id);
-                    source["spec"]["backend_options"] =
-                        json!({"table_name": "cq_state_s3", "connection": "@@plugins.pg.connection"});
-                    let path = plugin.to_str().expect("a path in UTF-8");
-                    let config = [source, destination("pg", "local", path, "overwrite", &spec)];
-
-                    cli.sync_until(&config, "state flushed", Duration::from_millis(after_ms), signal);
-                    cli.run(&["sync"], &config).assert_success();
-
-                    let rows = postgres.psql("SELECT count(DISTINCT value), count(*) FROM public.counters;");
-                    let expected = killed * ROWS;
-                    assert_eq!(rows.trim(), format!("{expected}|{expected}"), "{signal} after {after_ms} ms");
-                }
-            }
-        }
-    }
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::client::{Client, Collected, assert_protocol};
 use crate::data::{self, Table};
 use crate::localstack::{ACCESS_KEY_ID, LocalStack, REGION, SECRET_ACCESS_KEY};
 use crate::server::{Address, Server};
+use testkit::client::{Client, Collected, assert_protocol};
 
 const BUCKET: &str = "lake";
 /// One more than a listing page holds.

@@ -9,9 +9,6 @@
 //! }).await;
 //! ```
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::expect_used, reason = "only tests, examples and benches use this: a failure here is theirs")]
-
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io;

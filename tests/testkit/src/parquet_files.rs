@@ -1,8 +1,5 @@
 //! Parquet files made in memory: the same arguments always give the same bytes.
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::expect_used, reason = "only tests, examples and benches use this: a failure here is theirs")]
-
 use arrow::array::{
     Array as _, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
     Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,

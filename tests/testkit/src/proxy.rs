@@ -1,9 +1,6 @@
 //! What stands between a client and a server in TCP: it passes bytes on, cuts all connections, or swallows what they carry, as
 //! a NAT does that has forgotten them.
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::expect_used, reason = "only tests use this")]
-
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};

@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 /// The name under which the README pulls the image.
 const README_IMAGE: &str = "ghcr.io/OWNER/cq-source-s3";
 const LOCAL_IMAGE: &str = "cq-source-s3:local";

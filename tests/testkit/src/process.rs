@@ -1,8 +1,5 @@
 //! Starts the real binary with a clean environment, reads its log, talks to it and stops it.
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests, examples and benches use this")]
-
 use cq_source_s3::cloudquery::{
     proto::plugin_v3::{self as pb, plugin_client::PluginClient},
     server::MAX_MESSAGE_BYTES,
@@ -10,23 +7,40 @@ use cq_source_s3::cloudquery::{
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
 use tonic::transport::{Channel, Endpoint};
 
-/// The plugin, as cargo built it for this test. Not set for an example, which shares this file but not this function.
-const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_cq-source-s3");
+/// Cargo sets this for the integration tests and benches of the plugin's own package. Other members name the binary they
+/// test in [`PLUGIN_VARIABLE`].
+const CARGO_VARIABLE: &str = "CARGO_BIN_EXE_cq-source-s3";
+
+/// The path of the plugin to test, for members of the workspace that have no binary of their own.
+const PLUGIN_VARIABLE: &str = "CQ_TEST_PLUGIN";
 
 /// How long anything that should be quick may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The plugin's binary.
+///
+/// # Panics
+/// If nobody says where it is. There is no search: a binary that lies about may be of another commit.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os(CARGO_VARIABLE).or_else(|| std::env::var_os(PLUGIN_VARIABLE));
+    path.map(PathBuf::from).unwrap_or_else(|| {
+        panic!(
+            "which plugin is to be tested? Run the tests of containers by `just test-e2e` and its like, all others by \
+             `cargo test`; or name a built plugin in {PLUGIN_VARIABLE}"
+        )
+    })
+}
+
 /// A command that runs the plugin's binary with these arguments, without the caller's environment and input.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Command {
-    let mut command =
-        Command::new(BINARY.expect("only integration tests and benches know where the plugin's binary is"));
+    let mut command = Command::new(binary());
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }

@@ -11,12 +11,12 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::client::{Client, assert_protocol};
 use crate::cloudquery::{Cli, destination, source};
 use crate::data;
 use crate::destination::MemDestination;
 use crate::localstack::LocalStack;
 use crate::server::Address;
+use testkit::client::{Client, assert_protocol};
 
 const PORT: ContainerPort = ContainerPort::Tcp(7777);
 const BUCKET: &str = "lake";
@@ -241,7 +241,7 @@ fn labels_say_what_it_is() {
     let labels = docker_ok(&["inspect", "--format", "{{json .Config.Labels}}", &local_image()]);
     let labels: Value = serde_json::from_str(&labels).expect("labels");
     let label = |name: &str| labels[format!("org.opencontainers.image.{name}")].as_str().unwrap_or_default().to_owned();
-    assert_eq!(label("version"), concat!("v", env!("CARGO_PKG_VERSION")));
+    assert_eq!(label("version"), variable("CQ_VERSION"));
     assert_eq!(label("revision"), variable("CQ_REVISION"));
     assert_eq!(label("licenses"), "Apache-2.0");
     let version = docker_ok(&["run", "--rm", &local_image(), "--version"]);
@@ -252,7 +252,7 @@ fn labels_say_what_it_is() {
 /// higher one for the gate's profile.
 #[test]
 fn it_is_small() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/image");
+    let script = testkit::repository().join(".ci/image");
     let output = Command::new(script).args(["size", &pushed_image()]).output().expect("run .ci/image");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");

@@ -8,9 +8,6 @@
 //! assert_eq!(sync.rows("orders"), 100);
 //! ```
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(clippy::expect_used, clippy::panic, reason = "only tests, examples and benches use this")]
-
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::reader::StreamReader;

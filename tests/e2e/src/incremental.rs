@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::time::Duration;
 use tempfile::TempDir;
 
-use crate::backend::{Backend, Mode};
-use crate::client::{Client, Collected, assert_protocol, sync_request};
 use crate::data::counter_object;
 use crate::localstack::LocalStack;
 use crate::server::{Address, Server};
+use testkit::backend::{Backend, Mode};
+use testkit::client::{Client, Collected, assert_protocol, sync_request};
 
 const BUCKET: &str = "lake";
 const TABLE: &str = "counters";

@@ -11,13 +11,7 @@
 //!
 //! The server runs on the runtime that started it and stops when it is dropped.
 
-#![allow(dead_code, reason = "each of the binaries that share this file uses another part of it")]
-#![allow(unused_imports, reason = "re-exports that only some of these binaries name")]
-#![allow(clippy::expect_used, reason = "only tests, examples and benches use this: a failure here is theirs")]
-
-#[path = "s3_server/api.rs"]
 mod api;
-#[path = "s3_server/store.rs"]
 mod store;
 
 use api::{Access, Api, Auth, Caller};
