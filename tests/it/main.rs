@@ -12,6 +12,7 @@ mod data;
 mod discovery;
 mod docs;
 mod init_tables;
+mod layers;
 #[cfg(unix)]
 mod lifecycle;
 mod logs;

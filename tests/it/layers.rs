@@ -1,0 +1,154 @@
+//! Who may use whom in `src`, as tables that are held against every path of the code.
+//!
+//! An arrow is a path that starts at the crate's root (`crate::s3::Error`, also in groups and behind enough `super::`) and leads
+//! into another top-level module. Comments, texts and code that only tests compile are left out.
+//!
+//! When this fails: is the new arrow meant? Then it belongs into [`ARROWS`], in the row of the module that uses. Does it lead to
+//! a later row? Then what it uses lives in the wrong module.
+
+mod source;
+
+use source::Source;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Each top-level module with those that it uses. The order is that of the layers: a module uses earlier rows only, so there is
+/// no circle. `main` and `allocator` are the binary's.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("shutdown", &[]),
+    ("spec", &[]),
+    ("s3", &["spec"]),
+    ("decode", &["spec", "tables"]),
+    ("tables", &["decode", "s3", "spec"]),
+    ("telemetry", &["cloudquery", "s3"]),
+    ("cli", &["telemetry"]),
+    ("cloudquery", &["cli", "telemetry"]),
+    ("plan", &["cloudquery", "decode", "tables"]),
+    ("sync", &["cloudquery", "decode", "plan", "s3", "spec", "tables", "telemetry"]),
+    ("plugin", &["cloudquery", "s3", "spec", "sync", "tables", "telemetry"]),
+    ("run", &["cli", "cloudquery", "plugin", "shutdown", "telemetry"]),
+    ("allocator", &["sync"]),
+    ("main", &["run"]),
+];
+
+/// Arrows to later rows, with the reason why each is still there.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("decode", "tables", "the reader takes the schema of the table that it fills"),
+    ("telemetry", "cloudquery", "the plugin's name and version live there"),
+];
+
+/// Who may name a crate: paths below `src`, without `.rs`; a folder's name stands for its files, too. A crate's name that ends
+/// with `_` stands for all that start so.
+const CRATES: &[(&str, &[&str])] = &[
+    ("parquet", &["decode", "sync"]),
+    ("aws_config", &["s3"]),
+    ("aws_credential_types", &["s3"]),
+    ("aws_sdk_", &["s3"]),
+    // Telemetry sends with the SDK's HTTP client: one TLS stack in the binary.
+    ("aws_smithy_", &["s3", "telemetry"]),
+    ("tonic", &["cloudquery"]),
+    ("clap", &["cli", "run"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_", &["telemetry"]),
+    ("schemars", &["spec"]),
+];
+
+/// Neither I/O nor a clock: all that these need is in their arguments.
+const PURE: &[&str] = &["decode", "tables", "plan", "spec"];
+
+/// What [`PURE`] modules do not name.
+const IMPURE: &[&str] =
+    &["tokio", "std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant"];
+
+#[test]
+fn modules_use_only_those_that_they_may() {
+    let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for source in Source::all() {
+        for used in source.modules_used() {
+            found.entry(source.module().to_owned()).or_default().entry(used).or_insert_with(|| source.path.clone());
+        }
+    }
+    let mut mistakes = Vec::new();
+    for (module, uses) in &found {
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == module) else {
+            mistakes.push(format!("{module} is in no row of ARROWS; it uses {:?}", uses.keys()));
+            continue;
+        };
+        for (used, file) in uses.iter().filter(|(used, _)| !allowed.contains(&used.as_str())) {
+            mistakes.push(format!("{module} uses {used} (src/{file}), which its row of ARROWS does not have"));
+        }
+    }
+    // A table that allows more than there is would let arrows in unseen.
+    for (module, allowed) in ARROWS {
+        for used in *allowed {
+            if !found.get(*module).is_some_and(|uses| uses.contains_key(*used)) {
+                mistakes.push(format!("{module} does not use {used}: take it out of ARROWS"));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+}
+
+/// So there is no circle between modules.
+#[test]
+fn arrows_lead_to_earlier_rows() {
+    let row = |module: &str| ARROWS.iter().position(|(name, _)| *name == module);
+    let mut against = BTreeSet::new();
+    for (module, allowed) in ARROWS {
+        for used in *allowed {
+            assert!(row(used).is_some(), "ARROWS names {used}, which has no row");
+            if row(used) >= row(module) {
+                against.insert((*module, *used));
+            }
+        }
+    }
+    let exceptions: BTreeSet<_> = EXCEPTIONS.iter().map(|(module, used, _)| (*module, *used)).collect();
+    assert_eq!(against, exceptions, "arrows to later rows (left), EXCEPTIONS (right)");
+}
+
+#[test]
+fn crates_are_named_only_where_they_belong() {
+    let mut mistakes = Vec::new();
+    for (name, places) in CRATES {
+        let mut used: BTreeSet<&str> = BTreeSet::new();
+        for source in Source::all().iter().filter(|source| source.names_crate(name)) {
+            match places.iter().find(|place| source.is_below(place)) {
+                Some(place) => drop(used.insert(place)),
+                None => mistakes.push(format!("src/{} names {name}, which only {places:?} may", source.path)),
+            }
+        }
+        let unused = places.iter().filter(|place| !used.contains(*place));
+        mistakes.extend(unused.map(|place| format!("{place} does not name {name}: take it out of CRATES")));
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+}
+
+#[test]
+fn pure_modules_do_no_io_and_read_no_clock() {
+    let mut mistakes = Vec::new();
+    for source in Source::all().iter().filter(|source| PURE.contains(&source.module())) {
+        mistakes.extend(
+            IMPURE
+                .iter()
+                .filter(|name| source.names_path(name))
+                .map(|name| format!("src/{} names {name}: this module is pure", source.path)),
+        );
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+}
+
+/// The map that newcomers read first: a line ``//! - [`module`] …`` for each module, in the order of the `mod` lines.
+#[test]
+#[ignore = "until lib.rs has the list"]
+fn the_crate_documentation_names_the_modules_in_reading_order() {
+    let text = std::fs::read_to_string(Source::folder().join("lib.rs")).unwrap();
+    let declared: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let (named, sentences): (Vec<&str>, Vec<&str>) =
+        text.lines().filter_map(|line| line.strip_prefix("//! - [`")?.split_once("`]")).unzip();
+    assert_eq!(named, declared, "in the documentation (left), in the list of modules (right)");
+    for (module, sentence) in named.iter().zip(sentences) {
+        assert!(sentence.split_whitespace().count() > 3, "lib.rs says of {module} only {sentence:?}");
+    }
+    let rows: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).filter(|name| *name != "main").collect();
+    assert_eq!(rows, declared.into_iter().collect(), "rows of ARROWS (left), modules of lib.rs (right)");
+}
