@@ -121,7 +121,7 @@ def check_tag(version):
         problems.append("the work tree has changes: commit or remove them")
     if git("tag", "--list", version):
         problems.append(f"the tag {version} exists already: a version is released once")
-    pages = [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.yaml"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.y*ml"))]
     for page in (page for page in pages if page.exists()):
         text = page.read_text(encoding="utf-8")
         for tag in re.findall(rf"/{NAME}:(v\d[\w.-]*)", text):

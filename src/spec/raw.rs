@@ -136,7 +136,7 @@ pub(super) struct RawSpec {
     pub(super) file_columns: Option<Flag>,
 
     /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
-    /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see the README.
+    /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see docs/types.md.
     #[schemars(default, with = "NestedAs", extend("default" = "json"))]
     pub(super) nested_as: Option<NestedAs>,
 }

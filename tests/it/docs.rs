@@ -1,18 +1,28 @@
-//! The papers against the code: whatever README and CONTRIBUTING name must exist, and a command that they give must run.
+//! The pages against the code: what a page names must exist, what it links to must be there, and a command that it gives
+//! must run.
 //!
-//! `just test-docs` also checks the recipes that they name, which needs `just`.
+//! `just test-docs` also checks the recipes that pages name, which needs `just`, and runs the container commands.
 
 #![allow(clippy::expect_used, reason = "what fails here fails the test, helpers included")]
+
+mod configs;
+mod conformance;
+mod logging;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PLUGIN: &str = env!("CARGO_BIN_EXE_cq-source-s3");
-const PAGES: [&str; 5] = ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/releasing.md"];
+/// Pages that are not below `docs`.
+const OTHER_PAGES: [&str; 4] = ["README.md", ".github/CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+/// The page whose `docker run` lines `readme::` of tests/e2e runs: it reads no other.
+const CONTAINER_PAGE: &str = "docs/container.md";
+/// A README that is longer is no longer read.
+const MAX_README_LINES: usize = 180;
 /// Set by `just test-docs` to the command that lists the recipes.
 const JUST_VARIABLE: &str = "CQ_TEST_DOCS";
 /// What the CloudQuery CLI has; its flags are its own business.
@@ -26,22 +36,45 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// All files below a folder of the repository, by their paths from the root, in order.
+fn files_below(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("read a folder").map(|entry| entry.expect("an entry").path()));
+        } else {
+            let path = path.strip_prefix(root()).expect("a path below the root");
+            files.push(path.to_str().expect("a path in UTF-8").replace('\\', "/"));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// All pages, by their paths from the root.
+fn pages() -> Vec<String> {
+    let docs = files_below("docs").into_iter().filter(|name| name.ends_with(".md"));
+    OTHER_PAGES.into_iter().map(str::to_owned).chain(docs).collect()
+}
+
 fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("read {name}: {error}"))
+}
+
+/// The blocks of one language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let start = format!("```{language}\n");
+    text.split(start.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
 }
 
 /// The command lines of all `sh` blocks: comments and empty lines left out, continued lines joined.
 fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
-    let mut in_block = false;
     let mut open = String::new();
-    for line in text.lines() {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            in_block = !in_block && language == "sh";
-            continue;
-        }
+    for line in blocks(text, "sh").iter().flat_map(|block| block.lines()) {
         let line = line.split(" #").next().unwrap_or_default().trim();
-        if !in_block || line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.starts_with('#') {
             continue;
         }
         match line.strip_suffix('\\') {
@@ -52,40 +85,38 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// What stands between backticks, outside of blocks.
-fn inline_code(text: &str) -> Vec<&str> {
+/// The lines outside of blocks.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut in_block = false;
-    let mut spans = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-        } else if !in_block {
-            spans.extend(line.split('`').skip(1).step_by(2));
-        }
-    }
-    spans
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        in_block ^= fence;
+        !in_block && !fence
+    })
 }
 
-#[test]
-fn links_lead_to_files_and_headings_that_exist() {
-    for name in PAGES {
-        let text = page(name);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if link.contains("://") {
-                continue;
-            }
-            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let folder = Path::new(name).parent().expect("a page has a folder");
-            let target = if file.is_empty() { root().join(name) } else { root().join(folder).join(file) };
-            assert!(target.exists(), "{name} links to {link}, which does not exist");
-            if !heading.is_empty() {
-                let target_text = fs::read_to_string(&target).expect("read the linked page");
-                let anchors: BTreeSet<String> =
-                    target_text.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
-                assert!(anchors.contains(heading), "{name} links to {link}, but there is no such heading: {anchors:?}");
-            }
-        }
-    }
+/// What is between backticks, outside of blocks.
+fn inline_code(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The cells of the tables below a heading, row by row, without the tables' own headings.
+fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let (_, section) = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
+    let lines = section.lines().take_while(|line| !line.starts_with("## "));
+    let cells = lines.filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    cells.skip_while(|line| !line.starts_with("---")).skip(1).map(|line| line.split(" | ").collect()).collect()
+}
+
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://"))
+}
+
+/// The file that a link of a page leads to, and the heading in it; empty for the file as a whole.
+fn target<'a>(page: &str, link: &'a str) -> (PathBuf, &'a str) {
+    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+    let folder = root().join(page).parent().expect("a page has a folder").to_owned();
+    (if file.is_empty() { root().join(page) } else { folder.join(file) }, heading)
 }
 
 /// The anchor that a Markdown heading gets.
@@ -96,11 +127,59 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
+fn links_lead_to_files_and_headings_that_exist() {
+    for name in pages() {
+        let text = page(&name);
+        for link in links(&text) {
+            let (file, heading) = target(&name, link);
+            assert!(file.exists(), "{name} links to {link}, which does not exist");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&file).expect("read the linked page");
+                let anchors: Vec<String> = prose(&text).filter(|line| line.starts_with('#')).map(anchor).collect();
+                let count = anchors.iter().filter(|anchor| *anchor == heading).count();
+                assert_eq!(count, 1, "{name} links to {link}; headings: {anchors:?}");
+            }
+        }
+    }
+}
+
+/// A reader who starts at the README finds every page.
+#[test]
+fn each_page_is_linked_from_the_readme() {
+    let mut seen = BTreeSet::new();
+    let mut open = vec!["README.md".to_owned()];
+    while let Some(name) = open.pop() {
+        // A page of an index, or one of the README itself: deeper links are for readers of that page.
+        if seen.insert(name.clone()) && name.ends_with("README.md") {
+            let text = page(&name);
+            for link in links(&text) {
+                let file = target(&name, link).0.canonicalize().expect("a linked file");
+                let root = root().canonicalize().expect("the root");
+                open.push(file.strip_prefix(root).expect("a file of ours").to_str().expect("UTF-8").replace('\\', "/"));
+            }
+        }
+    }
+    let lost: Vec<String> = pages().into_iter().filter(|page| !seen.contains(page)).collect();
+    assert_eq!(lost, Vec::<String>::new(), "neither the README nor an index links to these");
+}
+
+#[test]
+fn the_readme_is_short_and_no_line_leaves_code_open() {
+    assert!(page("README.md").lines().count() <= MAX_README_LINES);
+    for name in pages() {
+        for line in prose(&page(&name)) {
+            // Code over two lines would hide from these tests.
+            assert!(line.matches('`').count() % 2 == 0, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
 fn files_and_folders_in_backticks_exist() {
-    for name in PAGES {
-        let text = page(name);
+    for name in pages() {
+        let text = page(&name);
         for span in inline_code(&text) {
-            let folders = ["src/", "tests/", "docs/", "examples/", "proto/", ".ci/", ".github/"];
+            let folders = ["src/", "tests/", "benches/", "docs/", "examples/", "proto/", ".ci/", ".github/"];
             let at_the_top = [".toml", ".lock", ".md", ".release", "justfile"];
             let ours = folders.iter().any(|folder| span.starts_with(folder))
                 || (!span.contains('/') && at_the_top.iter().any(|ending| span.ends_with(ending)));
@@ -113,23 +192,25 @@ fn files_and_folders_in_backticks_exist() {
 
 #[test]
 fn commands_are_ones_that_exist_and_the_plugins_own_ones_run() {
-    for name in PAGES {
-        for command in commands(&page(name)) {
+    for name in pages() {
+        for command in commands(&page(&name)) {
             let words: Vec<&str> = command.split_whitespace().collect();
             match words.as_slice() {
                 ["cargo", "run", "--example", example, ..] => {
                     assert!(root().join(format!("examples/{example}.rs")).exists(), "{name}: {command}");
                 }
                 ["cargo", "build" | "test" | "install" | "doc", ..] => {}
+                ["UPDATE_EXPECT=1" | "UPDATE_DOCS=1", "cargo", "test", ..] => {}
                 ["just", recipe, ..] => assert!(!recipe.starts_with('_'), "{name} names a private recipe: {command}"),
                 ["cloudquery", subcommand, ..] => {
                     assert!(CLOUDQUERY_COMMANDS.contains(subcommand), "{name}: {command}");
                 }
-                ["cq-source-s3", "serve", flags @ ..] => assert_serves(name, &command, flags),
+                ["cq-source-s3", "serve", flags @ ..] => assert_serves(&name, &command, flags),
                 ["cq-source-s3", arguments @ ..] => {
                     let status = Command::new(PLUGIN).args(arguments).stdout(Stdio::null()).status();
                     assert!(status.expect("start the plugin").success(), "{name}: {command} fails");
                 }
+                ["docker", "run", ..] => assert_eq!(name, CONTAINER_PAGE, "nobody runs {command:?}"),
                 [first, ..] => assert!(FOREIGN_COMMANDS.contains(first), "{name}: nobody checks {command:?}"),
                 [] => {}
             }
@@ -174,8 +255,8 @@ fn flags_of_the_plugin_that_pages_name_exist() {
     let output = Command::new(PLUGIN).args(["serve", "--help"]).output().expect("start the plugin");
     let help = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let words: BTreeSet<&str> = help.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
-    for name in PAGES {
-        let text = page(name);
+    for name in pages() {
+        let text = page(&name);
         for flag in inline_code(&text).into_iter().filter(|span| span.starts_with("--")) {
             let flag = flag.split([' ', '=']).next().unwrap_or_default();
             let known = words.contains(flag) || matches!(flag, "--version" | "--help" | "--no-migrate");
@@ -187,51 +268,36 @@ fn flags_of_the_plugin_that_pages_name_exist() {
 /// The variables that pages name are ones that something reads.
 #[test]
 fn variables_that_pages_name_exist() {
-    let mut open: Vec<PathBuf> =
-        [".ci", ".github/workflows", "benches", "build.rs", "justfile", "src", "tests/e2e", "tests/testkit"]
-            .map(|name| root().join(name))
-            .into();
-    let mut code = String::new();
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(fs::read_dir(&path).expect("read a folder").map(|entry| entry.expect("an entry").path()));
-        } else if let Ok(text) = fs::read_to_string(&path) {
-            code += &text;
-        }
-    }
+    let folders = [".ci", ".github/workflows", "benches", "src", "tests"].into_iter().flat_map(files_below);
+    let files = folders.chain(["build.rs".to_owned(), "justfile".to_owned()]);
+    // What cannot be read as text is a fixture.
+    let code: String = files.filter_map(|name| fs::read_to_string(root().join(name)).ok()).collect();
     let variables = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
         words.filter(|word| word.starts_with("CQ_")).map(str::to_owned).collect()
     };
     let known = variables(&code);
-    for name in PAGES {
-        for variable in variables(&page(name)) {
+    for name in pages() {
+        for variable in variables(&page(&name)) {
             assert!(known.contains(&variable), "{name} names {variable}, which nothing reads");
         }
     }
 }
 
-/// The fields of the spec that pages show in a configuration are fields that the plugin takes.
+/// The messages that readers look up are ones that the plugin or the CLI says.
 #[test]
-fn specs_in_pages_have_only_fields_of_the_schema() {
-    let schema: serde_json::Value =
-        serde_json::from_str(&cq_source_s3::spec::json_schema()).expect("the schema is JSON");
-    let schema = schema.to_string();
-    let text = page("README.md");
-    let mut found = 0;
-    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    for document in blocks.flat_map(|block| block.split("---\n")).filter(|document| document.contains("kind: source")) {
-        let inner = document.split_once("\n  spec:\n").expect("a source has a spec of its own").1;
-        for line in inner.lines().take_while(|line| line.starts_with("    ")) {
-            let field = line.trim_start().trim_start_matches("# ").split(':').next().unwrap_or_default();
-            assert!(
-                schema.contains(&format!("\"{field}\":")),
-                "README shows the field {field}, which the schema lacks"
-            );
-            found += 1;
+fn messages_of_the_troubleshooting_page_exist() {
+    let sources = files_below("src").into_iter().filter(|name| name.ends_with(".rs"));
+    let code: String = sources.map(|name| logging::without_line_breaks(&page(&name))).collect();
+    let text = page("docs/troubleshooting.md");
+    let rows = rows(&text, "## Messages");
+    assert!(!rows.is_empty());
+    for row in rows {
+        for message in inline_code(row[0]) {
+            let of_the_cli = message == "jsonschema validation failed";
+            assert!(of_the_cli || message.split('…').all(|part| code.contains(part.trim())), "nobody says {message:?}");
         }
     }
-    assert!(found > 0, "README shows no spec");
 }
 
 /// Every `just …` that a page names, in a block or in a sentence, is a public recipe with documentation.
@@ -245,8 +311,8 @@ fn recipes_that_pages_name_exist() {
     assert!(output.status.success(), "just: {}", String::from_utf8_lossy(&output.stderr));
     let dump: serde_json::Value = serde_json::from_slice(&output.stdout).expect("just prints JSON");
     let recipes = dump["recipes"].as_object().expect("recipes by name");
-    for name in PAGES {
-        let text = page(name);
+    for name in pages() {
+        let text = page(&name);
         let lines = commands(&text);
         let named = inline_code(&text).into_iter().chain(lines.iter().map(String::as_str));
         for words in named.filter_map(|code| code.strip_prefix("just ")) {

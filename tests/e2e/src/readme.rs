@@ -1,29 +1,30 @@
-//! The README's container commands, run with the image that `just docker` loaded. `just test-docs` runs it.
+//! The container commands of the docs, run with the image that `just docker` loaded. `just test-docs` runs it.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const README: &str = include_str!("../../../README.md");
-/// The name under which the README pulls the image.
-const README_IMAGE: &str = "ghcr.io/OWNER/cq-source-s3";
+/// The one page that shows `docker run`; `docs::` of the integration tests makes sure that no other one does.
+const PAGE: &str = include_str!("../../../docs/container.md");
+/// The name under which it pulls the image.
+const PAGES_IMAGE: &str = "ghcr.io/OWNER/cq-source-s3";
 const LOCAL_IMAGE: &str = "cq-source-s3:local";
 const SERVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The `docker run` lines of all `sh` blocks, continued lines joined, comments cut.
 fn docker_runs() -> Vec<String> {
-    let blocks = README.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = PAGE.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let joined = blocks.map(|block| block.replace("\\\n", " ")).collect::<Vec<_>>().join("\n");
     let lines = joined.lines().map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
     lines.filter(|line| line.starts_with("docker run ")).collect()
 }
 
-/// The words of a command: no shell, so a README that needs one fails here. Quotes only keep a shell from reading `[`.
+/// The words of a command: no shell, so a page that needs one fails here. Quotes only keep a shell from reading `[`.
 fn words(command: &str) -> Vec<String> {
     command
         .split_whitespace()
         .map(|word| match word.split_once(':') {
-            Some((name, _)) if name == README_IMAGE => LOCAL_IMAGE.to_owned(),
+            Some((name, _)) if name == PAGES_IMAGE => LOCAL_IMAGE.to_owned(),
             _ => word.trim_matches('\'').to_owned(),
         })
         .collect()
@@ -37,7 +38,7 @@ fn free_port() -> u16 {
 #[test]
 fn the_container_commands_run() {
     let commands = docker_runs();
-    assert!(commands.len() >= 3, "the README shows {} container commands", commands.len());
+    assert!(commands.len() >= 3, "the page shows {} container commands", commands.len());
     for (number, command) in commands.iter().enumerate() {
         let mut words = words(command);
         assert!(words.contains(&LOCAL_IMAGE.to_owned()), "{command} runs another image");
@@ -48,7 +49,7 @@ fn the_container_commands_run() {
             assert!(status.expect("run docker").success(), "{command} fails");
             continue;
         };
-        // A port of its own in place of the README's; the container's side stays.
+        // A port of its own in place of the page's; the container's side stays.
         let port = free_port();
         let inside = words[published + 1].rsplit(':').next().expect("a port").to_owned();
         words[published + 1] = format!("127.0.0.1:{port}:{inside}");

@@ -1,0 +1,50 @@
+//! Configurations that pages show are files of `examples`, word for word, and the plugin takes them.
+
+use super::{blocks, files_below, page, pages};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What the CLI knows of a source, as far as pages use it. What is below `spec` is the plugin's.
+const SOURCE_FIELDS: [&str; 8] =
+    ["backend_options", "destinations", "name", "path", "registry", "spec", "tables", "version"];
+
+fn examples() -> Vec<String> {
+    files_below("examples").into_iter().filter(|name| name.ends_with(".yml")).collect()
+}
+
+#[test]
+fn configurations_of_pages_are_the_files_of_examples_that_the_pages_name() {
+    let mut shown = BTreeSet::new();
+    for name in pages() {
+        let text = page(&name);
+        for block in blocks(&text, "yaml") {
+            let example = examples().into_iter().find(|example| page(example) == block);
+            let example = example.unwrap_or_else(|| panic!("{name} shows what is no file of examples:\n{block}"));
+            assert!(text.contains(&format!("{example})")), "{name} shows {example} and does not link to it");
+            shown.insert(example);
+        }
+    }
+    assert_eq!(shown.into_iter().collect::<Vec<_>>(), examples(), "no page shows the others");
+}
+
+#[tokio::test]
+async fn the_plugin_takes_the_specs_of_examples() {
+    let (plugin, mut client) = crate::rig::plugin().await;
+    let mut sources = 0;
+    for name in examples() {
+        for document in page(&name).split("---\n") {
+            let config: Value = serde_yaml_ng::from_str(document).expect("YAML");
+            if config["kind"] != "source" {
+                continue;
+            }
+            let source = config["spec"].as_object().expect("a source has a spec");
+            for field in source.keys() {
+                assert!(SOURCE_FIELDS.contains(&field.as_str()), "{name}: the CLI does not know {field}");
+            }
+            client.init(&source["spec"]).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            sources += 1;
+        }
+    }
+    assert_eq!(sources, examples().len(), "each has a source");
+    plugin.stop();
+}
