@@ -241,6 +241,34 @@ class Notes(unittest.TestCase):
             self.assertIn(part, text)
         self.assertNotIn("- later", text)
 
+    def test_their_text_as_readers_see_it(self):
+        expected = """\
+- this
+
+<!-- image: start -->
+## Container image
+
+Digest `sha256:DIGEST` for linux/amd64.
+
+```sh
+docker pull ghcr.io/acme/cq-source-s3:v1.2.3-1a2b3c4
+docker pull ghcr.io/acme/cq-source-s3@sha256:DIGEST
+```
+<!-- image: end -->
+
+## Verify
+
+`sha256.sum` lists the checksums of the archives; archives and zips have a `.sha256` of their own, too. Every file and
+the image carry an attestation of the workflow that built them:
+
+```sh
+sha256sum --ignore-missing --check sha256.sum
+gh attestation verify cq-source-s3-x86_64-unknown-linux-musl.tar.xz --repo acme/cq-source-s3
+gh attestation verify oci://ghcr.io/acme/cq-source-s3@sha256:DIGEST --repo acme/cq-source-s3
+```
+"""
+        self.assertEqual(self.notes(image=["ghcr.io/acme/cq-source-s3"]).replace("0" * 64, "DIGEST"), expected)
+
     def test_without_digest_or_section_there_are_none(self):
         for changes in ({"digest": ""}, {"digest": "latest"}, {"version": "v9.9.9"}, {"image": []}):
             with self.assertRaises(SystemExit, msg=str(changes)):

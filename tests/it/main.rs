@@ -42,4 +42,5 @@ mod other_servers;
 mod policies;
 mod rig;
 mod tables;
+mod texts;
 mod throttling;

@@ -66,12 +66,8 @@ fn lines_of_the_code() -> Vec<Line> {
             if !["trace", "debug", "info", "warn", "error"].contains(&level) {
                 continue;
             }
-            let mut line = Line {
-                place: file.clone(),
-                level: level.to_owned(),
-                message: String::new(),
-                fields: BTreeSet::new(),
-            };
+            let mut line =
+                Line { place: file.clone(), level: level.to_owned(), message: String::new(), fields: BTreeSet::new() };
             for argument in arguments(rest) {
                 if let Some(message) = argument.strip_prefix('"') {
                     line.message = message.trim_end_matches('"').to_owned();
@@ -91,7 +87,9 @@ fn lines_of_the_code() -> Vec<Line> {
 fn is_message(of_the_page: &str, of_the_code: &str) -> bool {
     let fixed = of_the_code.split('{').next().unwrap_or_default();
     match of_the_page.strip_suffix('…') {
-        Some(start) => fixed.starts_with(start.trim_end()) || (fixed.len() < of_the_code.len() && start.starts_with(fixed)),
+        Some(start) => {
+            fixed.starts_with(start.trim_end()) || (fixed.len() < of_the_code.len() && start.starts_with(fixed))
+        }
         None => of_the_page == of_the_code || (fixed.len() < of_the_code.len() && of_the_page.starts_with(fixed)),
     }
 }
@@ -109,9 +107,8 @@ fn each_line_of_the_page_is_logged_and_each_that_is_logged_is_on_the_page() {
     let logged: Vec<Line> = lines_of_the_code().into_iter().filter(|line| line.level != "debug").collect();
     assert!(logged.len() > 20, "the lines of the code were not found");
     for (level, message, fields) in &documented {
-        let is_logged = |line: &Line| {
-            line.level == *level && is_message(message, &line.message) && line.fields == *fields
-        };
+        let is_logged =
+            |line: &Line| line.level == *level && is_message(message, &line.message) && line.fields == *fields;
         assert!(logged.iter().any(is_logged), "no such line: {level} {message:?} {fields:?}");
     }
     for line in &logged {
