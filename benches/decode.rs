@@ -11,6 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use bytes::Bytes;
+use cq_source_s3::config::NestedAs;
 use cq_source_s3::decode::CastCounts;
 use cq_source_s3::decode::file::FileSchema;
 use cq_source_s3::decode::footer::{FooterStep, footer_from_suffix};
@@ -18,7 +19,6 @@ use cq_source_s3::decode::ids::ObjectId;
 use cq_source_s3::decode::origin::Origin;
 use cq_source_s3::decode::ranges::RangeBytes;
 use cq_source_s3::decode::reader::{ObjectPlan, RowGroupDecoder};
-use cq_source_s3::spec::NestedAs;
 use cq_source_s3::tables::schema::SchemaMerger;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};

@@ -12,7 +12,7 @@
 //! Damaged files give a [`DecodeError`]. The `parquet` crate may panic on some kinds of damage; the caller runs these
 //! functions under `catch_unwind`, so that a panic stays in its object.
 
-use crate::spec::NestedAs;
+use crate::config::NestedAs;
 use parquet::errors::ParquetError;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -10,20 +10,20 @@
 //! ```
 //!
 //! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → [`plan`] → { [`tables`], [`decode`] } → [`s3`]. [`cloudquery`]
-//! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`spec`]'s types,
+//! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`config`]'s types,
 //! [`telemetry`] and [`shutdown`].
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod cloudquery;
+pub mod config;
 pub mod decode;
 pub mod plan;
 pub mod plugin;
 pub mod run;
 pub mod s3;
 pub mod shutdown;
-pub mod spec;
 pub mod sync;
 pub mod tables;
 pub mod telemetry;

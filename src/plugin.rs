@@ -1,9 +1,9 @@
 //! This plugin as the protocol sees it: specs become stores, tables become schemas, a sync runs [`crate::sync`].
 
 use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
+use crate::config::{CredentialBase, Spec, SpecErrors};
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::spec::{CredentialBase, Spec, SpecErrors};
 use crate::sync::memory::Memory;
 use crate::sync::{self, Context, listing, survey};
 use crate::tables::classify::{Classified, classify};
@@ -46,7 +46,7 @@ impl Source for S3Source {
     type Client = Client;
 
     fn spec_schema(&self) -> String {
-        crate::spec::json_schema()
+        crate::config::json_schema()
     }
 
     fn init(&self, spec: &[u8], no_connection: bool) -> Result<Client, SourceError> {

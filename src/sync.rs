@@ -25,11 +25,11 @@ pub mod survey;
 pub mod table;
 
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
+use crate::config::{Concurrency, NestedAs, Spec};
 use crate::decode::DecodeError;
 use crate::decode::origin::{Origin, file_columns_bytes};
 use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
-use crate::spec::{Concurrency, NestedAs, Spec};
 use commit::Delivery;
 use incremental::State;
 use memory::Memory;

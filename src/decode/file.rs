@@ -4,7 +4,7 @@
 use super::DecodeError;
 use super::source::SourceSchema;
 use super::types::ColumnType;
-use crate::spec::NestedAs;
+use crate::config::NestedAs;
 use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
 

@@ -14,7 +14,7 @@ use super::ranges::RangeBytes;
 use super::source::{Node, SourceField, SourceSchema};
 use super::types::{ColumnType, UUID_BYTES};
 use super::{CastCounts, DecodeError};
-use crate::spec::NestedAs;
+use crate::config::NestedAs;
 use crate::tables::schema::TableSchema;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, StringArray};
 use arrow::datatypes::{FieldRef, SchemaRef};

@@ -3,7 +3,7 @@
 
 use super::DecodeError;
 use super::types::{ColumnType, UUID_BYTES};
-use crate::spec::NestedAs;
+use crate::config::NestedAs;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};

@@ -8,7 +8,7 @@
 use super::pace::Pace;
 use super::retry::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, Liveness};
 use super::{Inner, Store, Usage};
-use crate::spec::Secret;
+use crate::config::Secret;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::ProvideRegion;

@@ -4,8 +4,8 @@
 //! is next to it.
 
 use crate::cloudquery::source::{ErrorKind, Selection, SourceError};
+use crate::config::Spec;
 use crate::s3::{self, Store};
-use crate::spec::Spec;
 use crate::tables::check;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
 use crate::tables::select::Selector;

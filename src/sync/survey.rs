@@ -431,7 +431,7 @@ async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::spec::KeyFilter;
+    use crate::config::KeyFilter;
     use crate::tables::group::Grouper;
 
     /// The run of a table with `objects` objects of `object_bytes` bytes each and without columns, for tests that only
@@ -456,7 +456,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_sample_has_the_first_and_the_newest() {
-        let filter = crate::spec::KeyFilter::default();
+        let filter = crate::config::KeyFilter::default();
         let mut grouper = Grouper::new(&filter);
         for n in 0..30 {
             grouper.add(crate::s3::ObjectMeta {

@@ -1,7 +1,7 @@
 //! What an object is, by its key and size alone: part of a table, or skipped for a reason that is counted.
 
 use super::name::TableKey;
-use crate::spec::KeyFilter;
+use crate::config::KeyFilter;
 
 /// What every Parquet object's name has at its end, or before CloudQuery's UUID. Case matters.
 pub(super) const EXTENSION: &str = ".parquet";

@@ -65,7 +65,7 @@ impl TableKey {
 
     /// A pattern for the spec's `exclude` that takes away the objects of this table and no others.
     pub fn exclude_glob(&self) -> String {
-        let prefix = crate::spec::escape_glob(&self.prefix());
+        let prefix = crate::config::escape_glob(&self.prefix());
         match &self.name {
             // Not all of the folder: it may hold `<name>.parquet.<uuid>` of other tables.
             None => format!("{prefix}*.parquet"),
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn exclude_takes_away_its_own_objects_only() {
         let excluded = |table: TableKey, key: &str| {
-            !crate::spec::KeyFilter::new(&[], &[table.exclude_glob()]).unwrap().admits(key)
+            !crate::config::KeyFilter::new(&[], &[table.exclude_glob()]).unwrap().admits(key)
         };
         assert!(excluded(TableKey::directory("a*/{b}/"), "a*/{b}/x.parquet"));
         assert!(!excluded(TableKey::directory("a*/{b}/"), "ax/{b}/x.parquet"));

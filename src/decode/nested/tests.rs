@@ -1,8 +1,8 @@
+use crate::config::NestedAs;
 use crate::decode::DecodeError;
 use crate::decode::origin::Origin;
 use crate::decode::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
 use crate::decode::types::ColumnType;
-use crate::spec::NestedAs;
 use arrow::array::types::*;
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};

@@ -202,7 +202,7 @@ fn file_columns_tell_key_time_and_row() {
     let file =
         write_with(&numbers(25_000), WriterProperties::builder().set_max_row_group_row_count(Some(10_000)).build());
     let origin = Origin::with_file_columns("bucket", "a/b.parquet", 1_700_000_000);
-    let (batches, _) = decode_as(&file, crate::spec::NestedAs::Json, origin).unwrap();
+    let (batches, _) = decode_as(&file, crate::config::NestedAs::Json, origin).unwrap();
     assert!(batches.len() > 3);
     let mut next = 0;
     for batch in &batches {

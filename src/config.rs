@@ -1,27 +1,28 @@
 //! The spec: what the user writes under `spec:` of the source. [`Spec`] is validated and all the rest ever sees; how it
-//! is typed is `raw`. All mistakes are reported at once, each with the path of its field.
+//! is typed is `raw`, made of the types in `field_types` and the texts' `rules`, and read from JSON by `object_reader`.
+//! All mistakes are reported at once, each with the path of its field.
 //!
 //! The JSON Schema ([`json_schema`]) and the reference in `docs/spec.md` are made from the same types and constants
 //! that decide here, and a corpus (`tests/fixtures/spec_corpus.json`) is held against both.
 
-#[cfg(test)]
-mod docs;
-mod fields;
+mod field_types;
 mod glob;
+mod object_reader;
 mod raw;
-mod read;
+#[cfg(test)]
+mod reference_test;
+mod rules;
 mod schema;
 mod secret;
-mod text;
 
 pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
-pub use read::Mistake;
+pub use object_reader::Mistake;
+pub use rules::Endpoint;
 pub use schema::json_schema;
 pub use secret::Secret;
-pub use text::Endpoint;
 
+use object_reader::Mistakes;
 use raw::{RawCredentials, RawSpec};
-use read::Mistakes;
 use serde_json::Value;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -199,7 +200,7 @@ impl Spec {
 /// Reads what can be read; `None` comes with at least one mistake.
 fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
     let text = if json.trim_ascii().is_empty() { b"{}" } else { json };
-    let (value, twice) = match read::parse_json(text) {
+    let (value, twice) = match object_reader::parse_json(text) {
         Ok(parsed) => parsed,
         Err(error) => {
             mistakes.add("spec", format!("is not JSON: {error}"));
@@ -213,8 +214,10 @@ fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
         Value::Null => RawSpec::read(&serde_json::Map::new(), mistakes),
         Value::Object(map) => RawSpec::read(map, mistakes),
         other => {
-            mistakes
-                .add("spec", format!("expected an object with keys such as bucket, found {}", read::type_name(other)));
+            mistakes.add(
+                "spec",
+                format!("expected an object with keys such as bucket, found {}", object_reader::type_name(other)),
+            );
             return None;
         }
     };
@@ -223,10 +226,10 @@ fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
 
 /// From the raw spec, filled with defaults, to the validated one.
 fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
-    let count = |given: Option<fields::Count>, default| {
+    let count = |given: Option<field_types::Count>, default| {
         given.and_then(|count| NonZeroUsize::new(usize::try_from(count.0).ok()?)).unwrap_or(default)
     };
-    let globs = |given: Option<fields::GlobList>| given.map(|list| list.0).unwrap_or_default();
+    let globs = |given: Option<field_types::GlobList>| given.map(|list| list.0).unwrap_or_default();
     let keys = match KeyFilter::new(&globs(raw.include), &globs(raw.exclude)) {
         Ok(keys) => keys,
         Err(error) => {
@@ -236,7 +239,7 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
         }
     };
     // There is one format: nothing to choose by it yet.
-    let fields::FileType = raw.filetype.unwrap_or(fields::FileType);
+    let field_types::FileType = raw.filetype.unwrap_or(field_types::FileType);
     Some(Spec {
         bucket: raw.bucket?.0,
         region: raw.region.and_then(|text| text.0),

@@ -1,12 +1,12 @@
 //! The spec as typed: one field for each key that users may write. The doc comments are the descriptions of the JSON
 //! Schema and of `docs/spec.md`; they are written for users, in Markdown.
 
-use super::fields::{
+use super::field_types::{
     AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration,
     RawSecret, Text,
 };
-use super::read::{FromJson, Mistakes, ObjectReader, type_name};
-use super::text::{
+use super::object_reader::{FromJson, Mistakes, ObjectReader, type_name};
+use super::rules::{
     BucketRule, EndpointRule, ExternalIdRule, ProfileRule, RegionRule, RoleArnRule, RoleSessionNameRule,
 };
 use super::{

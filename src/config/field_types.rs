@@ -2,7 +2,7 @@
 //! decide in [`FromJson`].
 
 use super::glob::{self, GLOB_PATTERN};
-use super::read::{FromJson, Mistakes, quote, wrong_type};
+use super::object_reader::{FromJson, Mistakes, quote, wrong_type};
 use super::secret::Secret;
 use super::{NestedAs, OnError};
 use regex_automata::meta::Regex;

@@ -1,7 +1,7 @@
 //! What the texts of a spec must look like: names, ARNs, the endpoint.
 
-use super::fields::TextRule;
-use super::read::quote;
+use super::field_types::TextRule;
+use super::object_reader::quote;
 use std::fmt;
 
 /// The name of a bucket, or what stands for one.

@@ -12,7 +12,7 @@ What goes under `spec:` of the source. Names and defaults are those of earlier S
 the field. Unknown keys are refused. Mistakes are reported all at once, each with the path of its field.
 `cloudquery validate-config` checks the same rules without reading anything. Secrets are never printed.
 
-<!-- Generated from the JSON Schema (docs/spec-schema.json): UPDATE_DOCS=1 cargo test --lib spec::docs -->
+<!-- Generated from the JSON Schema (docs/spec-schema.json): UPDATE_DOCS=1 cargo test --lib config::reference_test -->
 ";
 
 /// The reference as Markdown.
@@ -72,7 +72,7 @@ fn check(file: &str, expected: &str) {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == expected,
-        "{file} differs from what the code says; rewrite it with: UPDATE_DOCS=1 cargo test --lib spec::docs"
+        "{file} differs from what the code says; rewrite it with: UPDATE_DOCS=1 cargo test --lib config::reference_test"
     );
 }
 
