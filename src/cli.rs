@@ -3,6 +3,7 @@
 //! The CLI passes flags without asking whether the plugin knows them, and a plugin that refuses one does not start. So
 //! all flags of an SDK plugin are accepted, also those that mean nothing here (`--no-sentry`, `--license`).
 
+use crate::cloudquery::network::Network;
 use crate::telemetry::Format;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
@@ -59,21 +60,6 @@ pub struct Serve {
     /// Accepted for the CloudQuery CLI; this plugin needs no licence.
     #[arg(long, default_value = "", value_name = "PATH")]
     pub license: String,
-}
-
-/// Kind of a listening address, in Go's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Network {
-    /// TCP over IPv4 or IPv6.
-    Tcp,
-    /// TCP over IPv4.
-    Tcp4,
-    /// TCP over IPv6.
-    Tcp6,
-    /// A unix socket.
-    Unix,
-    /// A unix socket that keeps message boundaries: known, so that it can be refused in clear words.
-    Unixpacket,
 }
 
 /// Levels of the log.

@@ -7,6 +7,7 @@
 
 pub mod commits;
 pub mod ipc;
+pub mod network;
 pub mod proto;
 pub mod schema;
 pub mod server;

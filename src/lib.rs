@@ -15,10 +15,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod about;
 pub mod cli;
 pub mod cloudquery;
 pub mod config;
 pub mod decode;
+pub mod error_chain;
+pub mod hash;
 pub mod plan;
 pub mod plugin;
 pub mod run;

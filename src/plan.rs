@@ -26,7 +26,6 @@ mod format;
 pub mod ledger;
 mod parts;
 pub mod schema;
-pub mod shard;
 pub mod tail;
 
 use sha2::{Digest as _, Sha256};

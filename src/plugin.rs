@@ -2,6 +2,7 @@
 
 use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
 use crate::config::{CredentialBase, Spec, SpecErrors};
+use crate::error_chain::error_chain;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
 use crate::sync::memory::Memory;
@@ -35,7 +36,7 @@ impl Client {
         let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => sync::fatal(error),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
-                SourceError::new(ErrorKind::InvalidSpec, s3::error_chain(&error))
+                SourceError::new(ErrorKind::InvalidSpec, error_chain(&error))
             }
         })?;
         Ok((spec, store))
@@ -136,7 +137,7 @@ impl Source for S3Source {
         crate::telemetry::set_secrets(secrets(&spec));
         let store = Store::connect(&options(&spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => failure(code(&error.kind), error.to_string()),
-            ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", s3::error_chain(&error)),
+            ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", error_chain(&error)),
         })?;
         let wanted = |object: &s3::ObjectMeta| {
             matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::Parquet(_))

@@ -1,12 +1,9 @@
 //! From arguments to exit status: parses the command line, listens, starts the runtime, serves.
 
 use crate::{
+    about::{PLUGIN_NAME, PLUGIN_VERSION},
     cli::{Cli, Command, Serve},
-    cloudquery::{
-        server,
-        service::{PLUGIN_NAME, PLUGIN_VERSION},
-        source::Source as _,
-    },
+    cloudquery::{server, source::Source as _},
     plugin::S3Source,
     shutdown, telemetry,
 };

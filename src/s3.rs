@@ -15,7 +15,6 @@ pub mod probe;
 pub mod read;
 pub mod retry;
 
-pub use error::chain as error_chain;
 pub use error::{Error, ErrorKind, Operation};
 pub use etag::ETag;
 pub use list::Pages;

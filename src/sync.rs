@@ -28,8 +28,8 @@ use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, Sy
 use crate::config::{Concurrency, NestedAs, Spec};
 use crate::decode::DecodeError;
 use crate::decode::origin::{Origin, file_columns_bytes};
-use crate::plan::shard::Shard;
 use crate::s3::{self, Store};
+use crate::tables::shard::Shard;
 use commit::Delivery;
 use incremental::State;
 use memory::Memory;
@@ -224,7 +224,7 @@ async fn phases(
         selected.push((table, table_state));
     }
     incremental::say_what_comes_again(selected.iter().filter_map(|(_, state)| state.as_ref()));
-    let mut surveyed = survey::survey(&cx, selected, Shard::of(request), report).await?;
+    let mut surveyed = survey::survey(&cx, selected, Shard::new(request.shard), report).await?;
     for name in emptied {
         let table_state = state.as_ref().map(|state| state.table(&name)).transpose()?;
         surveyed.extend(survey::emptied(&cx, name, table_state, report)?);

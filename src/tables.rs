@@ -11,3 +11,4 @@ pub mod objects;
 pub mod passed_over;
 pub mod schema;
 pub mod select;
+pub mod shard;

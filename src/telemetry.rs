@@ -18,6 +18,7 @@
 
 pub mod otlp;
 
+use crate::about::MODULE;
 use serde_json::Value;
 use std::{
     cell::Cell,
@@ -34,8 +35,6 @@ use tracing_subscriber::{
 
 /// Longest line, newline included: the CLI reads into a buffer of 4,096 bytes and needs one byte beyond the line.
 pub const MAX_LINE_BYTES: usize = 4_095;
-/// `module` of every line: the plugin's name and kind.
-pub const MODULE: &str = "s3-source";
 /// Events of this crate have targets that begin so.
 const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
 /// What a value that was cut ends in.

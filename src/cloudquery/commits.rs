@@ -8,6 +8,7 @@
 
 use super::ipc::{BatchEncoder, EncodeError, encode_schema};
 use super::schema::{ColumnType, cq_id_field, cq_parent_id_field, field, incremental, table_schema};
+use crate::hash::hex;
 use arrow::array::new_null_array;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -124,8 +125,7 @@ fn name(state_table: &str) -> String {
         // All ASCII: any cut is a character boundary.
         name.truncate(MAX_NAME_BYTES - SUFFIX.len() - 1 - HASH_DIGITS);
         let hash = Sha256::digest(state_table);
-        let hash: String = hash.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
-        name = format!("{name}_{hash}");
+        name = format!("{name}_{}", hex(&hash[..HASH_DIGITS / 2]));
     }
     format!("{name}{SUFFIX}")
 }

@@ -8,12 +8,13 @@
 
 #[cfg(unix)]
 use super::unix_authority::AuthorityStream;
+use super::network::Network;
 use super::{
     proto::{DESCRIPTORS, discovery_v0, discovery_v1, plugin_v3::plugin_server::PluginServer},
     service::Service,
     source::Source,
 };
-use crate::cli::Network;
+use crate::error_chain::error_chain;
 use futures::{Stream, future::BoxFuture};
 use std::{
     collections::HashMap,
@@ -51,12 +52,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is no `host:port`, or the name is unknown.
-    #[error("cannot resolve --address `{address}`: {source}; expected host:port, for example localhost:7777")]
+    #[error("cannot resolve --address `{address}`: {cause}; expected host:port, for example localhost:7777")]
     Resolve {
         /// As given.
         address: String,
         /// The resolver's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The name has no address of the family that `--network` asks for.
     #[error("--address `{address}` has no {network:?} address")]
@@ -67,12 +68,12 @@ pub enum ServeError {
         network: Network,
     },
     /// The system refused to listen.
-    #[error("cannot listen on `{address}`: {source}")]
+    #[error("cannot listen on `{address}`: {cause}")]
     Listen {
         /// As given.
         address: String,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Something that is no socket lies at the path, or another process serves there.
     #[error("cannot listen on unix socket `{path}`: {reason}")]
@@ -131,7 +132,7 @@ pub fn bind(network: Network, address: &str) -> Result<Listener, ServeError> {
 }
 
 fn bind_tcp(network: Network, address: &str) -> Result<Listener, ServeError> {
-    let listen = |source| ServeError::Listen { address: address.to_owned(), source };
+    let listen = |cause| ServeError::Listen { address: address.to_owned(), cause };
     // Go's form of "all interfaces".
     let name = match address.strip_prefix(':') {
         Some(port) if network == Network::Tcp6 => format!("[::]:{port}"),
@@ -139,7 +140,7 @@ fn bind_tcp(network: Network, address: &str) -> Result<Listener, ServeError> {
         None => address.to_owned(),
     };
     let resolved = name.to_socket_addrs();
-    let resolved = resolved.map_err(|source| ServeError::Resolve { address: address.to_owned(), source })?;
+    let resolved = resolved.map_err(|cause| ServeError::Resolve { address: address.to_owned(), cause })?;
     let mut candidates: Vec<SocketAddr> = resolved
         .filter(|candidate| match network {
             Network::Tcp4 => candidate.is_ipv4(),
@@ -175,7 +176,7 @@ fn bind_unix(address: &str) -> Result<Listener, ServeError> {
         // Left behind by a process that was killed. When it cannot be removed, bind says so.
         let _ = std::fs::remove_file(&path);
     }
-    let listen = |source| ServeError::Listen { address: address.to_owned(), source };
+    let listen = |cause| ServeError::Listen { address: address.to_owned(), cause };
     let socket = UnixListener::bind(&path).map_err(listen)?;
     let file = SocketFile(path);
     socket.set_nonblocking(true).map_err(listen)?;
@@ -207,7 +208,7 @@ impl Listener {
     /// # Errors
     /// [`ServeError::Listen`] when the runtime cannot take the socket, [`ServeError::Serve`] when serving fails.
     pub async fn serve<S: Source>(self, source: S, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let listen = |source| ServeError::Listen { address: self.shown.clone(), source };
+        let listen = |cause| ServeError::Listen { address: self.shown.clone(), cause };
         let routes = Routes::new(Service::new(source, shutdown.clone())).await?;
         match self.socket {
             Socket::Tcp(socket) => {
@@ -263,20 +264,9 @@ where
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     let serve = server.serve_with_incoming_shutdown(routes, incoming, shutdown.cancelled());
     tokio::select! {
-        result = serve => result.map_err(|error| ServeError::Serve(chain(&error))),
+        result = serve => result.map_err(|error| ServeError::Serve(error_chain(&error))),
         () = async { shutdown.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => Ok(()),
     }
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 type Handler = Box<dyn Fn(http::Request<Body>) -> BoxFuture<'static, http::Response<Body>> + Send + Sync>;
@@ -303,7 +293,7 @@ impl Routes {
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let descriptors = |error: tonic_reflection::server::Error| ServeError::Serve(chain(&error));
+        let descriptors = |error: tonic_reflection::server::Error| ServeError::Serve(error_chain(&error));
         Ok(Self(Arc::new(HashMap::from([
             route(plugin),
             route(discovery_v0::discovery_server::DiscoveryServer::new(Discovery)),

@@ -15,6 +15,7 @@ use super::{
     },
     status::{cut, status, status_with},
 };
+use crate::about::{PLUGIN_NAME, PLUGIN_VERSION};
 use futures::{FutureExt as _, Stream};
 use std::{
     future::Future,
@@ -28,11 +29,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status, Streaming};
-
-/// What GetName answers, and the front part of `module` in the log.
-pub const PLUGIN_NAME: &str = "s3";
-/// What GetVersion answers.
-pub const PLUGIN_VERSION: &str = env!("CQ_SOURCE_S3_VERSION");
 
 /// Messages of a sync that wait for the transport. Enough that encoding the next message and sending this one overlap;
 /// few, because each may hold several MiB. Senders wait while it is full.

@@ -5,6 +5,7 @@ use super::DecodeError;
 use super::source::SourceSchema;
 use super::types::ColumnType;
 use crate::config::NestedAs;
+use crate::hash::{first_u64, update_framed};
 use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
 
@@ -77,18 +78,12 @@ impl FileSchema {
         parts.sort_by_key(|(identity, _)| *identity);
         let mut hash = Sha256::new();
         for ((name, occurrence), column) in parts {
-            // Lengths first: no two lists of columns give the same bytes.
-            hash.update((name.len() as u64).to_be_bytes());
-            hash.update(name);
+            update_framed(&mut hash, name);
             hash.update((occurrence as u64).to_be_bytes());
             if let Some(text) = further(column) {
-                hash.update((text.len() as u64).to_be_bytes());
-                hash.update(text);
+                update_framed(&mut hash, text);
             }
         }
-        let digest = hash.finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        u64::from_be_bytes(first)
+        first_u64(&hash.finalize())
     }
 }

@@ -110,12 +110,12 @@ pub struct Role {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `AWS_CA_BUNDLE` names a file that can't be used.
-    #[error("AWS_CA_BUNDLE: cannot read {path}: {source}")]
+    #[error("AWS_CA_BUNDLE: cannot read {path}: {cause}")]
     CaBundle {
         /// The file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The TLS set-up was refused.
     #[error("TLS set-up failed: {0}")]
@@ -268,7 +268,7 @@ async fn sdk_config(options: &Options) -> Result<SdkConfig, ConnectError> {
 fn http_client() -> Result<SharedHttpClient, ConnectError> {
     let mut trust = TrustStore::default();
     if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-        let refuse = |source| ConnectError::CaBundle { path: path.to_string_lossy().into_owned(), source };
+        let refuse = |cause| ConnectError::CaBundle { path: path.to_string_lossy().into_owned(), cause };
         let pem = std::fs::read(&path).and_then(usable_certificates).map_err(refuse)?;
         // As in other AWS tools, the bundle replaces the system's certificates.
         trust = TrustStore::empty().with_pem_certificate(pem);

@@ -1,5 +1,6 @@
 //! What can go wrong with S3, in terms of what the caller does next.
 
+use crate::error_chain::error_chain;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -230,18 +231,21 @@ where
         SdkError::TimeoutError(_) => Failure::transport("Timeout", "no answer in time"),
         // An error whose body is not S3's XML, from whatever stands between S3 and us: its status says enough.
         SdkError::ResponseError(context) if matches!(context.raw().status().as_u16(), 429 | 500..) => {
-            let failure = answer(operation, context.raw().status().as_u16(), "", &chain(error), None, None);
+            let failure = answer(operation, context.raw().status().as_u16(), "", &error_chain(error), None, None);
             Failure { retry_after: retry_after(context.raw()), ..failure }
         }
-        SdkError::ResponseError(context) => {
-            Failure { status: Some(context.raw().status().as_u16()), ..Failure::transport("BadResponse", chain(error)) }
-        }
-        error if let Some(retryable) = credentials(error) => {
-            Failure { kind: ErrorKind::Unauthorized, retryable, ..Failure::transport("NoCredentials", chain(error)) }
-        }
+        SdkError::ResponseError(context) => Failure {
+            status: Some(context.raw().status().as_u16()),
+            ..Failure::transport("BadResponse", error_chain(error))
+        },
+        error if let Some(retryable) = credentials(error) => Failure {
+            kind: ErrorKind::Unauthorized,
+            retryable,
+            ..Failure::transport("NoCredentials", error_chain(error))
+        },
         SdkError::DispatchFailure(failure) => {
             let code = if failure.is_timeout() { "ConnectTimeout" } else { "ConnectionFailed" };
-            let message = failure.as_connector_error().map_or_else(String::new, |e| chain(e));
+            let message = failure.as_connector_error().map_or_else(String::new, |e| error_chain(e));
             Failure { retryable: !failure.is_user(), ..Failure::transport(code, message) }
         }
         SdkError::ServiceError(context) => {
@@ -257,7 +261,11 @@ where
             );
             Failure { retry_after: retry_after(raw), ..failure }
         }
-        _ => Failure { kind: ErrorKind::Refused, retryable: false, ..Failure::transport("BadRequest", chain(error)) },
+        _ => Failure {
+            kind: ErrorKind::Refused,
+            retryable: false,
+            ..Failure::transport("BadRequest", error_chain(error))
+        },
     }
 }
 
@@ -366,22 +374,6 @@ fn credentials(error: &(dyn StdError + 'static)) -> Option<bool> {
         next = error.source();
     }
     None
-}
-
-/// The causes of an error, outermost first, each once.
-#[must_use]
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let part = cause.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

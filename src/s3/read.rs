@@ -7,6 +7,7 @@
 use super::error::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ETag, Error, ErrorKind, Operation, Store, Usage};
+use crate::error_chain::error_chain;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
 
@@ -197,7 +198,7 @@ impl Store {
                     if progress.received.len() as u64 == total {
                         progress.received = Received::Nothing;
                     }
-                    return Err(Failure::transport("BodyBroken", super::error::chain(&error)));
+                    return Err(Failure::transport("BodyBroken", error_chain(&error)));
                 }
                 Some(Ok(bytes)) => {
                     attempts.progressed(bytes.len() as u64);

@@ -20,8 +20,8 @@ use crate::plan::Identity;
 use crate::plan::commit::{Commits, Evidence};
 use crate::plan::ledger::{Changes, Ledger, Limits, Object};
 use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
-use crate::plan::shard::Shard;
 use crate::tables::group::ListedObject;
+use crate::tables::shard::Shard;
 use std::collections::HashSet;
 use std::time::SystemTime;
 
@@ -119,7 +119,7 @@ impl State {
                 file_columns: spec.file_columns,
             },
             shard: request.shard,
-            own: Shard::of(request),
+            own: Shard::new(request.shard),
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
@@ -330,7 +330,7 @@ impl State {
 
     /// The sync ends without its state.
     fn not_written(&self, error: StateError) -> SourceError {
-        let (text, objects) = (crate::s3::error_chain(&error), self.sent_objects);
+        let (text, objects) = (crate::error_chain::error_chain(&error), self.sent_objects);
         let text = format!(
             "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of this \
              one again"
@@ -385,5 +385,5 @@ fn now_s(date_s: Option<i64>) -> u64 {
 }
 
 fn unavailable(error: StateError) -> SourceError {
-    SourceError::new(ErrorKind::Unavailable, crate::s3::error_chain(&error))
+    SourceError::new(ErrorKind::Unavailable, crate::error_chain::error_chain(&error))
 }

@@ -6,6 +6,7 @@ use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
 use crate::config::{OnError, Spec};
 use crate::decode::DecodeError;
+use crate::error_chain::error_chain;
 use crate::s3::{self, Store};
 use crate::tables::group::Skipped;
 use crate::telemetry::otlp::SyncTelemetry;
@@ -332,7 +333,7 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
             format!("s3://{bucket}/{key}: {error}")
         }
         error => {
-            let text = s3::error_chain(error);
+            let text = error_chain(error);
             format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
         }
     }

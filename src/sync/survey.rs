@@ -18,10 +18,11 @@ use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::decode::file::FileSchema;
 use crate::decode::origin::FILE_COLUMNS;
 use crate::decode::types::ColumnType;
-use crate::plan::shard::Shard;
+use crate::error_chain::error_chain;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::schema::{SchemaMerger, TableSchema};
+use crate::tables::shard::Shard;
 use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -346,12 +347,7 @@ impl Survey {
             // The shard that sends it reports it.
             Err(Error::S3(error)) if error.is_fatal() => Err(super::fatal(&error)),
             Err(error) if !ours => {
-                tracing::debug!(
-                    table = self.name,
-                    key,
-                    error = s3::error_chain(&error),
-                    "unreadable, of another shard"
-                );
+                tracing::debug!(table = self.name, key, error = error_chain(&error), "unreadable, of another shard");
                 Ok(())
             }
             Err(error) => report.object(&self.name, &key, error).await,

@@ -1,6 +1,7 @@
 //! Names of outgoing columns. Most pass unchanged; the rules here are for those that destinations can't take.
 
 use crate::decode::origin::FILE_COLUMNS;
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
@@ -90,8 +91,7 @@ fn clean(name: &str) -> String {
     }
     if clean.len() > MAX_COLUMN_NAME_BYTES {
         let digest = Sha256::digest(name.as_bytes());
-        let hash: String = digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
-        clean = with_suffix(&clean, &format!("_{hash}"));
+        clean = with_suffix(&clean, &format!("_{}", hex(&digest[..HASH_DIGITS / 2])));
     }
     clean
 }
@@ -157,7 +157,7 @@ mod tests {
     fn golden_fold() {
         let all: String = ('\0'..END_OF_FOLDED).collect();
         let digest = Sha256::digest(fold(&all).as_bytes());
-        assert_eq!(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>(), "08b9170cf47c1402");
+        assert_eq!(hex(&digest[..8]), "08b9170cf47c1402");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the table. The name is derived from that, and two keys may end up with one name; the caller has to look for that.
 //! The rules are frozen: a change would make every user's tables move. Golden tests hold them.
 
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -100,7 +101,7 @@ fn legal(prefix: &str) -> String {
 
 /// The first [`HASH_DIGITS`] hex digits of SHA-256 of the text's UTF-8 bytes.
 fn short_hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes())[..HASH_DIGITS / 2])
 }
 
 #[cfg(test)]

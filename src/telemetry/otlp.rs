@@ -11,8 +11,7 @@
 
 mod collector;
 
-use super::MODULE;
-use crate::cloudquery::service::{PLUGIN_NAME, PLUGIN_VERSION};
+use crate::about::{MODULE, PLUGIN_NAME, PLUGIN_VERSION};
 use collector::Collector;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::metrics::{Counter, MeterProvider as _};

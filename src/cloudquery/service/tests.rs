@@ -1,7 +1,7 @@
 //! The service behind a real server on loopback, over a source whose spec says how it behaves.
 
 use super::*;
-use crate::cli::Network;
+use crate::cloudquery::network::Network;
 use crate::cloudquery::{
     proto::plugin_v3::plugin_client::PluginClient,
     schema,

@@ -8,7 +8,8 @@
 //! Trying again is safe since all calls are idempotent: a migrate of the same table, a read, an insert of the same keys with
 //! the same versions.
 
-use super::{OpenError, chain};
+use super::OpenError;
+use crate::error_chain::error_chain;
 use std::time::{Duration, Instant};
 use tonic::{
     Code,
@@ -117,7 +118,7 @@ impl Caller {
         let connected = tokio::time::timeout(self.patience.connect, self.endpoint.connect()).await;
         let connected =
             connected.map_err(|_| failed(format!("no answer in {} s", self.patience.connect.as_secs_f64())))?;
-        attempt(connected.map_err(|error| failed(chain(&error)))?).await
+        attempt(connected.map_err(|error| failed(error_chain(&error)))?).await
     }
 
     /// What `call` gives, with a deadline: the answer's, and what `bytes` need on their way to it.

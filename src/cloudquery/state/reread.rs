@@ -3,6 +3,7 @@
 use super::{Entry, OpenError, StateClient, StateError, add_record, pb, plugin};
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::encode_schema;
+use crate::error_chain::error_chain;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, transport::Channel};
@@ -28,7 +29,7 @@ impl StateClient {
         };
         let attempt = |channel| async {
             match self.read(channel, request.clone()).await {
-                Err(error) if is_refusal(&error) => Ok(Err(crate::cloudquery::state::chain(&error))),
+                Err(error) if is_refusal(&error) => Ok(Err(error_chain(&error))),
                 other => other.map(Ok),
             }
         };

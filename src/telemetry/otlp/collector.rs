@@ -112,7 +112,7 @@ impl Inner {
         let error = match result {
             Ok(response) if response.status().is_success() => return self.delivered.store(true, Ordering::Relaxed),
             Ok(response) => format!("it answered {}", response.status()),
-            Err(error) => crate::s3::error_chain(error.as_ref()),
+            Err(error) => crate::error_chain::error_chain(error.as_ref()),
         };
         if self.delivered.load(Ordering::Relaxed) || self.warned.swap(true, Ordering::Relaxed) {
             return;

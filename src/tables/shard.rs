@@ -1,6 +1,6 @@
 //! Which objects a shard of a sync sends.
 
-use crate::cloudquery::source::SyncRequest;
+use crate::hash::first_u64;
 use sha2::{Digest as _, Sha256};
 use std::num::NonZeroU32;
 
@@ -17,10 +17,10 @@ impl Shard {
     /// All objects.
     pub const WHOLE: Self = Self { index: 0, total: NonZeroU32::MIN };
 
-    /// The shard that was asked for.
+    /// The shard that was asked for, as its number (from 1) and the total; all objects if none was, or one that can't be.
     #[must_use]
-    pub fn of(request: &SyncRequest) -> Self {
-        let shard = request.shard.and_then(|(number, total)| {
+    pub fn new(number_and_total: Option<(u32, u32)>) -> Self {
+        let shard = number_and_total.and_then(|(number, total)| {
             let total = NonZeroU32::new(total)?;
             let index = number.checked_sub(1)?;
             (index < total.get()).then_some(Self { index, total })
@@ -34,10 +34,7 @@ impl Shard {
         if self.total == NonZeroU32::MIN {
             return true;
         }
-        let digest = Sha256::digest(key);
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        u64::from_be_bytes(first) % u64::from(self.total.get()) == u64::from(self.index)
+        first_u64(&Sha256::digest(key)) % u64::from(self.total.get()) == u64::from(self.index)
     }
 }
 
@@ -46,7 +43,7 @@ mod tests {
     use super::*;
 
     fn shard(number: u32, total: u32) -> Shard {
-        Shard::of(&SyncRequest { shard: Some((number, total)), ..SyncRequest::default() })
+        Shard::new(Some((number, total)))
     }
 
     #[test]
