@@ -1,7 +1,7 @@
 //! From the bytes of a Parquet object to record batches in the table's outgoing types.
 //!
 //! ```text
-//! last bytes ──footer──▶ ParquetMetaData ──file──▶ FileSchema ──▶ tables::schema (all files agree) ──▶ TableSchema
+//! last bytes ──footer──▶ ParquetMetaData ─columns─▶ FileSchema ──▶ schema::merge (all files agree) ──▶ TableSchema
 //!                              │                                                                          │
 //! fetched ranges ──ranges──▶ RangeBytes ──reader (ObjectPlan, RowGroupDecoder)──▶ cast, json, ids ──▶ RecordBatch
 //! ```
@@ -12,13 +12,12 @@
 //! Damaged files give a [`DecodeError`]. The `parquet` crate may panic on some kinds of damage; the caller runs these
 //! functions under `catch_unwind`, so that a panic stays in its object.
 
-use crate::config::NestedAs;
 use parquet::errors::ParquetError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod cast;
+pub mod columns;
 mod damage;
-pub mod file;
 pub mod footer;
 pub mod ids;
 mod json;
@@ -27,25 +26,6 @@ pub mod origin;
 pub mod pages;
 pub mod ranges;
 pub mod reader;
-mod source;
-pub mod types;
-
-/// Names the rules by which columns of files become columns of a table: outgoing types, nullability, and the names of
-/// [`crate::tables::columns`]. It is kept with a table's schema in the state backend. Change it whenever the same file
-/// would give other columns than in the last release: then all footers are read again.
-pub const CAST_RULES: &str = "1";
-
-/// [`CAST_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. The columns of
-/// [`origin`] are none of them: they are no columns of files, and names that they have are never given to others.
-#[must_use]
-pub fn cast_rules(nested_as: NestedAs) -> String {
-    let nested_as = match nested_as {
-        NestedAs::Json => "json",
-        // 2: lists of two levels that hold lists or maps have other types than in 0.1.0, which for JSON are all the same.
-        NestedAs::Native => "native2",
-    };
-    format!("{CAST_RULES};nested_as={nested_as}")
-}
 
 /// Why an object could not be decoded. The texts name column and row group; the caller adds bucket and key.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod plugin;
 pub mod run;
 pub mod s3;
+pub mod schema;
 pub mod shutdown;
 pub mod sync;
 pub mod tables;

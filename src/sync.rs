@@ -117,7 +117,7 @@ pub struct Context {
 pub struct RowOptions {
     /// How structs, maps and lists of structs travel.
     pub nested_as: NestedAs,
-    /// Add the columns that say where a row is from ([`crate::decode::origin::FILE_COLUMNS`]).
+    /// Add the columns that say where a row is from ([`crate::schema::names::FILE_COLUMNS`]).
     pub file_columns: bool,
 }
 

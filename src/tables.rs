@@ -3,12 +3,10 @@
 
 pub mod check;
 pub mod classify;
-pub mod columns;
 pub mod group;
 pub mod lakes;
 pub mod name;
 pub mod objects;
 pub mod passed_over;
-pub mod schema;
 pub mod select;
 pub mod shard;

@@ -6,9 +6,9 @@
 //! On stop, streams end and the socket file goes; connections that stay open are not waited for longer than
 //! [`STOP_GRACE`].
 
+use super::network::Network;
 #[cfg(unix)]
 use super::unix_authority::AuthorityStream;
-use super::network::Network;
 use super::{
     proto::{DESCRIPTORS, discovery_v0, discovery_v1, plugin_v3::plugin_server::PluginServer},
     service::Service,

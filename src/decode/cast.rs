@@ -3,9 +3,9 @@
 
 use super::json::{self, Encoder};
 use super::nested;
-use super::source::{Node, Role, SourceField};
-use super::types::{ColumnType, UTC};
 use super::{CastCounts, count};
+use crate::schema::field::{FieldKind, FileField, Reading};
+use crate::schema::types::{ColumnType, UTC};
 use arrow::array::types::{
     Date32Type, Date64Type, Decimal128Type, Float32Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
     Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
@@ -61,17 +61,17 @@ impl From<arrow::error::ArrowError> for CastError {
     }
 }
 
-/// Casts `array`, which was read from `field`, to `target`: what [`SourceField::target_as`] gives, whatever the spec's
+/// Casts `array`, which was read from `field`, to `target`: what [`FileField::target_as`] gives, whatever the spec's
 /// choice. `second` is the same column as the second reader read it; it must be there when `field.read_twice()`.
 pub(crate) fn cast(
-    field: &SourceField,
+    field: &FileField,
     target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<ArrayRef, CastError> {
-    match (&field.node, target) {
-        (Node::Leaf { arrow, role }, _) => cast_leaf(arrow, *role, target, array, second, counts),
+    match (&field.kind, target) {
+        (FieldKind::Leaf { arrow, reading }, _) => cast_leaf(arrow, *reading, target, array, second, counts),
         (_, ColumnType::Json) => {
             let encoder = Encoder::new(field, array, second)?;
             Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
@@ -86,7 +86,7 @@ pub(crate) fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
 
 fn cast_leaf(
     arrow: &DataType,
-    role: Role,
+    reading: Reading,
     target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
@@ -96,18 +96,18 @@ fn cast_leaf(
         return Err(CastError::Type(array.data_type().to_string(), target.to_string()));
     }
     let missing = || CastError::Type("a column that was read once".into(), target.to_string());
-    match role {
-        Role::Json => return Ok(Arc::new(json::check_texts(array.as_string(), counts)?)),
-        Role::Enum => return Ok(Arc::new(text(array.as_binary())?)),
-        Role::Interval => {
+    match reading {
+        Reading::Json => return Ok(Arc::new(json::check_texts(array.as_string(), counts)?)),
+        Reading::Enum => return Ok(Arc::new(text(array.as_binary())?)),
+        Reading::Interval => {
             let months = second.and_then(|s| s.as_primitive_opt()).ok_or_else(missing)?;
             return Ok(Arc::new(intervals(array, months)?));
         }
-        Role::Int96 => {
+        Reading::Int96 => {
             let seconds = second.and_then(|s| s.as_primitive_opt()).ok_or_else(missing)?;
             return Ok(Arc::new(int96(array.as_primitive(), seconds, &counts.timestamps_out_of_range)));
         }
-        Role::Plain | Role::Uuid => {}
+        Reading::Plain | Reading::Uuid => {}
     }
     Ok(match (arrow, target) {
         (DataType::Timestamp(unit, _), _) => Arc::new(timestamps(array, *unit, &counts.timestamps_out_of_range)),

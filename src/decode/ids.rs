@@ -55,7 +55,7 @@ impl ObjectId {
             end.ok_or_else(|| DecodeError::Damaged { what: format!("more than {MAX_ROWS} rows in one object") })?;
         // As integers of 16 bytes in the memory order of the bytes: one swap and one store a row.
         let ids: Vec<i128> = (first_row..end).map(|row| i128::from_ne_bytes(self.row(row))).collect();
-        FixedSizeBinaryArray::try_new(super::types::UUID_BYTES, Buffer::from_vec(ids), None)
+        FixedSizeBinaryArray::try_new(crate::schema::types::UUID_BYTES, Buffer::from_vec(ids), None)
             .map_err(|error| DecodeError::Internal { what: error.to_string() })
     }
 }

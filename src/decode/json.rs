@@ -6,8 +6,8 @@
 //! `jsonb` can't hold it.
 
 use super::cast::{self, CastError};
-use super::source::{Node, Role, SourceField};
 use super::{CastCounts, count};
+use crate::schema::field::{FieldKind, FileField, Reading};
 use arrow::array::types::{
     Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     IntervalDayTimeType, IntervalYearMonthType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -76,16 +76,16 @@ struct Lost {
 
 impl Encoder {
     /// An encoder of `array`, which was read from `field`; `second` as in [`cast::cast`].
-    pub(crate) fn new(field: &SourceField, array: &ArrayRef, second: Option<&ArrayRef>) -> Result<Self, CastError> {
+    pub(crate) fn new(field: &FileField, array: &ArrayRef, second: Option<&ArrayRef>) -> Result<Self, CastError> {
         let mismatch = || CastError::Type(array.data_type().to_string(), field.describe());
-        Ok(match &field.node {
-            Node::Leaf { arrow, role } => {
+        Ok(match &field.kind {
+            FieldKind::Leaf { arrow, reading } => {
                 if array.data_type() != arrow {
                     return Err(mismatch());
                 }
-                Self::leaf(*role, array, second).ok_or_else(mismatch)??
+                Self::leaf(*reading, array, second).ok_or_else(mismatch)??
             }
-            Node::Struct(fields) => {
+            FieldKind::Struct(fields) => {
                 let columns = array.as_struct_opt().ok_or_else(mismatch)?;
                 let seconds = second.and_then(|second| second.as_struct_opt());
                 let mut encoders = Vec::with_capacity(fields.len());
@@ -99,13 +99,13 @@ impl Encoder {
                 }
                 Self::Struct(array.nulls().cloned(), encoders)
             }
-            Node::List(item) => {
+            FieldKind::List(item) => {
                 let list = array.as_list_opt::<i32>().ok_or_else(mismatch)?;
                 let second = second.and_then(|s| s.as_list_opt::<i32>()).map(|s| s.values());
                 let item = Self::new(item, list.values(), second)?;
                 Self::List(array.nulls().cloned(), list.offsets().clone(), Box::new(item))
             }
-            Node::Map { key, value } => {
+            FieldKind::Map { key, value } => {
                 let map = array.as_map_opt().ok_or_else(mismatch)?;
                 let second = second.and_then(|s| s.as_map_opt());
                 Self::Map {
@@ -118,14 +118,14 @@ impl Encoder {
         })
     }
 
-    fn leaf(role: Role, array: &ArrayRef, second: Option<&ArrayRef>) -> Option<Result<Self, CastError>> {
-        Some(Ok(match role {
-            Role::Json => Self::Json(array.as_string_opt()?.clone()),
-            Role::Uuid => Self::Uuid(array.as_fixed_size_binary_opt()?.clone()),
-            Role::Enum => return Some(cast::text(array.as_binary_opt()?).map(Self::Text)),
-            Role::Int96 => Self::Int96(cast::widened(array)?, cast::widened(second?)?),
-            Role::Interval => Self::Interval(array.as_primitive_opt()?.clone(), second?.as_primitive_opt()?.clone()),
-            Role::Plain => match array.data_type() {
+    fn leaf(reading: Reading, array: &ArrayRef, second: Option<&ArrayRef>) -> Option<Result<Self, CastError>> {
+        Some(Ok(match reading {
+            Reading::Json => Self::Json(array.as_string_opt()?.clone()),
+            Reading::Uuid => Self::Uuid(array.as_fixed_size_binary_opt()?.clone()),
+            Reading::Enum => return Some(cast::text(array.as_binary_opt()?).map(Self::Text)),
+            Reading::Int96 => Self::Int96(cast::widened(array)?, cast::widened(second?)?),
+            Reading::Interval => Self::Interval(array.as_primitive_opt()?.clone(), second?.as_primitive_opt()?.clone()),
+            Reading::Plain => match array.data_type() {
                 DataType::Null => Self::Null,
                 DataType::Boolean => Self::Boolean(array.as_boolean_opt()?.clone()),
                 DataType::Int8 => Self::Signed(array.as_primitive_opt::<Int8Type>()?.unary(i64::from)),

@@ -2,29 +2,29 @@
 
 use super::CastCounts;
 use super::cast::{self, CastError, unexpected};
-use super::source::{Node, SourceField};
-use super::types::ColumnType;
+use crate::schema::field::{FieldKind, FileField};
+use crate::schema::types::ColumnType;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 /// Casts `array`, which was read from `field`, to the nested type `target`; `second` as in [`cast::cast`].
 pub(crate) fn cast(
-    field: &SourceField,
+    field: &FileField,
     target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<ArrayRef, CastError> {
     let mismatch = || unexpected(array, target);
-    Ok(match (&field.node, target, target.arrow_type()) {
-        (Node::List(item), ColumnType::List(item_target), DataType::List(item_field)) => {
+    Ok(match (&field.kind, target, target.arrow_type()) {
+        (FieldKind::List(item), ColumnType::List(item_target), DataType::List(item_field)) => {
             let list = array.as_list_opt::<i32>().ok_or_else(mismatch)?;
             let second = second.and_then(|second| second.as_list_opt::<i32>()).map(ListArray::values);
             let values = cast::cast(item, item_target, list.values(), second, counts)?;
             Arc::new(ListArray::try_new(item_field, list.offsets().clone(), values, list.nulls().cloned())?)
         }
-        (Node::Struct(fields), ColumnType::Struct(targets), DataType::Struct(output)) => {
+        (FieldKind::Struct(fields), ColumnType::Struct(targets), DataType::Struct(output)) => {
             let read = array.as_struct_opt().ok_or_else(mismatch)?;
             let second = second.and_then(|second| second.as_struct_opt());
             let mut columns = Vec::with_capacity(fields.len());
@@ -36,7 +36,7 @@ pub(crate) fn cast(
             Arc::new(StructArray::try_new(output, columns, read.nulls().cloned())?)
         }
         (
-            Node::Map { key, value },
+            FieldKind::Map { key, value },
             ColumnType::Map { key: key_target, value: value_target },
             DataType::Map(entries, sorted),
         ) => {

@@ -1,20 +1,17 @@
 //! Where a row came from: `_cq_id`, which every row has, and with `file_columns: true` the columns `_s3_key`,
 //! `_s3_last_modified` and `_s3_row`. They stand behind `_cq_parent_id`, before the columns of the files. Columns of files
-//! never have these names, with or without the option: see [`crate::tables::columns`].
+//! never have these names, with or without the option: see [`crate::schema::names`].
 
 use super::DecodeError;
 use super::cast::to_micros;
 use super::ids::ObjectId;
 use super::reader::{BATCH_BYTES, BATCH_ROWS};
-use super::types::{ColumnType, UTC};
+use crate::schema::names::FILE_COLUMNS;
+use crate::schema::types::{ColumnType, UTC};
 use arrow::array::{Array as _, ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimeUnit;
 use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
-
-/// The columns that `file_columns` adds, all nullable: a table that exists already can be given them.
-pub static FILE_COLUMNS: [(&str, ColumnType); 3] =
-    [("_s3_key", ColumnType::Utf8), ("_s3_last_modified", ColumnType::Timestamp), ("_s3_row", ColumnType::Int64)];
 
 /// An object, as far as its rows tell of it.
 #[derive(Debug, Clone)]

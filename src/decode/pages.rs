@@ -3,10 +3,10 @@
 //! chunk whose pages are larger than its footer says is damaged, which is known before any of them is unpacked.
 
 use super::DecodeError;
+use super::columns::fixed_width_bytes;
 use super::footer::compact::{Compact, I32, STRUCT};
 use super::ranges::{MAX_PIECE_BYTES, RangeBytes, chunk_range, path};
 use super::reader::{BATCH_BYTES, BATCH_ROWS};
-use super::source::fixed_width_bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 

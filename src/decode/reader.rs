@@ -7,15 +7,16 @@
 //! taught holds for the object's others.
 
 use super::cast::{self, CastError};
+use super::columns::ReadSchema;
 use super::damage::{self, Damage};
 use super::json;
 use super::origin::Origin;
 use super::ranges::RangeBytes;
-use super::source::{Node, SourceField, SourceSchema};
-use super::types::{ColumnType, UUID_BYTES};
 use super::{CastCounts, DecodeError};
-use crate::config::NestedAs;
-use crate::tables::schema::TableSchema;
+use crate::schema::field::FieldKind;
+use crate::schema::fit::{FittedColumn, Misfit, fit};
+use crate::schema::table::TableSchema;
+use crate::schema::types::{ColumnType, UUID_BYTES};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, StringArray};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
@@ -24,7 +25,6 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,23 +60,12 @@ pub struct ObjectPlan {
     main: ArrowReaderMetadata,
     second: Option<(ArrowReaderMetadata, ProjectionMask)>,
     /// In the order of the table's columns.
-    columns: Vec<ColumnPlan>,
+    columns: Vec<FittedColumn>,
     output: SchemaRef,
     origin: Origin,
     counts: Arc<CastCounts>,
     /// Rows of a batch at most, by what was found in earlier row groups.
     learned_rows: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct ColumnPlan {
-    field: SourceField,
-    /// The outgoing type.
-    target: ColumnType,
-    /// Where it stands in the batches of the first reader.
-    index: usize,
-    /// Where it stands in the batches of the second reader.
-    second: Option<usize>,
 }
 
 impl ObjectPlan {
@@ -95,8 +84,9 @@ impl ObjectPlan {
         counts: Arc<CastCounts>,
     ) -> Result<Self, DecodeError> {
         check_output(table, &origin, &output)?;
-        let source = SourceSchema::from_metadata(&metadata)?;
-        let columns = match_columns(table, &source)?;
+        let source = ReadSchema::from_metadata(&metadata)?;
+        let columns = fit(table, &source.fields)
+            .map_err(|Misfit { column, what }| DecodeError::SchemaChanged { column, what })?;
         let main = reader_metadata(&metadata, source.supplied)?;
         let second = match source.second {
             Some((schema, leaves)) => {
@@ -144,40 +134,6 @@ fn reader_metadata(
         None => options,
     };
     ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map_err(DecodeError::Footer)
-}
-
-/// Finds each of the table's columns in the file, and makes sure that the file has no others.
-fn match_columns(table: &TableSchema, source: &SourceSchema) -> Result<Vec<ColumnPlan>, DecodeError> {
-    let mut by_identity = HashMap::new();
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    let mut in_second = 0;
-    for (index, field) in source.fields.iter().enumerate() {
-        let occurrence = seen.entry(&field.name).or_default();
-        let second = field.read_twice().then(|| {
-            in_second += 1;
-            in_second - 1
-        });
-        by_identity.insert((field.name.as_str(), *occurrence), (field, index, second));
-        *occurrence += 1;
-    }
-    let changed = |column: &str, what: String| DecodeError::SchemaChanged { column: column.to_owned(), what };
-    let mut columns = Vec::with_capacity(table.columns().len());
-    for column in table.columns() {
-        let name = &column.source_name;
-        let (field, index, second) = by_identity
-            .remove(&(name.as_str(), column.occurrence))
-            .ok_or_else(|| changed(name, "it is missing in this file".into()))?;
-        // The table's type tells how its nested values travel: what can become that type may.
-        let target = field.target_as(NestedAs::Native);
-        if !target.fits(&column.column_type) && !field.target_as(NestedAs::Json).fits(&column.column_type) {
-            return Err(changed(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
-        }
-        columns.push(ColumnPlan { field: field.clone(), target: column.column_type.clone(), index, second });
-    }
-    if let Some(((name, _), _)) = by_identity.into_iter().min_by_key(|(identity, _)| *identity) {
-        return Err(changed(name, "the table does not have it".into()));
-    }
-    Ok(columns)
 }
 
 /// Decodes one row group batch by batch.
@@ -409,13 +365,13 @@ impl RowGroupDecoder {
 /// Casts a column of a batch whose columns before have `json_bytes` of JSON. The inner error is how many of the batch's rows
 /// should fit into [`JSON_BATCH_BYTES`].
 fn cast_within(
-    column: &ColumnPlan,
+    column: &FittedColumn,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
     json_bytes: &mut u64,
 ) -> Result<Result<ArrayRef, usize>, CastError> {
-    let nested = !matches!(column.field.node, Node::Leaf { .. });
+    let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
     if !nested || column.target != ColumnType::Json {
         return cast::cast(&column.field, &column.target, array, second, counts).map(Ok);
     }

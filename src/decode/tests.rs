@@ -1,14 +1,15 @@
 //! Files written in memory and read back: what tests of this folder share, and tests that need all of it.
 
-use super::file::FileSchema;
+use super::columns::file_schema;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::ids::ObjectId;
 use super::origin::Origin;
 use super::ranges::{RangeBytes, row_group_ranges};
 use super::reader::{ObjectPlan, RowGroupDecoder};
-use super::types::ColumnType;
 use super::*;
-use crate::tables::schema::{SchemaMerger, TableSchema};
+use crate::config::NestedAs;
+use crate::schema::types::ColumnType;
+use crate::schema::{merge::SchemaMerger, table::TableSchema};
 use arrow::array::types::*;
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -42,7 +43,7 @@ pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, DecodeErr
 
 pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, DecodeError> {
     let mut merger = SchemaMerger::new();
-    merger.add("key", FileSchema::from_metadata(metadata, nested_as)?);
+    merger.add("key", file_schema(metadata, nested_as)?);
     Ok(merger.finish().unwrap().unwrap())
 }
 

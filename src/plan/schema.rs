@@ -10,8 +10,8 @@
 
 use super::parts::PartSet;
 use super::{BadState, Identity, MAX_VALUE_CHARS};
-use crate::decode::types::ColumnType;
-use crate::tables::schema::{TableColumn, TableSchema};
+use crate::schema::table::{TableColumn, TableSchema};
+use crate::schema::types::ColumnType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ pub struct StoredSchema {
 /// What a table's columns depend on besides the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnOptions {
-    /// [`crate::decode::cast_rules`].
+    /// [`crate::schema::column_rules`].
     pub rules: String,
     /// The columns of [`crate::decode::origin`] are added.
     pub file_columns: bool,

@@ -115,7 +115,7 @@ impl State {
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
             options: ColumnOptions {
-                rules: crate::decode::cast_rules(spec.nested_as),
+                rules: crate::schema::column_rules(spec.nested_as),
                 file_columns: spec.file_columns,
             },
             shard: request.shard,

@@ -15,13 +15,14 @@ use super::{Context, Error, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
-use crate::decode::file::FileSchema;
-use crate::decode::origin::FILE_COLUMNS;
-use crate::decode::types::ColumnType;
+use crate::decode::columns;
 use crate::error_chain::error_chain;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
+use crate::schema::file::FileSchema;
+use crate::schema::names::FILE_COLUMNS;
+use crate::schema::types::ColumnType;
+use crate::schema::{merge::SchemaMerger, table::TableSchema};
 use crate::tables::group::{Archived, ListedObject, Table};
-use crate::tables::schema::{SchemaMerger, TableSchema};
 use crate::tables::shard::Shard;
 use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
@@ -411,7 +412,7 @@ impl Survey {
 
 async fn file_schema(cx: &Context, metadata: &Arc<ParquetMetaData>) -> Result<FileSchema, Error> {
     let (metadata, nested_as) = (Arc::clone(metadata), cx.rows.nested_as);
-    Ok(cpu::run(move || FileSchema::from_metadata(&metadata, nested_as)).await??)
+    Ok(cpu::run(move || columns::file_schema(&metadata, nested_as)).await??)
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.

@@ -75,7 +75,7 @@ fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
     }
     let metadata = footer(&nested(elements::MAX_SCHEMA_DEPTH)).unwrap();
     assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 1);
-    let schema = crate::decode::file::FileSchema::from_metadata(&metadata, crate::config::NestedAs::Json).unwrap();
+    let schema = crate::decode::columns::file_schema(&metadata, crate::config::NestedAs::Json).unwrap();
     assert_eq!(schema.columns.len(), 1);
 }
 
@@ -199,7 +199,7 @@ fn with_footer_bytes(before: &[u8], footer: &[u8]) -> Bytes {
 
 /// The types of a file's columns.
 fn types(file: &Bytes) -> Vec<String> {
-    let schema = crate::decode::file::FileSchema::from_metadata(&footer(file).unwrap(), crate::config::NestedAs::Json);
+    let schema = crate::decode::columns::file_schema(&footer(file).unwrap(), crate::config::NestedAs::Json);
     schema.unwrap().columns.iter().map(|column| column.source.clone()).collect()
 }
 

@@ -2,7 +2,7 @@ use crate::config::NestedAs;
 use crate::decode::DecodeError;
 use crate::decode::origin::Origin;
 use crate::decode::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
-use crate::decode::types::ColumnType;
+use crate::schema::types::ColumnType;
 use arrow::array::types::*;
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -173,7 +173,7 @@ fn what_destinations_cannot_take_is_json_all_the_same() {
     assert_eq!(target(&file, 1).to_string(), r#"struct<"lists": json>"#);
     assert_eq!(target(&file, 2), ColumnType::Json);
     let deep = target(&file, 3);
-    assert_eq!(deep.to_string().matches("struct<").count(), crate::decode::source::MAX_NATIVE_DEPTH);
+    assert_eq!(deep.to_string().matches("struct<").count(), crate::schema::field::MAX_NATIVE_DEPTH);
     assert_eq!(ColumnType::parse(&deep.to_string()), Some(deep));
     let (output, _) = decode(&file);
     let json = |array: &ArrayRef| String::from_utf8(array.as_binary::<i32>().value(1).to_vec()).unwrap();

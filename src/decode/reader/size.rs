@@ -4,8 +4,8 @@ use super::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES, ObjectPlan};
 use crate::decode::DecodeError;
 use crate::decode::pages::{Pages, walk_row_group};
 use crate::decode::ranges::{RangeBytes, path};
-use crate::decode::source::{Node, fixed_width_bytes};
-use crate::decode::types::UUID_BYTES;
+use crate::schema::types::UUID_BYTES;
+use crate::{decode::columns::fixed_width_bytes, schema::field::FieldKind};
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
@@ -36,7 +36,7 @@ pub(super) fn first_batch_rows(
     let mut cap = BATCH_ROWS;
     for column in &plan.columns {
         // As Arrow types, too: what is inside of them may be JSON.
-        let nested = !matches!(column.field.node, Node::Leaf { .. });
+        let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
         let mut column_bytes = 0_u64;
         for leaf in column.field.leaves.clone() {
             let Some(chunk) = group.columns().get(leaf) else { continue };

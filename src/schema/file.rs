@@ -1,12 +1,10 @@
 //! What one file looks like to the table: its columns in outgoing types. Small, so that it can be kept for as long as
 //! the table's schema is being decided.
 
-use super::DecodeError;
-use super::source::SourceSchema;
+use super::field::FileField;
 use super::types::ColumnType;
 use crate::config::NestedAs;
 use crate::hash::{first_u64, update_framed};
-use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
 
 /// The columns of one file.
@@ -28,25 +26,14 @@ pub struct FileColumn {
 }
 
 impl FileSchema {
-    /// Reads the columns out of a footer. Key/value metadata is not looked at, except that an embedded Arrow schema may
-    /// say that bare integers are timestamps or times in seconds, or 64-bit dates.
-    ///
-    /// `nested_as` decides how structs, maps and lists of them travel.
-    ///
-    /// # Errors
-    /// When the schema can't be mapped to Arrow (a list without items, a map without keys, …).
-    pub fn from_metadata(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<Self, DecodeError> {
-        let source = SourceSchema::from_metadata(metadata)?;
-        let columns = source
-            .fields
-            .iter()
-            .map(|field| FileColumn {
-                name: field.name.clone(),
-                target: field.target_as(nested_as),
-                source: field.describe(),
-            })
-            .collect();
-        Ok(Self { columns })
+    /// The columns of a file that has these fields. `nested_as` decides how structs, maps and lists of them travel.
+    pub(crate) fn of_fields(fields: &[FileField], nested_as: NestedAs) -> Self {
+        let column = |field: &FileField| FileColumn {
+            name: field.name.clone(),
+            target: field.target_as(nested_as),
+            source: field.describe(),
+        };
+        Self { columns: fields.iter().map(column).collect() }
     }
 
     /// Each column with the number of columns of exactly that name before it: what identifies a column in all files of

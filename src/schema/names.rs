@@ -1,12 +1,24 @@
-//! Names of outgoing columns. Most pass unchanged; the rules here are for those that destinations can't take.
+//! Names of outgoing columns: those that are ours, and those of files. Most of the latter pass unchanged; the rules here are
+//! for those that destinations can't take.
 
-use crate::decode::origin::FILE_COLUMNS;
+use super::types::ColumnType;
 use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
 /// The longest name that PostgreSQL keeps, in bytes; others are cut there, and two could become one.
 pub const MAX_COLUMN_NAME_BYTES: usize = 63;
+
+/// Name of the id column: the primary key, never null.
+pub const CQ_ID: &str = "_cq_id";
+
+/// Name of the column with the parent row's id: null, since no table here has a parent.
+pub const CQ_PARENT_ID: &str = "_cq_parent_id";
+
+/// The columns that `file_columns` adds behind the ids, all nullable: a table that exists already can be given them.
+/// Columns of files never have these names, with or without the option.
+pub static FILE_COLUMNS: [(&str, ColumnType); 3] =
+    [("_s3_key", ColumnType::Utf8), ("_s3_last_modified", ColumnType::Timestamp), ("_s3_row", ColumnType::Int64)];
 
 /// Names with this prefix belong to CloudQuery.
 const RESERVED_PREFIX: &str = "_cq_";

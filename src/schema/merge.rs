@@ -2,87 +2,11 @@
 //! except that a column which is null by its type in one file has the type that it has in another. Merging and widening
 //! would go here.
 
-use crate::decode::file::{FileColumn, FileSchema};
-use crate::decode::types::{ColumnType, UUID_BYTES};
-use crate::tables::columns::output_names;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use super::file::{FileColumn, FileSchema};
+use super::table::TableSchema;
+use super::types::ColumnType;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Name of the id column: the primary key, never null.
-pub const CQ_ID: &str = "_cq_id";
-
-/// Name of the column with the parent row's id: always null here.
-pub const CQ_PARENT_ID: &str = "_cq_parent_id";
-
-/// One column that comes from the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableColumn {
-    /// The name in the files.
-    pub source_name: String,
-    /// The how manieth column of exactly that name in the file, from 0.
-    pub occurrence: usize,
-    /// The outgoing name.
-    pub name: String,
-    /// The outgoing type.
-    pub column_type: ColumnType,
-}
-
-/// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the files, in the order of the first file.
-///
-/// All but [`CQ_ID`] may be null, whatever the files say: destinations refuse to migrate a column that becomes NOT NULL,
-/// or stops being so, and that would follow from each file that comes or goes. Casts may make nulls, too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSchema {
-    columns: Vec<TableColumn>,
-    arrow: SchemaRef,
-}
-
-impl TableSchema {
-    /// The columns that come from the files. Column `i` is field `i + 2` of [`Self::arrow`].
-    pub fn columns(&self) -> &[TableColumn] {
-        &self.columns
-    }
-
-    /// All outgoing fields, without metadata: the caller makes the announced schema of it, with CloudQuery's keys.
-    pub fn arrow(&self) -> &SchemaRef {
-        &self.arrow
-    }
-
-    /// The table that has these columns.
-    pub fn from_columns(columns: Vec<TableColumn>) -> Self {
-        let uuid = DataType::FixedSizeBinary(UUID_BYTES);
-        let mut fields = vec![Field::new(CQ_ID, uuid.clone(), false), Field::new(CQ_PARENT_ID, uuid, true)];
-        fields.extend(columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow_type(), true)));
-        Self { columns, arrow: Arc::new(Schema::new(fields)) }
-    }
-
-    /// The same columns as those of a file. What types they had in the files is not known any more.
-    fn to_file(&self) -> FileSchema {
-        let column = |column: &TableColumn| FileColumn {
-            name: column.source_name.clone(),
-            target: column.column_type.clone(),
-            source: column.column_type.to_string(),
-        };
-        FileSchema { columns: self.columns.iter().map(column).collect() }
-    }
-
-    fn new(schema: &FileSchema) -> Self {
-        let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-        let columns: Vec<TableColumn> = output_names(&names)
-            .into_iter()
-            .zip(schema.identities())
-            .zip(&schema.columns)
-            .map(|((name, (source_name, occurrence)), column)| TableColumn {
-                source_name: source_name.to_owned(),
-                occurrence,
-                name,
-                column_type: column.target.clone(),
-            })
-            .collect();
-        Self::from_columns(columns)
-    }
-}
 
 /// Two files of one table that don't agree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -296,7 +220,7 @@ impl SchemaMerger {
                 })
             }
             (_, Some(other)) => Err(conflict(&key, &schema, &other)),
-            _ => Ok(Some(TableSchema::new(&schema))),
+            _ => Ok(Some(TableSchema::from_file(&schema))),
         }
     }
 }
@@ -331,7 +255,9 @@ fn conflict(key: &Rank, reference: &FileSchema, other: &Group) -> SchemaConflict
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::TableColumn;
     use super::*;
+    use arrow::datatypes::DataType;
     use proptest::prelude::*;
 
     fn file(columns: &[(&str, ColumnType)]) -> FileSchema {
