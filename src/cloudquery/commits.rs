@@ -7,8 +7,9 @@
 //! the keys of tables by write mode.
 
 use super::ipc::{BatchEncoder, EncodeError, encode_schema};
-use super::schema::{ColumnType, cq_id_field, cq_parent_id_field, field, incremental, table_schema};
+use super::schema::{cq_id_field, cq_parent_id_field, field, incremental, table_schema};
 use crate::hash::hex;
+use crate::schema::types::ColumnType;
 use arrow::array::new_null_array;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -41,8 +42,8 @@ impl CommitTable {
     #[must_use]
     pub fn of_state_table(state_table: &str) -> Self {
         let name = name(state_table);
-        let text = ColumnType::Arrow(DataType::Utf8);
-        let number = ColumnType::Arrow(DataType::Int64);
+        let text = ColumnType::Utf8;
+        let number = ColumnType::Int64;
         let fields =
             [cq_id_field(), cq_parent_id_field(), field(SOURCE, &text, true), field(GENERATION, &number, true)];
         Self { schema: incremental(&table_schema(&name, fields)), name }
@@ -173,9 +174,9 @@ mod tests {
         assert_eq!(CommitTable::generation("a", &row), Ok(Some(7)));
         assert_eq!(CommitTable::generation("b", &row), Ok(None));
         let fields = [
-            field("_cq_source_name", &ColumnType::Arrow(DataType::Utf8), true),
-            field(GENERATION, &ColumnType::Arrow(DataType::Int32), true),
-            field(SOURCE, &ColumnType::Arrow(DataType::LargeUtf8), true),
+            field("_cq_source_name", &ColumnType::Utf8, true),
+            arrow::datatypes::Field::new(GENERATION, DataType::Int32, true),
+            arrow::datatypes::Field::new(SOURCE, DataType::LargeUtf8, true),
         ];
         let schema = table_schema("state_commits", fields);
         let columns: Vec<ArrayRef> = vec![

@@ -183,7 +183,8 @@ fn padded(bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloudquery::schema::{self, ColumnType};
+    use crate::cloudquery::schema;
+    use crate::schema::types::ColumnType;
     use arrow::{
         array::{BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, ListArray, StringArray},
         datatypes::Int32Type,
@@ -195,18 +196,16 @@ mod tests {
     fn batch(rows: usize) -> RecordBatch {
         let n = |row: usize| i64::try_from(row).unwrap();
         let some = |row: &usize| !row.is_multiple_of(3);
-        let arrow = |data_type: DataType| ColumnType::Arrow(data_type);
-        let list = DataType::List(Arc::new(arrow::datatypes::Field::new("item", DataType::Int32, true)));
         let schema = schema::table_schema(
             "orders",
             [
                 schema::cq_id_field(),
-                schema::field("n", &arrow(DataType::Int64), true),
-                schema::field("text", &arrow(DataType::Utf8), true),
+                schema::field("n", &ColumnType::Int64, true),
+                schema::field("text", &ColumnType::Utf8, true),
                 schema::json_field("doc"),
-                schema::field("flag", &arrow(DataType::Boolean), false),
-                schema::field("price", &arrow(DataType::Decimal128(10, 2)), true),
-                schema::field("list", &arrow(list), true),
+                schema::field("flag", &ColumnType::Boolean, false),
+                schema::field("price", &ColumnType::Decimal128 { precision: 10, scale: 2 }, true),
+                schema::field("list", &ColumnType::List(Box::new(ColumnType::Int32)), true),
             ],
         );
         let ids: Vec<[u8; 16]> = (0..rows).map(|row| [u8::try_from(row % 256).unwrap(); 16]).collect();

@@ -1,10 +1,11 @@
-//! Arrow schemas as CloudQuery wants them: the metadata keys of a table and of its columns, and the extension types
-//! `uuid` and `json`.
+//! Arrow schemas as CloudQuery wants them: the metadata keys of a table and of its columns.
 //!
 //! Outgoing schemas are built here from names and types alone, so nothing that a Parquet file carries (its own
 //! `cq:table_name`, field ids, foreign extension types) can get through. All functions are pure.
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crate::schema::names::{CQ_ID, CQ_PARENT_ID};
+use crate::schema::types::ColumnType;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::{collections::HashMap, sync::Arc};
 
 /// Schema metadata: the table's name. The only key that every reader insists on.
@@ -17,10 +18,6 @@ pub const TABLE_INCREMENTAL: &str = "cq:extension:incremental";
 /// behind `cq:extension:`). Every reader takes an absent one for false or empty, and no column here says anything
 /// else, so none is written: each message repeats the schema, and five keys a column were most of it.
 pub const PRIMARY_KEY: &str = "cq:extension:primary_key";
-/// Field metadata: Arrow's key for the name of an extension type.
-pub const EXTENSION_NAME: &str = "ARROW:extension:name";
-/// Field metadata: Arrow's key for the parameters of an extension type.
-pub const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 
 /// Table keys that are always written, with the value of a table that has nothing to say there.
 const OTHER_TABLE_KEYS: [(&str, &str); 5] = [
@@ -31,48 +28,9 @@ const OTHER_TABLE_KEYS: [(&str, &str); 5] = [
     ("cq:table_sensitive_columns", "[]"),
 ];
 
-/// Name of the row id: the primary key.
-pub const CQ_ID: &str = "_cq_id";
-/// Name of the parent row's id: null, since no table here has a parent.
-pub const CQ_PARENT_ID: &str = "_cq_parent_id";
-
-/// Bytes of a UUID.
-pub const UUID_BYTES: i32 = 16;
-
-/// What a column holds, in CloudQuery's terms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnType {
-    /// CloudQuery's `uuid`: 16 raw bytes ([`DataType::FixedSizeBinary`]).
-    Uuid,
-    /// CloudQuery's `json`: valid JSON text ([`DataType::Binary`]).
-    Json,
-    /// An Arrow type as it is; fields inside of it bring the metadata of their extension types themselves.
-    Arrow(DataType),
-}
-
-impl ColumnType {
-    /// The Arrow type that stores it.
-    pub fn storage(&self) -> DataType {
-        match self {
-            Self::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
-            Self::Json => DataType::Binary,
-            Self::Arrow(data_type) => data_type.clone(),
-        }
-    }
-
-    /// Name and parameters of the extension type as field metadata; empty when it is none.
-    fn extension_metadata(&self) -> HashMap<String, String> {
-        match self {
-            Self::Uuid => owned(&[(EXTENSION_NAME, "uuid"), (EXTENSION_METADATA, "uuid-serialized")]),
-            Self::Json => owned(&[(EXTENSION_NAME, "json"), (EXTENSION_METADATA, "json-serialized")]),
-            Self::Arrow(_) => HashMap::new(),
-        }
-    }
-}
-
 /// A column that is no part of the primary key. Metadata that says the default is not written, see [`PRIMARY_KEY`].
 pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) -> Field {
-    Field::new(name, column_type.storage(), nullable).with_metadata(column_type.extension_metadata())
+    Field::new(name, column_type.arrow_type(), nullable).with_metadata(column_type.extension_metadata())
 }
 
 /// A nullable column of CloudQuery's type `uuid`.
@@ -128,6 +86,8 @@ fn owned(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::types::{EXTENSION_METADATA, EXTENSION_NAME};
+    use arrow::datatypes::DataType;
 
     #[test]
     fn a_table_has_every_table_key_and_no_other() {
@@ -160,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_plain_column_has_no_metadata() {
-        let plain = field("n", &ColumnType::Arrow(DataType::Int64), true);
+        let plain = field("n", &ColumnType::Int64, true);
         assert_eq!(plain.metadata(), &HashMap::new());
     }
 

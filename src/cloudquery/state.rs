@@ -19,9 +19,10 @@ use super::{
         discovery_v1::{self, discovery_client::DiscoveryClient},
         plugin_v3::{self as pb, plugin_client::PluginClient},
     },
-    schema::{ColumnType, PRIMARY_KEY, field, table_schema},
+    schema::{PRIMARY_KEY, field, table_schema},
     source::Backend,
 };
+use crate::schema::types::ColumnType;
 use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray, UInt64Array},
     compute::cast,
@@ -295,12 +296,12 @@ fn plugin(channel: Channel) -> PluginClient<Channel> {
 
 /// The schema of a state table: key (the primary key, though nullable), value, version.
 fn state_schema(table_name: &str) -> SchemaRef {
-    let mut key = field("key", &ColumnType::Arrow(DataType::Utf8), true);
+    let mut key = field("key", &ColumnType::Utf8, true);
     let mut metadata = key.metadata().clone();
     metadata.insert(PRIMARY_KEY.to_owned(), "true".to_owned());
     key.set_metadata(metadata);
-    let value = field("value", &ColumnType::Arrow(DataType::Utf8), true);
-    let version = field("version", &ColumnType::Arrow(DataType::UInt64), true);
+    let value = field("value", &ColumnType::Utf8, true);
+    let version = field("version", &ColumnType::UInt64, true);
     table_schema(table_name, [key, value, version])
 }
 
@@ -416,7 +417,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_no_state_are_an_error() {
-        let schema = table_schema("state", [field("key", &ColumnType::Arrow(DataType::Utf8), true)]);
+        let schema = table_schema("state", [field("key", &ColumnType::Utf8, true)]);
         let keys: ArrayRef = Arc::new(StringArray::from(vec!["k"]));
         let batch = RecordBatch::try_new(schema.clone(), vec![keys]).unwrap();
         let record = BatchEncoder::new(schema).unwrap().encode(&batch).unwrap();

@@ -16,8 +16,10 @@ pub const LIST_ITEM: &str = "item";
 /// Names of a map's entries and of the two fields in them: those of Arrow's specification.
 const MAP_NAMES: [&str; 3] = ["entries", "key", "value"];
 
-/// Field metadata: Arrow's keys for an extension type's name and parameters.
-const EXTENSION_KEYS: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
+/// Field metadata: Arrow's key for the name of an extension type.
+pub const EXTENSION_NAME: &str = "ARROW:extension:name";
+/// Field metadata: Arrow's key for the parameters of an extension type.
+pub const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 
 /// Bytes of a UUID.
 pub const UUID_BYTES: i32 = 16;
@@ -149,15 +151,15 @@ impl ColumnType {
 
     /// A field of this type inside of another.
     fn inner_field(&self, name: &str, nullable: bool) -> FieldRef {
-        let field = Field::new(name, self.arrow_type(), nullable);
-        Arc::new(match self.extension() {
-            Some(extension) => {
-                let values = [extension.name(), extension.metadata()];
-                let pairs = EXTENSION_KEYS.into_iter().zip(values);
-                field.with_metadata(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect::<HashMap<_, _>>())
-            }
-            None => field,
-        })
+        Arc::new(Field::new(name, self.arrow_type(), nullable).with_metadata(self.extension_metadata()))
+    }
+
+    /// Name and parameters of the extension type as field metadata; empty when it is none.
+    #[must_use]
+    pub fn extension_metadata(&self) -> HashMap<String, String> {
+        let Some(extension) = self.extension() else { return HashMap::new() };
+        let pairs = [(EXTENSION_NAME, extension.name()), (EXTENSION_METADATA, extension.metadata())];
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 
     /// The extension of the column itself. Nested types have those of what is in them on the fields inside.

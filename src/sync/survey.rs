@@ -20,7 +20,6 @@ use crate::error_chain::error_chain;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::names::FILE_COLUMNS;
-use crate::schema::types::ColumnType;
 use crate::schema::{merge::SchemaMerger, table::TableSchema};
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::shard::Shard;
@@ -194,19 +193,9 @@ fn run(
 pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
     let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
-    let added = added.iter().map(|(name, added)| schema::field(*name, &outgoing(added), true));
-    let columns =
-        table.columns().iter().map(|column| schema::field(&column.name, &outgoing(&column.column_type), true));
+    let added = added.iter().map(|(name, added)| schema::field(*name, added, true));
+    let columns = table.columns().iter().map(|column| schema::field(&column.name, &column.column_type, true));
     schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
-}
-
-/// A column's type in CloudQuery's terms.
-fn outgoing(column: &ColumnType) -> schema::ColumnType {
-    match column {
-        ColumnType::Uuid => schema::ColumnType::Uuid,
-        ColumnType::Json => schema::ColumnType::Json,
-        other => schema::ColumnType::Arrow(other.arrow_type()),
-    }
 }
 
 /// What a sample of a table's footers gave.
