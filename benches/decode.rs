@@ -11,12 +11,12 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use bytes::Bytes;
+use cq_source_s3::cast::counts::CastCounts;
+use cq_source_s3::cast::origin::Origin;
+use cq_source_s3::cast::row_id::ObjectId;
 use cq_source_s3::config::NestedAs;
-use cq_source_s3::decode::CastCounts;
 use cq_source_s3::decode::columns::file_schema;
 use cq_source_s3::decode::footer::{FooterStep, footer_from_suffix};
-use cq_source_s3::decode::ids::ObjectId;
-use cq_source_s3::decode::origin::Origin;
 use cq_source_s3::decode::ranges::RangeBytes;
 use cq_source_s3::decode::reader::{ObjectPlan, RowGroupDecoder};
 use cq_source_s3::schema::merge::SchemaMerger;

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod about;
+pub mod cast;
 pub mod cli;
 pub mod cloudquery;
 pub mod config;

@@ -24,10 +24,11 @@ pub mod resident;
 pub mod survey;
 pub mod table;
 
+use crate::cast::origin::Origin;
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::config::{Concurrency, NestedAs, Spec};
 use crate::decode::DecodeError;
-use crate::decode::origin::{Origin, file_columns_bytes};
+use crate::decode::pages::file_columns_bytes;
 use crate::s3::{self, Store};
 use crate::tables::shard::Shard;
 use commit::Delivery;

@@ -7,6 +7,7 @@ use super::columns::fixed_width_bytes;
 use super::footer::compact::{Compact, I32, STRUCT};
 use super::ranges::{MAX_PIECE_BYTES, RangeBytes, chunk_range, path};
 use super::reader::{BATCH_BYTES, BATCH_ROWS};
+use crate::cast::origin::file_columns_row_bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
@@ -53,6 +54,15 @@ pub fn measured_bytes(metadata: &ParquetMetaData, row_group: usize, bytes: &Rang
         value_bytes(chunk, pages.get(index - 1))
     };
     held.saturating_add(batches_bytes(group, largest))
+}
+
+/// The memory that the [`FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
+/// [`estimated_bytes`]: the keys that are kept, and a batch and the one before.
+#[must_use]
+pub fn file_columns_bytes(key: &str, metadata: &ParquetMetaData) -> u64 {
+    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).max();
+    let rows = rows.unwrap_or(0).min(BATCH_ROWS as u64);
+    rows.saturating_mul(file_columns_row_bytes(key)).min(BATCH_BYTES).saturating_mul(2)
 }
 
 /// The pages of all chunks of a row group, in the order of its columns.

@@ -6,13 +6,14 @@
 //! as many rows as fit. A batch that comes out far larger all the same makes the following ones smaller. What one row group
 //! taught holds for the object's others.
 
-use super::cast::{self, CastError};
+use super::DecodeError;
 use super::columns::ReadSchema;
 use super::damage::{self, Damage};
-use super::json;
-use super::origin::Origin;
 use super::ranges::RangeBytes;
-use super::{CastCounts, DecodeError};
+use crate::cast::counts::CastCounts;
+use crate::cast::error::CastError;
+use crate::cast::origin::Origin;
+use crate::cast::{self, json};
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{FittedColumn, Misfit, fit};
 use crate::schema::table::TableSchema;
@@ -163,6 +164,14 @@ enum BatchError {
     /// So many rows should fit.
     OverBudget(usize),
     Other(DecodeError),
+}
+
+/// The columns that no file has could not be made.
+fn added_columns_error(error: CastError) -> BatchError {
+    BatchError::Other(match error {
+        CastError::TooManyRows(_) => DecodeError::damaged(error.to_string()),
+        error => DecodeError::Internal { what: error.to_string() },
+    })
 }
 
 impl RowGroupDecoder {
@@ -320,11 +329,11 @@ impl RowGroupDecoder {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.fields().len());
         let first_row = self.first_row + self.rows_done;
         let origin = &self.plan.origin;
-        arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(BatchError::Other)?));
+        arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
         arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
         // A row group with fewer rows needs no more of them.
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
-        let added = origin.arrays(first_row, rows, most_rows, &mut self.keys).map_err(BatchError::Other)?;
+        let added = origin.arrays(first_row, rows, most_rows, &mut self.keys).map_err(added_columns_error)?;
         arrays.extend(added);
         let mut json_bytes = 0;
         for column in &self.plan.columns {

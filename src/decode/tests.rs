@@ -2,11 +2,12 @@
 
 use super::columns::file_schema;
 use super::footer::{FooterStep, footer_from_suffix};
-use super::ids::ObjectId;
-use super::origin::Origin;
 use super::ranges::{RangeBytes, row_group_ranges};
 use super::reader::{ObjectPlan, RowGroupDecoder};
 use super::*;
+use crate::cast::counts::{CastCounts, count};
+use crate::cast::origin::Origin;
+use crate::cast::row_id::ObjectId;
 use crate::config::NestedAs;
 use crate::schema::types::ColumnType;
 use crate::schema::{merge::SchemaMerger, table::TableSchema};
@@ -27,8 +28,11 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 mod files;
+mod json;
+mod nested;
 
 pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, DecodeError> {
     match footer_from_suffix(file, file.len() as u64)? {
@@ -348,7 +352,7 @@ fn int96_is_right_far_outside_of_nanoseconds_and_null_outside_of_microseconds() 
     });
     let (output, counts) = decode_one(&file);
     let expected =
-        [Some(1), Some(86_400_000_000 * 1_000_000), None, None, Some(crate::decode::cast::MIN_TIMESTAMP_MICROS)];
+        [Some(1), Some(86_400_000_000 * 1_000_000), None, None, Some(crate::cast::calendar::MIN_TIMESTAMP_MICROS)];
     let times: Vec<_> = output.column_by_name("t").unwrap().as_primitive::<TimestampMicrosecondType>().iter().collect();
     assert_eq!(times[..5], expected);
     let list = output.column_by_name("l").unwrap().as_list::<i32>().value(0);

@@ -36,7 +36,7 @@ pub struct StoredSchema {
 pub struct ColumnOptions {
     /// [`crate::schema::column_rules`].
     pub rules: String,
-    /// The columns of [`crate::decode::origin`] are added.
+    /// The columns of [`crate::cast::origin`] are added.
     pub file_columns: bool,
 }
 

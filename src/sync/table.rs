@@ -1,8 +1,8 @@
 //! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
 use super::footer::FooterGuess;
+use crate::cast::counts::CastCounts;
 use crate::cloudquery::ipc::BatchEncoder;
-use crate::decode::CastCounts;
 use crate::s3::ETag;
 use crate::schema::table::TableSchema;
 use crate::tables::group::{ListedObject, Table};

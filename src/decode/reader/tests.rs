@@ -217,7 +217,7 @@ fn file_columns_tell_key_time_and_row() {
         assert!(rows.iter().copied().eq(next..next + batch.num_rows() as i64));
         assert_eq!(batch.column(4).as_ref(), batch.column(5).as_ref(), "the file's own numbers");
         let ids = batch.column(0).as_fixed_size_binary();
-        assert_eq!(ids.value(0), crate::decode::ids::ObjectId::new("bucket", "a/b.parquet").row(next.unsigned_abs()));
+        assert_eq!(ids.value(0), crate::cast::row_id::ObjectId::new("bucket", "a/b.parquet").row(next.unsigned_abs()));
         next += batch.num_rows() as i64;
     }
     assert_eq!(next, 25_000);

@@ -11,7 +11,8 @@
 //! The object's version is not part of it: a replaced object overwrites its rows by position. The layout is frozen: an
 //! id of one release must be the id of all later ones, or every row would be written twice.
 
-use super::DecodeError;
+use super::error::CastError;
+use crate::schema::types::UUID_BYTES;
 use arrow::array::FixedSizeBinaryArray;
 use arrow::buffer::Buffer;
 use sha2::{Digest, Sha256};
@@ -49,14 +50,12 @@ impl ObjectId {
     ///
     /// # Errors
     /// When a row number doesn't fit into 48 bits.
-    pub fn rows(&self, first_row: u64, rows: usize) -> Result<FixedSizeBinaryArray, DecodeError> {
+    pub fn rows(&self, first_row: u64, rows: usize) -> Result<FixedSizeBinaryArray, CastError> {
         let end = first_row.checked_add(rows as u64).filter(|end| *end <= MAX_ROWS);
-        let end =
-            end.ok_or_else(|| DecodeError::Damaged { what: format!("more than {MAX_ROWS} rows in one object") })?;
+        let end = end.ok_or(CastError::TooManyRows(MAX_ROWS))?;
         // As integers of 16 bytes in the memory order of the bytes: one swap and one store a row.
         let ids: Vec<i128> = (first_row..end).map(|row| i128::from_ne_bytes(self.row(row))).collect();
-        FixedSizeBinaryArray::try_new(crate::schema::types::UUID_BYTES, Buffer::from_vec(ids), None)
-            .map_err(|error| DecodeError::Internal { what: error.to_string() })
+        Ok(FixedSizeBinaryArray::try_new(UUID_BYTES, Buffer::from_vec(ids), None)?)
     }
 }
 

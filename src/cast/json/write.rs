@@ -1,6 +1,6 @@
 //! How single values look as JSON text.
 
-use crate::decode::cast::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::cast::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
+use crate::cast::origin::Origin;
 use crate::config::NestedAs;
 use crate::decode::DecodeError;
-use crate::decode::origin::Origin;
 use crate::decode::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
 use crate::schema::types::ColumnType;
 use arrow::array::types::*;
@@ -12,7 +12,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenBy
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-fn decode(file: &Bytes) -> (RecordBatch, Arc<crate::decode::CastCounts>) {
+fn decode(file: &Bytes) -> (RecordBatch, Arc<crate::cast::counts::CastCounts>) {
     let (mut batches, counts) = decode_as(file, NestedAs::Native, Origin::new("bucket", "key")).unwrap();
     assert_eq!(batches.len(), 1);
     (batches.remove(0), counts)

@@ -2,15 +2,13 @@
 //! `_s3_last_modified` and `_s3_row`. They stand behind `_cq_parent_id`, before the columns of the files. Columns of files
 //! never have these names, with or without the option: see [`crate::schema::names`].
 
-use super::DecodeError;
-use super::cast::to_micros;
-use super::ids::ObjectId;
-use super::reader::{BATCH_BYTES, BATCH_ROWS};
+use super::calendar::to_micros;
+use super::error::CastError;
+use super::row_id::ObjectId;
 use crate::schema::names::FILE_COLUMNS;
 use crate::schema::types::{ColumnType, UTC};
 use arrow::array::{Array as _, ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimeUnit;
-use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
 
 /// An object, as far as its rows tell of it.
@@ -49,7 +47,7 @@ impl Origin {
 
     /// What these columns add to a row when decoded, in bytes.
     pub(crate) fn bytes_a_row(&self) -> u64 {
-        self.file.as_ref().map_or(0, |file| bytes_a_row(&file.key))
+        self.file.as_ref().map_or(0, |file| file_columns_row_bytes(&file.key))
     }
 
     /// The values of [`Self::columns`] for `rows` rows from `first_row` on. The keys of a row group's batches are made
@@ -60,7 +58,7 @@ impl Origin {
         rows: usize,
         most_rows: usize,
         keys: &mut Option<StringArray>,
-    ) -> Result<Vec<ArrayRef>, DecodeError> {
+    ) -> Result<Vec<ArrayRef>, CastError> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
         let repeated = match keys.take().filter(|keys| keys.len() == most_rows && rows <= most_rows) {
             Some(kept) => kept,
@@ -73,24 +71,16 @@ impl Origin {
             None => TimestampMicrosecondArray::new_null(rows),
         };
         let numbers = i64::try_from(first_row).ok().and_then(|first| Some(first..first.checked_add(rows as i64)?));
-        let numbers = numbers.ok_or_else(|| DecodeError::damaged("more rows than 63 bits can count"))?;
+        let numbers = numbers.ok_or(CastError::TooManyRows(i64::MAX.unsigned_abs()))?;
         Ok(vec![Arc::new(key), Arc::new(time.with_timezone(UTC)), Arc::new(Int64Array::from_iter_values(numbers))])
     }
 }
 
-fn bytes_a_row(key: &str) -> u64 {
+/// What the [`FILE_COLUMNS`] of the object `key` add to a row, in bytes.
+pub(crate) fn file_columns_row_bytes(key: &str) -> u64 {
     const OFFSET_BYTES: u64 = 4;
     const NUMBER_BYTES: u64 = 8;
     key.len() as u64 + OFFSET_BYTES + 2 * NUMBER_BYTES
-}
-
-/// The memory that the [`FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
-/// [`super::pages::estimated_bytes`]: the keys that are kept, and a batch and the one before.
-#[must_use]
-pub fn file_columns_bytes(key: &str, metadata: &ParquetMetaData) -> u64 {
-    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).max();
-    let rows = rows.unwrap_or(0).min(BATCH_ROWS as u64);
-    rows.saturating_mul(bytes_a_row(key)).min(BATCH_BYTES).saturating_mul(2)
 }
 
 #[cfg(test)]

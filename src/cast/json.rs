@@ -5,12 +5,16 @@
 //! ISO 8601 durations. Maps with text keys are objects, others arrays of pairs. U+0000 is left out of strings: PostgreSQL's
 //! `jsonb` can't hold it.
 
-use super::cast::{self, CastError};
-use super::{CastCounts, count};
+use super::calendar;
+use super::counts::{CastCounts, count};
+use super::error::CastError;
+use super::leaf::checked_utf8;
 use crate::schema::field::{FieldKind, FileField, Reading};
 use arrow::array::types::{
-    Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    IntervalDayTimeType, IntervalYearMonthType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Date64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, IntervalDayTimeType, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
@@ -75,7 +79,7 @@ struct Lost {
 }
 
 impl Encoder {
-    /// An encoder of `array`, which was read from `field`; `second` as in [`cast::cast`].
+    /// An encoder of `array`, which was read from `field`; `second` as in [`super::cast`].
     pub(crate) fn new(field: &FileField, array: &ArrayRef, second: Option<&ArrayRef>) -> Result<Self, CastError> {
         let mismatch = || CastError::Type(array.data_type().to_string(), field.describe());
         Ok(match &field.kind {
@@ -122,8 +126,8 @@ impl Encoder {
         Some(Ok(match reading {
             Reading::Json => Self::Json(array.as_string_opt()?.clone()),
             Reading::Uuid => Self::Uuid(array.as_fixed_size_binary_opt()?.clone()),
-            Reading::Enum => return Some(cast::text(array.as_binary_opt()?).map(Self::Text)),
-            Reading::Int96 => Self::Int96(cast::widened(array)?, cast::widened(second?)?),
+            Reading::Enum => return Some(checked_utf8(array.as_binary_opt()?).map(Self::Text)),
+            Reading::Int96 => Self::Int96(widened(array)?, widened(second?)?),
             Reading::Interval => Self::Interval(array.as_primitive_opt()?.clone(), second?.as_primitive_opt()?.clone()),
             Reading::Plain => match array.data_type() {
                 DataType::Null => Self::Null,
@@ -144,10 +148,10 @@ impl Encoder {
                 DataType::Utf8 => Self::Text(array.as_string_opt()?.clone()),
                 DataType::Binary => Self::Binary(array.as_binary_opt()?.clone()),
                 DataType::FixedSizeBinary(_) => Self::FixedBinary(array.as_fixed_size_binary_opt()?.clone()),
-                DataType::Date32 => Self::Date(cast::widened(array)?),
-                DataType::Date64 => Self::Date64(cast::widened(array)?),
-                DataType::Time32(unit) | DataType::Time64(unit) => Self::Time(cast::widened(array)?, *unit),
-                DataType::Timestamp(unit, _) => Self::Timestamp(cast::widened(array)?, *unit),
+                DataType::Date32 => Self::Date(widened(array)?),
+                DataType::Date64 => Self::Date64(widened(array)?),
+                DataType::Time32(unit) | DataType::Time64(unit) => Self::Time(widened(array)?, *unit),
+                DataType::Timestamp(unit, _) => Self::Timestamp(widened(array)?, *unit),
                 _ => return None,
             },
         }))
@@ -208,24 +212,24 @@ impl Encoder {
             Self::Uuid(array) => write_uuid(array.value(row), out),
             Self::Date(array) => written(write_date(array.value(row), out), &mut lost.dates, out),
             Self::Date64(array) => {
-                let days = cast::date64_to_days(array.value(row));
+                let days = calendar::date64_to_days(array.value(row));
                 written(days.and_then(|days| write_date(days.into(), out)), &mut lost.dates, out);
             }
             Self::Time(array, unit) => {
-                let micros = cast::to_time_micros(array.value(row), *unit);
+                let micros = calendar::to_time_micros(array.value(row), *unit);
                 written(micros.map(|micros| write_time(micros, out)), &mut lost.times, out);
             }
             Self::Timestamp(array, unit) => {
-                let micros = cast::to_micros(array.value(row), *unit);
+                let micros = calendar::to_micros(array.value(row), *unit);
                 written(micros.and_then(|micros| write_timestamp(micros, out)), &mut lost.timestamps, out);
             }
             Self::Int96(micros, seconds) => {
-                let micros = cast::int96_micros(micros.value(row), seconds.value(row));
+                let micros = calendar::int96_micros(micros.value(row), seconds.value(row));
                 written(micros.and_then(|micros| write_timestamp(micros, out)), &mut lost.timestamps, out);
             }
             Self::Interval(day_time, months) => {
                 let (day_time, mut text) = (day_time.value(row), String::new());
-                cast::write_interval(months.value(row), day_time.days, day_time.milliseconds, &mut text);
+                calendar::write_interval(months.value(row), day_time.days, day_time.milliseconds, &mut text);
                 write_string(&text, out);
             }
             Self::Struct(_, fields) => {
@@ -373,6 +377,34 @@ fn written(done: Option<()>, counter: &mut u64, out: &mut Vec<u8>) {
     if done.is_none() {
         lose(counter, out);
     }
+}
+
+/// Integers of the two physical widths as 64 bits: what times and dates are written from.
+fn widened(array: &ArrayRef) -> Option<PrimitiveArray<Int64Type>> {
+    Some(match array.data_type() {
+        DataType::Date32 | DataType::Time32(TimeUnit::Second) | DataType::Time32(_) => {
+            let narrow: PrimitiveArray<Int32Type> = match array.data_type() {
+                DataType::Date32 => array.as_primitive::<Date32Type>().reinterpret_cast(),
+                DataType::Time32(TimeUnit::Second) => array.as_primitive::<Time32SecondType>().reinterpret_cast(),
+                _ => array.as_primitive::<Time32MillisecondType>().reinterpret_cast(),
+            };
+            narrow.unary(i64::from)
+        }
+        DataType::Date64 => array.as_primitive::<Date64Type>().reinterpret_cast(),
+        DataType::Time64(TimeUnit::Nanosecond) => array.as_primitive::<Time64NanosecondType>().reinterpret_cast(),
+        DataType::Time64(_) => array.as_primitive::<Time64MicrosecondType>().reinterpret_cast(),
+        DataType::Timestamp(TimeUnit::Second, _) => array.as_primitive::<TimestampSecondType>().reinterpret_cast(),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            array.as_primitive::<TimestampMillisecondType>().reinterpret_cast()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            array.as_primitive::<TimestampMicrosecondType>().reinterpret_cast()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            array.as_primitive::<TimestampNanosecondType>().reinterpret_cast()
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

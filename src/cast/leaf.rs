@@ -1,13 +1,15 @@
-//! From the reader's arrays to the outgoing types. Columns that already have the outgoing type are passed on without a
-//! copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
+//! Plain values: from the reader's arrays to the outgoing types.
 
-use super::json::{self, Encoder};
-use super::nested;
-use super::{CastCounts, count};
-use crate::schema::field::{FieldKind, FileField, Reading};
+use super::calendar::{
+    END_DATE_DAYS, MICROS_PER_DAY, MIN_DATE_DAYS, MIN_TIMESTAMP_MICROS, date64_to_days, int96_micros, to_micros,
+    to_time_micros, write_interval,
+};
+use super::counts::{CastCounts, count};
+use super::error::{CastError, unexpected};
+use crate::schema::field::Reading;
 use crate::schema::types::{ColumnType, UTC};
 use arrow::array::types::{
-    Date32Type, Date64Type, Decimal128Type, Float32Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Date32Type, Date64Type, Decimal128Type, Float32Type, Time32MillisecondType, Time32SecondType,
     Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
@@ -17,88 +19,23 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit, i256};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
-/// Microseconds since 1970 of Julian day 0, 4714-11-24 BC (proleptic Gregorian), PostgreSQL's first timestamp. Its last
-/// one, in 294276 AD, is later than the last that 64 bits of microseconds since 1970 can say.
-pub(crate) const MIN_TIMESTAMP_MICROS: i64 = -JULIAN_DAY_OF_EPOCH * MICROS_PER_DAY;
-
-/// Julian day of 1970-01-01.
-const JULIAN_DAY_OF_EPOCH: i64 = 2_440_588;
-
-pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-const MILLIS_PER_DAY: i64 = 86_400_000;
-
-/// PostgreSQL's first date, in days since 1970.
-const MIN_DATE_DAYS: i32 = -2_440_588;
-
-/// The day after PostgreSQL's last date, 5874897-12-31 (Julian day 2,147,483,494), in days since 1970.
-const END_DATE_DAYS: i32 = 2_145_042_906;
 
 /// Digits that any 128-bit integer can hold, and that Arrow's 128-bit decimals have at most.
 const MAX_DECIMAL_DIGITS: u32 = 38;
 
-/// Why a column could not be cast.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CastError {
-    /// The result would not fit into 32-bit offsets: decode fewer rows at a time.
-    #[error("a batch's values exceed 2 GiB")]
-    TooLarge,
-    /// The values themselves are bad.
-    #[error("{0}")]
-    Value(String),
-    /// The reader gave another type than was planned: a bug of ours.
-    #[error("can't cast {0} to {1}")]
-    Type(String, String),
-}
-
-impl From<arrow::error::ArrowError> for CastError {
-    fn from(error: arrow::error::ArrowError) -> Self {
-        Self::Value(error.to_string())
-    }
-}
-
-/// Casts `array`, which was read from `field`, to `target`: what [`FileField::target_as`] gives, whatever the spec's
-/// choice. `second` is the same column as the second reader read it; it must be there when `field.read_twice()`.
-pub(crate) fn cast(
-    field: &FileField,
-    target: &ColumnType,
-    array: &ArrayRef,
-    second: Option<&ArrayRef>,
-    counts: &CastCounts,
-) -> Result<ArrayRef, CastError> {
-    match (&field.kind, target) {
-        (FieldKind::Leaf { arrow, reading }, _) => cast_leaf(arrow, *reading, target, array, second, counts),
-        (_, ColumnType::Json) => {
-            let encoder = Encoder::new(field, array, second)?;
-            Ok(Arc::new(json::encode(&encoder, array.len(), array.nulls(), counts)?))
-        }
-        _ => nested::cast(field, target, array, second, counts),
-    }
-}
-
-pub(crate) fn unexpected(array: &ArrayRef, target: &ColumnType) -> CastError {
-    CastError::Type(array.data_type().to_string(), target.to_string())
-}
-
-fn cast_leaf(
-    arrow: &DataType,
+/// Casts `array`, whose values are read as `reading`, to the plain type `target`; `second` as in [`super::cast`].
+pub(super) fn cast(
     reading: Reading,
     target: &ColumnType,
     array: &ArrayRef,
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<ArrayRef, CastError> {
-    if array.data_type() != arrow {
-        return Err(CastError::Type(array.data_type().to_string(), target.to_string()));
-    }
     let missing = || CastError::Type("a column that was read once".into(), target.to_string());
     match reading {
-        Reading::Json => return Ok(Arc::new(json::check_texts(array.as_string(), counts)?)),
-        Reading::Enum => return Ok(Arc::new(text(array.as_binary())?)),
+        Reading::Enum => return Ok(Arc::new(checked_utf8(array.as_binary())?)),
         Reading::Interval => {
             let months = second.and_then(|s| s.as_primitive_opt()).ok_or_else(missing)?;
             return Ok(Arc::new(intervals(array, months)?));
@@ -107,9 +44,10 @@ fn cast_leaf(
             let seconds = second.and_then(|s| s.as_primitive_opt()).ok_or_else(missing)?;
             return Ok(Arc::new(int96(array.as_primitive(), seconds, &counts.timestamps_out_of_range)));
         }
-        Reading::Plain | Reading::Uuid => {}
+        // JSON is cast by its own module.
+        Reading::Plain | Reading::Uuid | Reading::Json => {}
     }
-    Ok(match (arrow, target) {
+    Ok(match (array.data_type(), target) {
         (DataType::Timestamp(unit, _), _) => Arc::new(timestamps(array, *unit, &counts.timestamps_out_of_range)),
         (DataType::Date32, _) => Arc::new(in_range(
             array.as_primitive::<Date32Type>(),
@@ -158,39 +96,6 @@ fn cast_leaf(
 /// The first integer with more than `precision` digits; at most the first with 39.
 fn decimal_limit(precision: u8) -> i128 {
     10_i128.pow(u32::from(precision).min(MAX_DECIMAL_DIGITS))
-}
-
-/// Days since 1970 of a 64-bit date, `None` when out of range.
-pub(crate) fn date64_to_days(millis: i64) -> Option<i32> {
-    let days = i32::try_from(millis.div_euclid(MILLIS_PER_DAY)).ok()?;
-    (MIN_DATE_DAYS..END_DATE_DAYS).contains(&days).then_some(days)
-}
-
-/// Microseconds since 1970, `None` when out of range. Nanoseconds are cut towards the past.
-#[inline]
-pub(crate) fn to_micros(value: i64, unit: TimeUnit) -> Option<i64> {
-    let micros = match unit {
-        TimeUnit::Second => value.checked_mul(MICROS_PER_SECOND)?,
-        TimeUnit::Millisecond => value.checked_mul(1_000)?,
-        TimeUnit::Microsecond => value,
-        TimeUnit::Nanosecond => value.div_euclid(1_000),
-    };
-    (micros >= MIN_TIMESTAMP_MICROS).then_some(micros)
-}
-
-/// Microseconds since midnight, `None` outside 00:00 to 24:00.
-#[inline]
-pub(crate) fn to_time_micros(value: i64, unit: TimeUnit) -> Option<i64> {
-    to_micros(value, unit).filter(|micros| (0..=MICROS_PER_DAY).contains(micros))
-}
-
-/// An INT96 timestamp by its two readings: the microseconds are right where the seconds are in range, elsewhere they may
-/// have wrapped.
-#[inline]
-pub(crate) fn int96_micros(micros: i64, seconds: i64) -> Option<i64> {
-    // The seconds can't wrap: 32 bits of days. A second of slack is left at both ends for what the seconds cut off.
-    let fits = (MIN_TIMESTAMP_MICROS / MICROS_PER_SECOND..i64::MAX / MICROS_PER_SECOND).contains(&seconds);
-    (fits && micros >= MIN_TIMESTAMP_MICROS).then_some(micros)
 }
 
 /// Maps values; those that map to `None` become null and are counted.
@@ -284,7 +189,7 @@ fn times(array: &ArrayRef, lost: &AtomicU64) -> ArrayRef {
 }
 
 /// Checked text of bytes that the reader did not check.
-pub(crate) fn text(array: &BinaryArray) -> Result<StringArray, CastError> {
+pub(super) fn checked_utf8(array: &BinaryArray) -> Result<StringArray, CastError> {
     let checked = StringArray::try_from_binary(array.clone());
     checked.map_err(|_| CastError::Value("its text is not valid UTF-8".into()))
 }
@@ -329,58 +234,5 @@ fn intervals(
     strings(array, |row, out| {
         let day_time = days.value(row);
         write_interval(months.value(row), day_time.days, day_time.milliseconds, out);
-    })
-}
-
-/// An ISO 8601 duration. Parquet's three parts are unsigned; they are not carried over into one another, because a month
-/// is no fixed number of days.
-pub(crate) fn write_interval(months: i32, days: i32, millis: i32, out: &mut String) {
-    let (months, days, millis) = (months.cast_unsigned(), days.cast_unsigned(), millis.cast_unsigned());
-    let start = out.len();
-    out.push('P');
-    let mut part = |amount: u32, unit: char| {
-        if amount > 0 {
-            // Writing to a String can't fail.
-            let _ = write!(out, "{amount}{unit}");
-        }
-    };
-    part(months / 12, 'Y');
-    part(months % 12, 'M');
-    part(days, 'D');
-    if millis > 0 || out.len() == start + 1 {
-        out.push('T');
-        let (seconds, fraction) = (millis / 1_000, millis % 1_000);
-        let _ = match fraction {
-            0 => write!(out, "{seconds}S"),
-            _ => write!(out, "{seconds}.{fraction:03}S"),
-        };
-    }
-}
-
-/// Integers of the two physical widths as 64 bits: what the JSON writer takes times and dates from.
-pub(crate) fn widened(array: &ArrayRef) -> Option<PrimitiveArray<Int64Type>> {
-    Some(match array.data_type() {
-        DataType::Date32 | DataType::Time32(TimeUnit::Second) | DataType::Time32(_) => {
-            let narrow: PrimitiveArray<Int32Type> = match array.data_type() {
-                DataType::Date32 => array.as_primitive::<Date32Type>().reinterpret_cast(),
-                DataType::Time32(TimeUnit::Second) => array.as_primitive::<Time32SecondType>().reinterpret_cast(),
-                _ => array.as_primitive::<Time32MillisecondType>().reinterpret_cast(),
-            };
-            narrow.unary(i64::from)
-        }
-        DataType::Date64 => array.as_primitive::<Date64Type>().reinterpret_cast(),
-        DataType::Time64(TimeUnit::Nanosecond) => array.as_primitive::<Time64NanosecondType>().reinterpret_cast(),
-        DataType::Time64(_) => array.as_primitive::<Time64MicrosecondType>().reinterpret_cast(),
-        DataType::Timestamp(TimeUnit::Second, _) => array.as_primitive::<TimestampSecondType>().reinterpret_cast(),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            array.as_primitive::<TimestampMillisecondType>().reinterpret_cast()
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            array.as_primitive::<TimestampMicrosecondType>().reinterpret_cast()
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            array.as_primitive::<TimestampNanosecondType>().reinterpret_cast()
-        }
-        _ => return None,
     })
 }
