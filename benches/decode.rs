@@ -15,10 +15,10 @@ use cq_source_s3::cast::counts::CastCounts;
 use cq_source_s3::cast::origin::Origin;
 use cq_source_s3::cast::row_id::ObjectId;
 use cq_source_s3::config::NestedAs;
-use cq_source_s3::decode::columns::file_schema;
-use cq_source_s3::decode::footer::{FooterStep, footer_from_suffix};
-use cq_source_s3::decode::ranges::RangeBytes;
-use cq_source_s3::decode::reader::{ObjectPlan, RowGroupDecoder};
+use cq_source_s3::formats::parquet::chunks::FetchedRanges;
+use cq_source_s3::formats::parquet::columns::file_schema;
+use cq_source_s3::formats::parquet::footer::{FooterStep, footer_from_suffix};
+use cq_source_s3::formats::parquet::row_groups::{ObjectPlan, RowGroupDecoder};
 use cq_source_s3::schema::merge::SchemaMerger;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -167,7 +167,7 @@ fn footer(file: &Bytes) -> Arc<ParquetMetaData> {
 fn decode(file: &Bytes, plan: &Arc<ObjectPlan>) -> usize {
     let mut rows = 0;
     for group in 0..plan.metadata().num_row_groups() {
-        let bytes = RangeBytes::whole(file.clone());
+        let bytes = FetchedRanges::whole(file.clone());
         let mut decoder =
             RowGroupDecoder::open(Arc::clone(plan), group, bytes, plan.first_row(group)).expect("a good file");
         while let Some(batch) = decoder.next_batch().expect("a good file") {

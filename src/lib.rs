@@ -9,7 +9,7 @@
 //!   fetch ─ Bytes ─▶ decode ─ RecordBatch ─▶ batch ─ rows, bytes ─▶ encode ─ Message ─▶ send
 //! ```
 //!
-//! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → [`plan`] → { [`tables`], [`decode`] } → [`s3`]. [`cloudquery`]
+//! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → [`plan`] → { [`tables`], [`formats`] } → [`s3`]. [`cloudquery`]
 //! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`config`]'s types,
 //! [`telemetry`] and [`shutdown`].
 
@@ -20,8 +20,8 @@ pub mod cast;
 pub mod cli;
 pub mod cloudquery;
 pub mod config;
-pub mod decode;
 pub mod error_chain;
+pub mod formats;
 pub mod hash;
 pub mod plan;
 pub mod plugin;

@@ -27,8 +27,8 @@ pub mod table;
 use crate::cast::origin::Origin;
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::config::{Concurrency, NestedAs, Spec};
-use crate::decode::DecodeError;
-use crate::decode::pages::file_columns_bytes;
+use crate::formats::error::ReadError;
+use crate::formats::parquet::memory::file_columns_bytes;
 use crate::s3::{self, Store};
 use crate::tables::shard::Shard;
 use commit::Delivery;
@@ -56,7 +56,7 @@ pub enum Error {
     S3(#[from] s3::Error),
     /// It is no sound Parquet file, or not what the table was announced with.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Decode(#[from] ReadError),
     /// The footer is larger than memory.
     #[error(transparent)]
     FooterTooLarge(#[from] memory::FooterTooLarge),

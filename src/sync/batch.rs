@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 pub const TARGET_ROWS_BYTES: usize = 4 << 20;
 /// A single row that makes a message larger than this is an error: SDKs drop messages above 100 MiB without a word, and the CLI adds columns
 /// before it passes the message on.
-pub const MAX_MESSAGE_BYTES: usize = crate::decode::reader::MAX_VALUE_BYTES as usize;
+pub const MAX_MESSAGE_BYTES: usize = crate::formats::limits::MAX_VALUE_BYTES as usize;
 
 /// A row that alone is too large for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

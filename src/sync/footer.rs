@@ -3,8 +3,8 @@
 use super::Error;
 use super::memory::{FooterRoom, Seat};
 use super::ranges::coalesce;
-use crate::decode::DecodeError;
-use crate::decode::footer::{FIRST_SUFFIX_BYTES, FooterStep, footer_from_suffix};
+use crate::formats::error::ReadError;
+use crate::formats::parquet::footer::{FIRST_SUFFIX_BYTES, FooterStep, footer_from_suffix};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget, Store};
 use bytes::{Bytes, BytesMut};
 use parquet::file::metadata::ParquetMetaData;
@@ -116,7 +116,7 @@ pub async fn of_bytes(bytes: &Bytes, mut room: Room<'_>) -> Result<(Arc<ParquetM
         }
         FooterStep::NeedSuffix { bytes: needed } => {
             let text = format!("the footer should have {needed} bytes, the object has {}", bytes.len());
-            Err(DecodeError::damaged(text).into())
+            Err(ReadError::damaged(text).into())
         }
     }
 }
@@ -164,7 +164,7 @@ pub async fn fetch(
     let metadata = match parse(fetched.bytes.clone(), object_bytes).await? {
         FooterStep::Ready(metadata) => metadata,
         FooterStep::NeedSuffix { bytes: needed } if needed > MAX_FOOTER_BYTES => {
-            return Err(DecodeError::damaged(format!(
+            return Err(ReadError::damaged(format!(
                 "the footer claims {needed} bytes, more than the {MAX_FOOTER_BYTES} that a footer may have"
             ))
             .into());
@@ -186,7 +186,7 @@ pub async fn fetch(
             match parse(fetched.bytes.clone(), object_bytes).await? {
                 FooterStep::Ready(metadata) => metadata,
                 FooterStep::NeedSuffix { .. } => {
-                    return Err(DecodeError::damaged("the footer's length changed while it was read").into());
+                    return Err(ReadError::damaged("the footer's length changed while it was read").into());
                 }
             }
         }

@@ -7,8 +7,8 @@ use super::Error;
 use super::batch::TARGET_ROWS_BYTES;
 use super::footer::SMALL_OBJECT_BYTES;
 use super::ranges::{MAX_GET_BYTES, coalesce};
-use crate::decode::pages::estimated_bytes;
-use crate::decode::ranges::row_group_ranges;
+use crate::formats::parquet::chunks::row_group_ranges;
+use crate::formats::parquet::memory::estimated_bytes;
 use parquet::file::metadata::ParquetMetaData;
 use std::ops::Range;
 

@@ -24,9 +24,9 @@ use super::need::{Experience, Facts, Need};
 use super::table::TableRun;
 use super::{Context, Error, batch, cpu};
 use crate::cloudquery::source::Message;
-use crate::decode::pages;
-use crate::decode::ranges::RangeBytes;
-use crate::decode::reader::{ObjectPlan, RowGroupDecoder};
+use crate::formats::parquet::chunks::FetchedRanges;
+use crate::formats::parquet::memory;
+use crate::formats::parquet::row_groups::{ObjectPlan, RowGroupDecoder};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;
@@ -191,10 +191,10 @@ pub async fn need_of_bytes(
     bytes: &Bytes,
 ) -> Result<Need, Error> {
     let facts = facts(cx, key, metadata, bytes.len() as u64);
-    let (metadata, bytes) = (Arc::clone(metadata), RangeBytes::whole(bytes.clone()));
+    let (metadata, bytes) = (Arc::clone(metadata), FetchedRanges::whole(bytes.clone()));
     cpu::run(move || {
         let groups = 0..metadata.num_row_groups();
-        let decoding_bytes = groups.map(|group| pages::measured_bytes(&metadata, group, &bytes)).max().unwrap_or(0);
+        let decoding_bytes = groups.map(|group| memory::measured_bytes(&metadata, group, &bytes)).max().unwrap_or(0);
         facts.need(&metadata, facts.object_bytes, decoding_bytes)
     })
     .await
@@ -274,7 +274,7 @@ impl Object<'_> {
         sent: &mut u64,
     ) -> Result<(), Error> {
         let plan = self.plan(metadata).await?;
-        let input = RangeBytes::whole(bytes);
+        let input = FetchedRanges::whole(bytes);
         let mut first_row = 0;
         for row_group in 0..metadata.num_row_groups() {
             let rows = group_rows(metadata, row_group);
@@ -312,7 +312,7 @@ impl Object<'_> {
         self,
         plan: &Arc<ObjectPlan>,
         row_group: usize,
-        bytes: RangeBytes,
+        bytes: FetchedRanges,
         first_row: u64,
         pool: &MessagePool,
         sent: &mut u64,

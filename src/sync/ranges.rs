@@ -1,6 +1,6 @@
 //! Which GETs bring a set of byte ranges. Pure.
 
-use crate::decode::ranges::MAX_PIECE_BYTES;
+use crate::formats::parquet::chunks::MAX_PIECE_BYTES;
 use std::ops::Range;
 
 /// Most bytes of one GET: large enough that the time to the first byte does not matter, small enough that several are in

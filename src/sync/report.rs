@@ -5,8 +5,8 @@ use super::table::{Planned, Stats, TableRun};
 use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
 use crate::config::{OnError, Spec};
-use crate::decode::DecodeError;
 use crate::error_chain::error_chain;
+use crate::formats::error::ReadError;
 use crate::s3::{self, Store};
 use crate::tables::group::Skipped;
 use crate::telemetry::otlp::SyncTelemetry;
@@ -328,8 +328,7 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         // These say what to do themselves.
         Error::NeverRests { .. }
         | Error::ReplacedByFewerRows { .. }
-        | Error::Decode(DecodeError::Encrypted | DecodeError::Unsupported { .. } | DecodeError::SchemaChanged { .. }) =>
-        {
+        | Error::Decode(ReadError::Encrypted | ReadError::Unsupported { .. } | ReadError::SchemaChanged { .. }) => {
             format!("s3://{bucket}/{key}: {error}")
         }
         error => {

@@ -1,9 +1,9 @@
 //! The steps of an object that is too large to be fetched whole.
 
 use super::{Admitted, Error, Held, Object, Room, Seat, Task, cpu, facts, footer, group_of_row, group_rows};
-use crate::decode::pages;
-use crate::decode::ranges::RangeBytes;
-use crate::decode::reader::ObjectPlan;
+use crate::formats::parquet::chunks::FetchedRanges;
+use crate::formats::parquet::memory;
+use crate::formats::parquet::row_groups::ObjectPlan;
 use crate::s3::{ByteRange, ETag, RetryBudget};
 use crate::sync::need::{Experience, Facts, Need, Step, step};
 use bytes::Bytes;
@@ -40,7 +40,7 @@ struct Source<'a> {
 /// A step in memory.
 struct Fetched {
     step: Step,
-    bytes: RangeBytes,
+    bytes: FetchedRanges,
     /// Memory for decoding its largest row group, as measured.
     decoding_bytes: u64,
 }
@@ -190,10 +190,10 @@ impl Source<'_> {
             .try_collect()
             .await?;
         share.arrived(step.input_bytes());
-        let bytes = RangeBytes::new(pieces)?;
+        let bytes = FetchedRanges::new(pieces)?;
         let (metadata, row_groups, fetched) = (Arc::clone(self.metadata), step.row_groups.clone(), bytes.clone());
         let decoding_bytes = cpu::run(move || {
-            let of_group = |group| pages::measured_bytes(&metadata, group, &fetched);
+            let of_group = |group| memory::measured_bytes(&metadata, group, &fetched);
             row_groups.map(of_group).max().unwrap_or(0)
         })
         .await?;

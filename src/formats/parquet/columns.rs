@@ -1,8 +1,9 @@
 //! The columns of a Parquet file as its readers give them. Arrow's and Parquet's trees are walked together: both have the
 //! same leaves in the same order.
 
-use super::DecodeError;
+use super::damage::footer_error;
 use crate::config::NestedAs;
+use crate::formats::error::ReadError;
 use crate::schema::field::{FieldKind, FileField, Reading};
 use crate::schema::file::FileSchema;
 use crate::schema::types::UUID_BYTES;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the schema can't be mapped to Arrow (a list without items, a map without keys, …).
-pub fn file_schema(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<FileSchema, DecodeError> {
+pub fn file_schema(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<FileSchema, ReadError> {
     Ok(FileSchema::of_fields(&ReadSchema::from_metadata(metadata)?.fields, nested_as))
 }
 
@@ -35,11 +36,11 @@ pub(crate) struct ReadSchema {
 }
 
 impl ReadSchema {
-    pub(crate) fn from_metadata(metadata: &ParquetMetaData) -> Result<Self, DecodeError> {
+    pub(crate) fn from_metadata(metadata: &ParquetMetaData) -> Result<Self, ReadError> {
         let file = metadata.file_metadata();
         let descriptor = file.schema_descr();
         // Without the embedded Arrow schema: large, view, dictionary and fixed-size types come back as plain ones.
-        let base = parquet_to_arrow_schema(descriptor, None).map_err(DecodeError::Footer)?;
+        let base = parquet_to_arrow_schema(descriptor, None).map_err(footer_error)?;
         let hints = embedded_leaf_types(metadata);
 
         let mut walk = Walk { descriptor: &|leaf| descriptor.column(leaf), hints: &hints, leaf: 0, retyped: false };
@@ -59,7 +60,7 @@ impl ReadSchema {
             let leaves = twice.iter().flat_map(|f| f.leaves.clone()).collect();
             let mut walk = Walk { descriptor: &|leaf| descriptor.column(leaf), hints: &hints, leaf: 0, retyped: false };
             let read = base.fields().iter().map(|field| Ok(walk.field(field, Pass::Second)?.1));
-            let read = read.collect::<Result<Vec<_>, DecodeError>>()?;
+            let read = read.collect::<Result<Vec<_>, ReadError>>()?;
             Some((Arc::new(Schema::new(read)), leaves))
         };
         Ok(Self { fields, supplied, second })
@@ -82,7 +83,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn field(&mut self, field: &FieldRef, pass: Pass) -> Result<(FileField, FieldRef), DecodeError> {
+    fn field(&mut self, field: &FieldRef, pass: Pass) -> Result<(FileField, FieldRef), ReadError> {
         let start = self.leaf;
         let (kind, data_type) = match field.data_type() {
             DataType::List(item) => {
@@ -101,13 +102,10 @@ impl Walk<'_> {
             }
             DataType::Map(entries, sorted) => {
                 let DataType::Struct(pair) = entries.data_type() else {
-                    return Err(DecodeError::damaged(format!("column {:?}: a map without entries", field.name())));
+                    return Err(ReadError::damaged(format!("column {:?}: a map without entries", field.name())));
                 };
                 let [key, value] = &pair[..] else {
-                    return Err(DecodeError::damaged(format!(
-                        "column {:?}: a map without key and value",
-                        field.name()
-                    )));
+                    return Err(ReadError::damaged(format!("column {:?}: a map without key and value", field.name())));
                 };
                 let (key_source, key) = self.field(key, pass)?;
                 let (value_source, value) = self.field(value, pass)?;

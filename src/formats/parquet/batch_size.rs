@@ -1,15 +1,19 @@
 //! How many rows of a row group the first batch takes.
 
-use super::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES, ObjectPlan};
-use crate::decode::DecodeError;
-use crate::decode::pages::{Pages, walk_row_group};
-use crate::decode::ranges::{RangeBytes, path};
+use super::chunks::{FetchedRanges, path};
+use super::columns::fixed_width_bytes;
+use super::damage::cause;
+use super::pages::{Pages, walk_row_group};
+use crate::cast::origin::Origin;
+use crate::formats::error::ReadError;
+use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
+use crate::schema::field::FieldKind;
+use crate::schema::fit::FittedColumn;
 use crate::schema::types::UUID_BYTES;
-use crate::{decode::columns::fixed_width_bytes, schema::field::FieldKind};
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 use std::sync::Arc;
 
@@ -25,16 +29,17 @@ const JSON_GROWTH: u64 = 3;
 
 /// Rows of the first batch, by what the footer, page headers and dictionaries say.
 pub(super) fn first_batch_rows(
-    plan: &ObjectPlan,
+    group: &RowGroupMetaData,
     row_group: usize,
-    bytes: &RangeBytes,
-    rows_total: u64,
-) -> Result<usize, DecodeError> {
-    let group = plan.metadata.row_group(row_group);
+    columns: &[FittedColumn],
+    origin: &Origin,
+    bytes: &FetchedRanges,
+) -> Result<usize, ReadError> {
+    let rows_total = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
     let pages = walk_row_group(group, row_group, bytes)?;
-    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + plan.origin.bytes_a_row();
+    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + origin.bytes_a_row();
     let mut cap = BATCH_ROWS;
-    for column in &plan.columns {
+    for column in columns {
         // As Arrow types, too: what is inside of them may be JSON.
         let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
         let mut column_bytes = 0_u64;
@@ -73,14 +78,14 @@ pub(super) fn first_batch_rows(
 }
 
 /// Refuses values that are too large on average of a page or of the dictionary: one of them is.
-pub(super) fn check_values(chunk: &ColumnChunkMetaData, row_group: usize, pages: Pages) -> Result<(), DecodeError> {
+pub(super) fn check_values(chunk: &ColumnChunkMetaData, row_group: usize, pages: Pages) -> Result<(), ReadError> {
     let bytes = pages.value_bytes.max(pages.dictionary_value_bytes());
     if bytes <= MAX_VALUE_BYTES {
         return Ok(());
     }
     let what =
         format!("it has a value of about {bytes} bytes, more than the {MAX_VALUE_BYTES} that a message may have");
-    Err(DecodeError::Column { row_group, column: path(chunk), what })
+    Err(ReadError::Column { row_group, column: path(chunk), what })
 }
 
 /// How large the values of a chunk of byte arrays come out.
@@ -94,9 +99,9 @@ struct VariableSize {
 fn variable_size(
     chunk: &ColumnChunkMetaData,
     row_group: usize,
-    bytes: &RangeBytes,
+    bytes: &FetchedRanges,
     rows_total: u64,
-) -> Result<VariableSize, DecodeError> {
+) -> Result<VariableSize, ReadError> {
     let uncompressed = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
     let values = u64::try_from(chunk.num_values()).unwrap_or(0);
     let unencoded = chunk.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
@@ -111,10 +116,10 @@ fn variable_size(
     // No value is longer than the whole chunk.
     let harmless = uncompressed.saturating_mul(BATCH_ROWS as u64) <= DICTIONARY_BATCH_BYTES;
     if chunk.dictionary_page_offset().is_some() && chunk.column_type() == PhysicalType::BYTE_ARRAY && !harmless {
-        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| DecodeError::RowGroup {
+        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| ReadError::RowGroup {
             row_group,
             place: format!("column {:?}, dictionary page", path(chunk)),
-            error,
+            what: cause(&error),
         })?;
         if let Some(dictionary) = dictionary {
             if unencoded.is_none() {
@@ -137,7 +142,7 @@ struct Dictionary {
 /// Looks at a chunk's dictionary page; `None` when it doesn't start with one.
 fn dictionary(
     chunk: &ColumnChunkMetaData,
-    bytes: &RangeBytes,
+    bytes: &FetchedRanges,
     rows_total: u64,
 ) -> Result<Option<Dictionary>, ParquetError> {
     let rows = usize::try_from(rows_total)?;

@@ -1,7 +1,8 @@
 //! Where a row group is damaged. The `parquet` crate says what is wrong and not where; once something is, its columns are
 //! read once more, one at a time, until one of them fails.
 
-use super::ranges::{RangeBytes, path};
+use super::chunks::{FetchedRanges, path};
+use crate::formats::error::ReadError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::column::page::{Page, PageReader};
@@ -24,7 +25,7 @@ pub(super) struct Damage {
 pub(super) fn find(
     reader: &ArrowReaderMetadata,
     row_group: usize,
-    bytes: &RangeBytes,
+    bytes: &FetchedRanges,
     rows: &Range<usize>,
 ) -> Option<Damage> {
     let group = reader.metadata().row_groups().get(row_group)?;
@@ -48,7 +49,7 @@ pub(super) fn find(
 /// to its end.
 fn pages(
     chunk: &ColumnChunkMetaData,
-    bytes: &RangeBytes,
+    bytes: &FetchedRanges,
     rows: i64,
     ends: &mut Vec<usize>,
 ) -> Result<(), (String, ParquetError)> {
@@ -76,7 +77,7 @@ fn pages(
 fn failing_row(
     reader: &ArrowReaderMetadata,
     row_group: usize,
-    bytes: &RangeBytes,
+    bytes: &FetchedRanges,
     rows: &Range<usize>,
     leaf: usize,
 ) -> Option<(usize, ParquetError)> {
@@ -117,4 +118,9 @@ pub(super) fn cause(error: &ParquetError) -> String {
         rest = inner;
     }
     rest.to_owned()
+}
+
+/// The footer can't be read.
+pub(super) fn footer_error(error: ParquetError) -> ReadError {
+    ReadError::Footer(cause(&error))
 }

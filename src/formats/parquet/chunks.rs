@@ -1,6 +1,6 @@
 //! The bytes of an object that were fetched, and which ones a row group needs. What decoding them takes is in [`super::pages`].
 
-use super::DecodeError;
+use crate::formats::error::ReadError;
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -14,22 +14,22 @@ pub const MAX_PIECE_BYTES: u64 = 16 << 20;
 
 /// Pieces of one object by offset. Cheap to clone. A read inside one piece copies nothing.
 #[derive(Debug, Clone, Default)]
-pub struct RangeBytes {
+pub struct FetchedRanges {
     /// Sorted by offset, without overlap.
     pieces: Arc<[(u64, Bytes)]>,
 }
 
-impl RangeBytes {
+impl FetchedRanges {
     /// Takes pieces as (offset in the object, bytes), in any order; empty ones are dropped.
     ///
     /// # Errors
     /// When two pieces overlap.
-    pub fn new(pieces: impl IntoIterator<Item = (u64, Bytes)>) -> Result<Self, DecodeError> {
+    pub fn new(pieces: impl IntoIterator<Item = (u64, Bytes)>) -> Result<Self, ReadError> {
         let mut pieces: Vec<_> = pieces.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
         pieces.sort_by_key(|(offset, _)| *offset);
         for pair in pieces.windows(2) {
             if pair[0].0.saturating_add(pair[0].1.len() as u64) > pair[1].0 {
-                return Err(DecodeError::Internal { what: format!("fetched ranges overlap at byte {}", pair[1].0) });
+                return Err(ReadError::Internal { what: format!("fetched ranges overlap at byte {}", pair[1].0) });
             }
         }
         Ok(Self { pieces: pieces.into() })
@@ -58,13 +58,13 @@ fn outside(offset: u64, length: usize) -> ParquetError {
     ParquetError::EOF(format!("a page refers to {length} bytes at offset {offset}, outside its column chunk"))
 }
 
-impl Length for RangeBytes {
+impl Length for FetchedRanges {
     fn len(&self) -> u64 {
         self.pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64)
     }
 }
 
-impl ChunkReader for RangeBytes {
+impl ChunkReader for FetchedRanges {
     type T = RangeReader;
 
     fn get_read(&self, start: u64) -> Result<RangeReader, ParquetError> {
@@ -102,7 +102,7 @@ impl ChunkReader for RangeBytes {
 pub struct RangeReader {
     current: Bytes,
     next_offset: u64,
-    bytes: RangeBytes,
+    bytes: FetchedRanges,
 }
 
 impl Read for RangeReader {
@@ -123,8 +123,8 @@ impl Read for RangeReader {
 ///
 /// # Errors
 /// When there is no such row group, or its ranges are negative (footers from [`super::footer`] never are).
-pub fn row_group_ranges(metadata: &ParquetMetaData, row_group: usize) -> Result<Vec<Range<u64>>, DecodeError> {
-    let group = metadata.row_groups().get(row_group).ok_or_else(|| DecodeError::Internal {
+pub fn row_group_ranges(metadata: &ParquetMetaData, row_group: usize) -> Result<Vec<Range<u64>>, ReadError> {
+    let group = metadata.row_groups().get(row_group).ok_or_else(|| ReadError::Internal {
         what: format!("row group {row_group} of {}", metadata.num_row_groups()),
     })?;
     let mut ranges = Vec::with_capacity(group.num_columns());
@@ -140,12 +140,12 @@ pub fn row_group_ranges(metadata: &ParquetMetaData, row_group: usize) -> Result<
 }
 
 /// The byte range of a column chunk, without the panic that [`ColumnChunkMetaData::byte_range`] has for negative values.
-pub(crate) fn chunk_range(column: &ColumnChunkMetaData) -> Result<Range<u64>, DecodeError> {
+pub(crate) fn chunk_range(column: &ColumnChunkMetaData) -> Result<Range<u64>, ReadError> {
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let start = u64::try_from(start);
     let length = u64::try_from(column.compressed_size());
     let range = start.ok().zip(length.ok()).and_then(|(start, length)| Some(start..start.checked_add(length)?));
-    range.ok_or_else(|| DecodeError::damaged(format!("column {:?} has a negative offset or size", path(column))))
+    range.ok_or_else(|| ReadError::damaged(format!("column {:?} has a negative offset or size", path(column))))
 }
 
 pub(crate) fn path(column: &ColumnChunkMetaData) -> String {
@@ -155,18 +155,18 @@ pub(crate) fn path(column: &ColumnChunkMetaData) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::tests::{columns, footer, write_with};
+    use crate::formats::parquet::tests::{columns, footer, write_with};
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use parquet::file::properties::WriterProperties;
 
-    fn pieces(pieces: &[(u64, &'static [u8])]) -> RangeBytes {
-        RangeBytes::new(pieces.iter().map(|(offset, bytes)| (*offset, Bytes::from_static(bytes)))).unwrap()
+    fn pieces(pieces: &[(u64, &'static [u8])]) -> FetchedRanges {
+        FetchedRanges::new(pieces.iter().map(|(offset, bytes)| (*offset, Bytes::from_static(bytes)))).unwrap()
     }
 
     #[test]
     fn reads_inside_one_piece_copy_nothing() {
         let whole = Bytes::from_static(b"0123456789");
-        let bytes = RangeBytes::new([(100, whole.clone())]).unwrap();
+        let bytes = FetchedRanges::new([(100, whole.clone())]).unwrap();
         let part = bytes.get_bytes(103, 4).unwrap();
         assert_eq!(&part[..], b"3456");
         assert_eq!(part.as_ptr(), whole[3..].as_ptr());
@@ -187,14 +187,14 @@ mod tests {
             assert!(bytes.get_bytes(start, length).is_err(), "{start} {length}");
         }
         assert!(bytes.get_read(16).is_err());
-        assert!(RangeBytes::default().get_read(0).is_err());
+        assert!(FetchedRanges::default().get_read(0).is_err());
         assert_eq!(bytes.len(), 22);
     }
 
     #[test]
     fn overlapping_pieces_are_refused() {
         let overlap = [(0, Bytes::from_static(b"abc")), (2, Bytes::from_static(b"c"))];
-        assert!(matches!(RangeBytes::new(overlap), Err(DecodeError::Internal { .. })));
+        assert!(matches!(FetchedRanges::new(overlap), Err(ReadError::Internal { .. })));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Files written in memory and read back: what tests of this folder share, and tests that need all of it.
 
+use super::chunks::{FetchedRanges, row_group_ranges};
 use super::columns::file_schema;
 use super::footer::{FooterStep, footer_from_suffix};
-use super::ranges::{RangeBytes, row_group_ranges};
-use super::reader::{ObjectPlan, RowGroupDecoder};
+use super::row_groups::{ObjectPlan, RowGroupDecoder};
 use super::*;
 use crate::cast::counts::{CastCounts, count};
 use crate::cast::origin::Origin;
 use crate::cast::row_id::ObjectId;
 use crate::config::NestedAs;
+use crate::formats::error::ReadError;
 use crate::schema::types::ColumnType;
 use crate::schema::{merge::SchemaMerger, table::TableSchema};
 use arrow::array::types::*;
@@ -34,25 +35,25 @@ mod files;
 mod json;
 mod nested;
 
-pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, DecodeError> {
+pub(super) fn footer(file: &Bytes) -> Result<Arc<ParquetMetaData>, ReadError> {
     match footer_from_suffix(file, file.len() as u64)? {
         FooterStep::Ready(metadata) => Ok(metadata),
         FooterStep::NeedSuffix { bytes } => panic!("the whole object is there, but {bytes} bytes are asked for"),
     }
 }
 
-pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, DecodeError> {
+pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, ReadError> {
     table_as(metadata, NestedAs::Json)
 }
 
-pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, DecodeError> {
+pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, ReadError> {
     let mut merger = SchemaMerger::new();
     merger.add("key", file_schema(metadata, nested_as)?);
     Ok(merger.finish().unwrap().unwrap())
 }
 
 /// Decodes a whole file as the sync does: footer, plan, row group by row group from its own ranges.
-pub(super) fn decode(file: &Bytes) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
+pub(super) fn decode(file: &Bytes) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), ReadError> {
     decode_as(file, NestedAs::Json, Origin::new("bucket", "key"))
 }
 
@@ -61,7 +62,7 @@ pub(super) fn decode_as(
     file: &Bytes,
     nested_as: NestedAs,
     origin: Origin,
-) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), DecodeError> {
+) -> Result<(Vec<RecordBatch>, Arc<CastCounts>), ReadError> {
     let metadata = footer(file)?;
     let table = table_as(&metadata, nested_as)?;
     let counts = Arc::new(CastCounts::default());
@@ -77,7 +78,7 @@ pub(super) fn decode_as(
             let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
             (range.start, file.slice(start..end))
         };
-        let bytes = RangeBytes::new(ranges.into_iter().map(slice))?;
+        let bytes = FetchedRanges::new(ranges.into_iter().map(slice))?;
         let mut decoder = RowGroupDecoder::open(Arc::clone(&plan), group, bytes, plan.first_row(group))?;
         while let Some(batch) = decoder.next_batch()? {
             batches.push(batch);
@@ -418,7 +419,7 @@ fn text_that_is_not_utf8_is_an_error_that_names_the_column() {
     let file = write_raw("message m { REQUIRED BYTE_ARRAY s (UTF8); }", |group| {
         next_column::<ByteArrayType>(group, &[ByteArray::from(vec![0xff])], None, None);
     });
-    assert!(matches!(decode(&file).unwrap_err(), DecodeError::RowGroup { row_group: 0, .. }));
+    assert!(matches!(decode(&file).unwrap_err(), ReadError::RowGroup { row_group: 0, .. }));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::compact::{self, Compact};
 use super::elements::{self, Schema};
-use crate::decode::DecodeError;
+use crate::formats::error::ReadError;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -38,13 +38,13 @@ const REPLACEMENT: u8 = b'?';
 /// `footer` (without length and magic) as the crate takes it.
 ///
 /// # Errors
-/// [`DecodeError::Damaged`] when the schema is nested too deeply, [`DecodeError::Unsupported`] when columns are encrypted.
-pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+/// [`ReadError::Damaged`] when the schema is nested too deeply, [`ReadError::Unsupported`] when columns are encrypted.
+pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, ReadError> {
     let mut found = Findings::default();
     // What comes after something unreadable is of no use: the crate stops there, too.
     let readable = found.footer(Compact::new(footer)).is_some();
     if found.too_deep {
-        return Err(DecodeError::damaged(format!(
+        return Err(ReadError::damaged(format!(
             "its schema is nested more than {} levels deep",
             elements::MAX_SCHEMA_DEPTH
         )));
@@ -71,11 +71,11 @@ pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
 /// How many encrypted columns an error names.
 const MAX_NAMED: usize = 10;
 
-fn encrypted(paths: &BTreeMap<usize, String>, first: usize, all: &[usize]) -> DecodeError {
+fn encrypted(paths: &BTreeMap<usize, String>, first: usize, all: &[usize]) -> ReadError {
     let name = |leaf: usize| paths.get(&leaf).cloned().unwrap_or_else(|| format!("number {leaf}"));
     let names: Vec<String> = all.iter().take(MAX_NAMED).map(|leaf| format!("{:?}", name(*leaf))).collect();
     let more = if all.len() > MAX_NAMED { format!(" and {} more", all.len() - MAX_NAMED) } else { String::new() };
-    DecodeError::Unsupported {
+    ReadError::Unsupported {
         column: name(first),
         what: format!(
             "the file has encrypted columns ({}{more}), which can't be read; write it unencrypted, or exclude it",

@@ -7,8 +7,9 @@ pub(super) mod compact;
 mod elements;
 mod repair;
 
-use super::DecodeError;
-use super::ranges::{chunk_range, path};
+use super::chunks::{chunk_range, path};
+use super::damage::footer_error;
+use crate::formats::error::ReadError;
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{
@@ -48,36 +49,34 @@ pub enum FooterStep {
 /// they are of no use here and the largest part of many footers.
 ///
 /// # Errors
-/// [`DecodeError::NotParquet`], [`DecodeError::Encrypted`], [`DecodeError::Damaged`], [`DecodeError::Unsupported`],
-/// [`DecodeError::Footer`].
-pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep, DecodeError> {
+/// [`ReadError::NotParquet`], [`ReadError::Encrypted`], [`ReadError::Damaged`], [`ReadError::Unsupported`],
+/// [`ReadError::Footer`].
+pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep, ReadError> {
     if object_size < MIN_OBJECT_BYTES {
-        return Err(DecodeError::NotParquet {
+        return Err(ReadError::NotParquet {
             what: format!("it has {object_size} bytes, the smallest Parquet file has {MIN_OBJECT_BYTES}"),
         });
     }
     let held = suffix.len() as u64;
     if held > object_size {
-        return Err(DecodeError::Internal { what: format!("a suffix of {held} bytes of {object_size}") });
+        return Err(ReadError::Internal { what: format!("a suffix of {held} bytes of {object_size}") });
     }
     let Some(tail) = suffix.last_chunk::<TAIL_BYTES>() else {
         return Ok(FooterStep::NeedSuffix { bytes: FIRST_SUFFIX_BYTES.min(object_size) });
     };
     let magic = &tail[4..];
     if magic == MAGIC_ENCRYPTED {
-        return Err(DecodeError::Encrypted);
+        return Err(ReadError::Encrypted);
     }
     if magic != MAGIC {
-        return Err(DecodeError::NotParquet {
-            what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()),
-        });
+        return Err(ReadError::NotParquet { what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()) });
     }
-    let tail = FooterTail::try_new(tail).map_err(DecodeError::Footer)?;
+    let tail = FooterTail::try_new(tail).map_err(footer_error)?;
     let footer_bytes = tail.metadata_length() + TAIL_BYTES;
     // The leading magic is no part of the footer.
     let largest = object_size - MAGIC.len() as u64;
     if footer_bytes as u64 > largest {
-        return Err(DecodeError::damaged(format!(
+        return Err(ReadError::damaged(format!(
             "the footer should have {footer_bytes} bytes, the object has {object_size}"
         )));
     }
@@ -86,7 +85,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
     }
     if held == object_size && !suffix.starts_with(MAGIC) {
         let start = &suffix[..MAGIC.len()];
-        return Err(DecodeError::NotParquet {
+        return Err(ReadError::NotParquet {
             what: format!("it starts with {}, expected \"PAR1\"", start.escape_ascii()),
         });
     }
@@ -97,14 +96,14 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         .with_encoding_stats_as_mask(false)
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     let metadata = ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options));
-    let metadata = without_false_dictionaries(metadata.map_err(DecodeError::Footer)?)?;
+    let metadata = without_false_dictionaries(metadata.map_err(footer_error)?)?;
     check(&metadata, object_size - footer_bytes as u64)?;
     Ok(FooterStep::Ready(Arc::new(metadata)))
 }
 
 /// Some old writers set the offset of the dictionary page to 0, or behind the data, when there is none: then the chunk
 /// starts with its data page.
-fn without_false_dictionaries(metadata: ParquetMetaData) -> Result<ParquetMetaData, DecodeError> {
+fn without_false_dictionaries(metadata: ParquetMetaData) -> Result<ParquetMetaData, ReadError> {
     let wrong = |offset: Option<i64>, data: i64| offset.is_some_and(|offset| offset <= 0 || offset > data);
     let any = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
     if !any.into_iter().any(|c| wrong(c.dictionary_page_offset(), c.data_page_offset())) {
@@ -118,28 +117,28 @@ fn without_false_dictionaries(metadata: ParquetMetaData) -> Result<ParquetMetaDa
         for column in group.take_columns() {
             columns.push(if wrong(column.dictionary_page_offset(), column.data_page_offset()) {
                 let column = column.into_builder().set_dictionary_page_offset(None);
-                column.build().map_err(DecodeError::Footer)?
+                column.build().map_err(footer_error)?
             } else {
                 column
             });
         }
-        groups.push(group.set_column_metadata(columns).build().map_err(DecodeError::Footer)?);
+        groups.push(group.set_column_metadata(columns).build().map_err(footer_error)?);
     }
     Ok(builder.set_row_groups(groups).build())
 }
 
 /// `data_end`: the first byte of the footer.
-fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<(), DecodeError> {
+fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<(), ReadError> {
     let file = metadata.file_metadata();
     let leaves = file.schema_descr().num_columns();
     let mut rows: i64 = 0;
     for (index, group) in metadata.row_groups().iter().enumerate() {
         if group.num_rows() < 0 {
-            return Err(DecodeError::damaged(format!("row group {index} has {} rows", group.num_rows())));
+            return Err(ReadError::damaged(format!("row group {index} has {} rows", group.num_rows())));
         }
         rows = rows.saturating_add(group.num_rows());
         if group.num_columns() != leaves {
-            return Err(DecodeError::damaged(format!(
+            return Err(ReadError::damaged(format!(
                 "row group {index} has {} columns, the schema has {leaves}",
                 group.num_columns()
             )));
@@ -148,17 +147,17 @@ fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<(), DecodeError> {
     }
     // Readers size their batches by the file's row count: a wrong one would lose rows without an error.
     if rows != file.num_rows() {
-        return Err(DecodeError::damaged(format!("{rows} rows in its row groups, {} by its footer", file.num_rows())));
+        return Err(ReadError::damaged(format!("{rows} rows in its row groups, {} by its footer", file.num_rows())));
     }
     Ok(())
 }
 
-fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Result<(), DecodeError> {
+fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Result<(), ReadError> {
     for column in group.columns() {
         // Where a chunk without values lies is of no use, and some writers give it places that can't be.
         let range = if column.num_values() == 0 { 0..0 } else { chunk_range(column)? };
         if range.end > data_end || (range.start < MAGIC.len() as u64 && !range.is_empty()) {
-            return Err(DecodeError::damaged(format!(
+            return Err(ReadError::damaged(format!(
                 "row group {index}, column {:?}: bytes {} to {} are outside the object's data",
                 path(column),
                 range.start,
@@ -166,10 +165,10 @@ fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Resul
             )));
         }
         if column.num_values() < 0 || column.uncompressed_size() < 0 {
-            return Err(DecodeError::damaged(format!("row group {index}, column {:?}: negative size", path(column))));
+            return Err(ReadError::damaged(format!("row group {index}, column {:?}: negative size", path(column))));
         }
         if column.compression() == Compression::LZO {
-            return Err(DecodeError::Unsupported {
+            return Err(ReadError::Unsupported {
                 column: path(column),
                 what: "it is compressed with LZO, which can't be read; write the file with another codec (for example \
                        ZSTD or Snappy), or exclude it"
@@ -177,7 +176,7 @@ fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Resul
             });
         }
         if column.file_path().is_some_and(|path| !path.is_empty()) {
-            return Err(DecodeError::Unsupported {
+            return Err(ReadError::Unsupported {
                 column: path(column),
                 what: "its data is in another file (this is a summary file such as _metadata); exclude it".into(),
             });

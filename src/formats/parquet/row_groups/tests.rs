@@ -1,6 +1,10 @@
 use super::*;
-use crate::decode::footer::FooterStep;
-use crate::decode::tests::{columns, decode, decode_as, footer, next_column, table, write, write_raw, write_with};
+use crate::formats::limits::MAX_VALUE_BYTES;
+use crate::formats::parquet::batch_size;
+use crate::formats::parquet::footer::FooterStep;
+use crate::formats::parquet::tests::{
+    columns, decode, decode_as, footer, next_column, table, write, write_raw, write_with,
+};
 use arrow::array::{Array, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -68,14 +72,14 @@ fn long_dictionary_values_make_small_batches() {
     let table = table(&metadata).unwrap();
     let output = Arc::clone(table.arrow());
     let plan = Arc::new(ObjectPlan::new(metadata, &table, output, Origin::new("b", "k"), Arc::default()).unwrap());
-    let mut decoder = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap();
+    let mut decoder = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap();
     let (mut rows, mut largest) = (0, 0);
     while let Some(batch) = decoder.next_batch().unwrap() {
         rows += batch.num_rows();
         largest = largest.max(batch.get_array_memory_size());
     }
     assert_eq!(rows, 4_000);
-    assert!(largest as u64 <= 2 * size::DICTIONARY_BATCH_BYTES, "{largest}");
+    assert!(largest as u64 <= 2 * batch_size::DICTIONARY_BATCH_BYTES, "{largest}");
 }
 
 fn without_sizes(metadata: &Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
@@ -95,7 +99,7 @@ fn a_batch_that_is_too_large_makes_the_next_smaller() {
     let texts: StringArray = (0..60_000).map(|row| Some(if row < 1_000 { large.as_str() } else { "" })).collect();
     let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
     let file = write_with(&columns(vec![("t", Arc::new(texts) as ArrayRef)]), properties);
-    let mut decoder = RowGroupDecoder::open(plan(&file), 0, RangeBytes::whole(file), 0).unwrap();
+    let mut decoder = RowGroupDecoder::open(plan(&file), 0, FetchedRanges::whole(file), 0).unwrap();
     let first = decoder.batch_rows();
     let (mut rows, mut ids) = (0, HashSet::new());
     let mut smallest = first;
@@ -135,7 +139,7 @@ fn another_order_and_relaxed_nullability_fit_the_table() {
     };
     let decode = |file: &Bytes| {
         let plan = Arc::new(open(file).unwrap());
-        RowGroupDecoder::open(plan, 0, RangeBytes::whole(file.clone()), 0).unwrap().next_batch().unwrap().unwrap()
+        RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file.clone()), 0).unwrap().next_batch().unwrap().unwrap()
     };
     assert_eq!(decode(&first), decode(&second));
 
@@ -168,9 +172,9 @@ fn the_output_schema_carries_the_callers_metadata() {
         ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
     };
     let plan = Arc::new(new(&output).unwrap());
-    let batch = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
+    let batch = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
     assert!(Arc::ptr_eq(&batch.schema(), &output));
-    assert!(matches!(new(&Arc::new(Schema::empty())), Err(DecodeError::Internal { .. })));
+    assert!(matches!(new(&Arc::new(Schema::empty())), Err(ReadError::Internal { .. })));
 }
 
 /// A list of UUIDs has the extension on its item field: on the batch's array, too. Another output schema is refused.
@@ -188,13 +192,13 @@ fn nested_fields_of_the_output_schema_are_the_tables() {
         ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
     };
     let plan = Arc::new(new(table.arrow()).unwrap());
-    let batch = RowGroupDecoder::open(plan, 0, RangeBytes::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
+    let batch = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
     let DataType::List(item) = batch.column(2).data_type() else { panic!("not a list") };
     assert_eq!(item.metadata()["ARROW:extension:name"], "uuid");
     assert_eq!(batch.column(2).as_list::<i32>().value(0).as_fixed_size_binary().value(0), [7; 16]);
     let mut fields: Vec<Field> = table.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
     fields[2] = Field::new("u", DataType::new_list(DataType::FixedSizeBinary(16), true), true);
-    assert!(matches!(new(&Arc::new(Schema::new(fields))), Err(DecodeError::Internal { .. })));
+    assert!(matches!(new(&Arc::new(Schema::new(fields))), Err(ReadError::Internal { .. })));
 }
 
 /// Rows are numbered over the whole object, whatever its row groups and batches are.
@@ -226,11 +230,11 @@ fn file_columns_tell_key_time_and_row() {
 #[test]
 fn missing_bytes_are_an_error() {
     let file = write(&numbers(100));
-    let mut decoder = RowGroupDecoder::open(plan(&file), 0, RangeBytes::default(), 0).unwrap();
-    assert!(matches!(decoder.next_batch(), Err(DecodeError::RowGroup { row_group: 0, .. })));
+    let mut decoder = RowGroupDecoder::open(plan(&file), 0, FetchedRanges::default(), 0).unwrap();
+    assert!(matches!(decoder.next_batch(), Err(ReadError::RowGroup { row_group: 0, .. })));
     assert!(matches!(
-        RowGroupDecoder::open(plan(&file), 1, RangeBytes::default(), 0),
-        Err(DecodeError::Internal { .. })
+        RowGroupDecoder::open(plan(&file), 1, FetchedRanges::default(), 0),
+        Err(ReadError::Internal { .. })
     ));
 }
 
@@ -244,7 +248,7 @@ fn truncated_files_are_errors() {
     let file = write(&numbers(300));
     for length in 0..file.len() {
         let cut = file.slice(..length);
-        assert!(crate::decode::footer::footer_from_suffix(&cut, length as u64).is_err(), "{length}");
+        assert!(crate::formats::parquet::footer::footer_from_suffix(&cut, length as u64).is_err(), "{length}");
     }
 }
 
@@ -344,10 +348,10 @@ fn a_suffix_is_asked_for_until_the_footer_is_there() {
     let size = file.len() as u64;
     let step = |bytes: u64| {
         let start = file.len() - usize::try_from(bytes).unwrap();
-        crate::decode::footer::footer_from_suffix(&file.slice(start..), size).unwrap()
+        crate::formats::parquet::footer::footer_from_suffix(&file.slice(start..), size).unwrap()
     };
     let FooterStep::NeedSuffix { bytes } = step(3) else { panic!("a footer out of 3 bytes") };
-    assert_eq!(bytes, size.min(crate::decode::footer::FIRST_SUFFIX_BYTES));
+    assert_eq!(bytes, size.min(crate::formats::parquet::footer::FIRST_SUFFIX_BYTES));
     let FooterStep::NeedSuffix { bytes } = step(8) else { panic!("a footer out of 8 bytes") };
     assert!(bytes < size);
     let FooterStep::Ready(metadata) = step(bytes) else { panic!("asked for too little") };
@@ -387,7 +391,7 @@ fn json_that_no_average_foretells_stops_at_its_budget_and_teaches_the_next_row_g
     let plan = plan(&file);
     let mut lengths = Vec::new();
     for row_group in 0..2 {
-        let bytes = RangeBytes::whole(file.clone());
+        let bytes = FetchedRanges::whole(file.clone());
         let mut decoder =
             RowGroupDecoder::open(Arc::clone(&plan), row_group, bytes, (row_group * rows) as u64).unwrap();
         lengths.push(decoder.batch_rows());
@@ -411,10 +415,11 @@ fn a_value_too_large_for_a_message_is_refused_before_it_is_unpacked() {
     let file = write(&numbers(100));
     let plan = plan(&file);
     let group = plan.metadata.row_group(0);
-    let pages = crate::decode::pages::walk_row_group(group, 0, &RangeBytes::whole(file.clone())).unwrap()[1];
-    size::check_values(group.column(1), 0, pages).unwrap();
+    let pages =
+        crate::formats::parquet::pages::walk_row_group(group, 0, &FetchedRanges::whole(file.clone())).unwrap()[1];
+    batch_size::check_values(group.column(1), 0, pages).unwrap();
     let mut large = pages;
     large.value_bytes = MAX_VALUE_BYTES + 1;
-    let error = size::check_values(group.column(1), 0, large).unwrap_err().to_string();
+    let error = batch_size::check_values(group.column(1), 0, large).unwrap_err().to_string();
     assert!(error.starts_with("row group 0, column \"t\": it has a value of about 104857601 bytes"), "{error}");
 }

@@ -6,14 +6,16 @@
 //! as many rows as fit. A batch that comes out far larger all the same makes the following ones smaller. What one row group
 //! taught holds for the object's others.
 
-use super::DecodeError;
+use super::batch_size::first_batch_rows;
+use super::chunks::FetchedRanges;
 use super::columns::ReadSchema;
-use super::damage::{self, Damage};
-use super::ranges::RangeBytes;
+use super::damage::{self, Damage, cause, footer_error};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
 use crate::cast::origin::Origin;
 use crate::cast::{self, json};
+use crate::formats::error::ReadError;
+use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{FittedColumn, Misfit, fit};
 use crate::schema::table::TableSchema;
@@ -29,23 +31,9 @@ use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-mod size;
-
-use size::first_batch_rows;
-
-/// Rows of a batch at most: enough that the cost of a batch doesn't count.
-pub const BATCH_ROWS: usize = 8_192;
-
-/// Decoded bytes that a batch aims at: the size that messages aim at, too.
-pub const BATCH_BYTES: u64 = 4 << 20;
-
 /// A batch larger than this many times [`BATCH_BYTES`] makes the following ones smaller. Less would have the pages that
 /// were read skipped once more for little.
 const OVERSIZE_FACTOR: u64 = 4;
-
-/// A value larger than this fits into no message: SDKs drop messages above 100 MiB without a word, and the CLI adds columns
-/// before it passes them on. What pages say is enough to refuse it before it is unpacked.
-pub const MAX_VALUE_BYTES: u64 = 100 << 20;
 
 /// By how much fewer rows are tried when a batch would have exceeded 32-bit offsets.
 const OVERFLOW_SHRINK: usize = 64;
@@ -75,7 +63,7 @@ impl ObjectPlan {
     /// behind the first two the columns that `origin` adds. What casts change is counted in `counts`.
     ///
     /// # Errors
-    /// [`DecodeError::SchemaChanged`] when the file's columns are not the table's; [`DecodeError::Internal`] when `output`
+    /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when `output`
     /// isn't the table's schema.
     pub fn new(
         metadata: Arc<ParquetMetaData>,
@@ -83,11 +71,11 @@ impl ObjectPlan {
         output: SchemaRef,
         origin: Origin,
         counts: Arc<CastCounts>,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Self, ReadError> {
         check_output(table, &origin, &output)?;
         let source = ReadSchema::from_metadata(&metadata)?;
-        let columns = fit(table, &source.fields)
-            .map_err(|Misfit { column, what }| DecodeError::SchemaChanged { column, what })?;
+        let columns =
+            fit(table, &source.fields).map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
         let main = reader_metadata(&metadata, source.supplied)?;
         let second = match source.second {
             Some((schema, leaves)) => {
@@ -115,33 +103,33 @@ impl ObjectPlan {
 /// Where the columns of [`Origin::columns`] stand: behind the ids.
 const ID_COLUMNS: usize = 2;
 
-fn check_output(table: &TableSchema, origin: &Origin, output: &SchemaRef) -> Result<(), DecodeError> {
+fn check_output(table: &TableSchema, origin: &Origin, output: &SchemaRef) -> Result<(), ReadError> {
     let (ids, columns) = table.arrow().fields().split_at(ID_COLUMNS);
     let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
     let added = origin.columns().iter().map(|(name, added)| ((*name).to_owned(), added.arrow_type(), true));
     let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
     // Nested fields included: arrays are made with the table's, and a batch takes no others.
     let same = expected.eq(output.fields().iter().map(of_field));
-    if same { Ok(()) } else { Err(DecodeError::Internal { what: "the output schema is not the table's".into() }) }
+    if same { Ok(()) } else { Err(ReadError::Internal { what: "the output schema is not the table's".into() }) }
 }
 
 fn reader_metadata(
     metadata: &Arc<ParquetMetaData>,
     supplied: Option<SchemaRef>,
-) -> Result<ArrowReaderMetadata, DecodeError> {
+) -> Result<ArrowReaderMetadata, ReadError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let options = match supplied {
         Some(schema) => options.with_schema(schema),
         None => options,
     };
-    ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map_err(DecodeError::Footer)
+    ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map_err(footer_error)
 }
 
 /// Decodes one row group batch by batch.
 pub struct RowGroupDecoder {
     plan: Arc<ObjectPlan>,
     row_group: usize,
-    bytes: RangeBytes,
+    bytes: FetchedRanges,
     /// Number of the group's first row in the object.
     first_row: u64,
     rows_done: u64,
@@ -160,22 +148,22 @@ struct Readers {
 
 /// Why a batch could not be made: `TooLarge` and `OverBudget` are cured by fewer rows.
 enum BatchError {
-    TooLarge(DecodeError),
+    TooLarge(ReadError),
     /// So many rows should fit.
     OverBudget(usize),
-    Other(DecodeError),
+    Other(ReadError),
 }
 
 /// The columns that no file has could not be made.
 fn added_columns_error(error: CastError) -> BatchError {
     BatchError::Other(match error {
-        CastError::TooManyRows(_) => DecodeError::damaged(error.to_string()),
-        error => DecodeError::Internal { what: error.to_string() },
+        CastError::TooManyRows(_) => ReadError::damaged(error.to_string()),
+        error => ReadError::Internal { what: error.to_string() },
     })
 }
 
 impl RowGroupDecoder {
-    /// Starts on `row_group` of the plan's object. `bytes` must hold its [`super::ranges::row_group_ranges`];
+    /// Starts on `row_group` of the plan's object. `bytes` must hold its [`super::chunks::row_group_ranges`];
     /// `first_row` is the number of its first row in the object ([`ObjectPlan::first_row`]).
     ///
     /// # Errors
@@ -184,15 +172,16 @@ impl RowGroupDecoder {
     pub fn open(
         plan: Arc<ObjectPlan>,
         row_group: usize,
-        bytes: RangeBytes,
+        bytes: FetchedRanges,
         first_row: u64,
-    ) -> Result<Self, DecodeError> {
-        let group = plan.metadata.row_groups().get(row_group).ok_or_else(|| DecodeError::Internal {
+    ) -> Result<Self, ReadError> {
+        let group = plan.metadata.row_groups().get(row_group).ok_or_else(|| ReadError::Internal {
             what: format!("row group {row_group} of {}", plan.metadata.num_row_groups()),
         })?;
         let rows_total = u64::try_from(group.num_rows())
-            .map_err(|_| DecodeError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
-        let batch_rows = if rows_total == 0 { 1 } else { first_batch_rows(&plan, row_group, &bytes, rows_total)? };
+            .map_err(|_| ReadError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
+        let batch_rows =
+            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, &plan.origin, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
@@ -207,7 +196,7 @@ impl RowGroupDecoder {
     ///
     /// # Errors
     /// Damaged pages, wrong checksums, text that isn't UTF-8, fewer rows than the footer says.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         if self.rows_done >= self.rows_total {
             return Ok(None);
         }
@@ -227,14 +216,14 @@ impl RowGroupDecoder {
             let got = self.rows_done + beyond;
             // Nothing more can come out of this row group.
             self.rows_done = self.rows_total;
-            return Err(DecodeError::RowCount { row_group: self.row_group, expected: self.rows_total, got });
+            return Err(ReadError::RowCount { row_group: self.row_group, expected: self.rows_total, got });
         }
         self.adapt(&batch);
         Ok(Some(batch))
     }
 
     /// Rows that the pages hold beyond the footer's count, at least: to lose them silently is not an option.
-    fn rows_beyond(&mut self) -> Result<u64, DecodeError> {
+    fn rows_beyond(&mut self) -> Result<u64, ReadError> {
         let Some(mut readers) = self.readers.take() else { return Ok(0) };
         match self.read(&mut readers.main) {
             Ok(batch) => Ok(batch.num_rows() as u64),
@@ -266,9 +255,8 @@ impl RowGroupDecoder {
         Ok(batch)
     }
 
-    fn readers(&self) -> Result<Readers, DecodeError> {
-        let done =
-            usize::try_from(self.rows_done).map_err(|error| DecodeError::Internal { what: error.to_string() })?;
+    fn readers(&self) -> Result<Readers, ReadError> {
+        let done = usize::try_from(self.rows_done).map_err(|error| ReadError::Internal { what: error.to_string() })?;
         let build = |metadata: &ArrowReaderMetadata, mask: Option<&ProjectionMask>| {
             let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata.clone())
                 .with_row_groups(vec![self.row_group])
@@ -304,17 +292,19 @@ impl RowGroupDecoder {
         }
     }
 
-    fn row_group_error(&self, error: ParquetError) -> DecodeError {
+    fn row_group_error(&self, error: ParquetError) -> ReadError {
         let place = format!("from row {} of it", self.rows_done);
-        DecodeError::RowGroup { row_group: self.row_group, place, error }
+        ReadError::RowGroup { row_group: self.row_group, place, what: cause(&error) }
     }
 
     /// The error, with the column and page that it is about.
-    fn located(&self, error: ParquetError) -> DecodeError {
+    fn located(&self, error: ParquetError) -> ReadError {
         let row = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
         let rows = row(self.rows_done)..row(self.rows_total).min(row(self.rows_done).saturating_add(self.batch_rows));
         match damage::find(&self.plan.main, self.row_group, &self.bytes, &rows) {
-            Some(Damage { place, error }) => DecodeError::RowGroup { row_group: self.row_group, place, error },
+            Some(Damage { place, error }) => {
+                ReadError::RowGroup { row_group: self.row_group, place, what: cause(&error) }
+            }
             None => self.row_group_error(error),
         }
     }
@@ -337,11 +327,8 @@ impl RowGroupDecoder {
         arrays.extend(added);
         let mut json_bytes = 0;
         for column in &self.plan.columns {
-            let error = |what: String| DecodeError::Column {
-                row_group: self.row_group,
-                column: column.field.name.clone(),
-                what,
-            };
+            let error =
+                |what: String| ReadError::Column { row_group: self.row_group, column: column.field.name.clone(), what };
             let second = second.zip(column.second).map(|(second, index)| second.column(index));
             let array = cast_within(column, main.column(column.index), second, &counts, &mut json_bytes);
             match array {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::decode::tests::{columns, decode, footer, write};
+use crate::formats::parquet::tests::{columns, decode, footer, write};
 use arrow::array::{Array, ArrayRef, Int64Array};
 use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaDataBuilder};
 
@@ -24,26 +24,26 @@ fn with_footer(
     output.into()
 }
 
-fn error(file: &Bytes) -> DecodeError {
+fn error(file: &Bytes) -> ReadError {
     footer(file).unwrap_err()
 }
 
 #[test]
 fn other_files_are_not_parquet() {
-    assert!(matches!(error(&Bytes::from_static(b"PAR1")), DecodeError::NotParquet { .. }));
-    assert!(matches!(error(&Bytes::new()), DecodeError::NotParquet { .. }));
+    assert!(matches!(error(&Bytes::from_static(b"PAR1")), ReadError::NotParquet { .. }));
+    assert!(matches!(error(&Bytes::new()), ReadError::NotParquet { .. }));
     let text = error(&Bytes::from_static(b"id,name\n1,some text that is CSV\n")).to_string();
     assert!(text.contains("not a Parquet file") && text.contains("PAR1"), "{text}");
     let mut start = file().to_vec();
     start[0] = b'X';
-    assert!(matches!(error(&start.into()), DecodeError::NotParquet { .. }));
+    assert!(matches!(error(&start.into()), ReadError::NotParquet { .. }));
 }
 
 #[test]
 fn encrypted_files_are_named() {
     let mut bytes = file().to_vec();
     *bytes.last_mut().unwrap() = b'E';
-    assert!(matches!(error(&bytes.into()), DecodeError::Encrypted));
+    assert!(matches!(error(&bytes.into()), ReadError::Encrypted));
 }
 
 /// A file without rows, whose only column lies in `groups` groups, the root included.
@@ -75,7 +75,7 @@ fn schemas_nested_too_deeply_are_refused_before_they_are_read() {
     }
     let metadata = footer(&nested(elements::MAX_SCHEMA_DEPTH)).unwrap();
     assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 1);
-    let schema = crate::decode::columns::file_schema(&metadata, crate::config::NestedAs::Json).unwrap();
+    let schema = crate::formats::parquet::columns::file_schema(&metadata, crate::config::NestedAs::Json).unwrap();
     assert_eq!(schema.columns.len(), 1);
 }
 
@@ -115,7 +115,7 @@ fn footer_lengths_that_cannot_be() {
         let mut bytes = file().to_vec();
         let at = bytes.len() - 8;
         bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
-        assert!(matches!(error(&bytes.into()), DecodeError::Damaged { .. } | DecodeError::Footer(_)), "{length}");
+        assert!(matches!(error(&bytes.into()), ReadError::Damaged { .. } | ReadError::Footer(_)), "{length}");
     }
 }
 
@@ -133,11 +133,11 @@ fn impossible_chunks_are_refused() {
     ];
     for (word, change) in cases {
         let error = error(&with_footer(&file, change, same_group));
-        assert!(matches!(error, DecodeError::Damaged { .. }), "{error}");
+        assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     }
     let error = error(&with_footer(&file, |c| c, |group| group.set_num_rows(-1)));
-    assert!(matches!(error, DecodeError::Damaged { .. }), "{error}");
+    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn rows_beyond_the_footers_count_are_an_error() {
     for rows in [2, 4] {
         let error = decode(&with_footer(&file(), |c| c, |group| group.set_num_rows(rows))).unwrap_err();
         assert!(
-            matches!(error, DecodeError::RowCount { expected, got: 3, .. } if expected == rows.cast_unsigned()),
+            matches!(error, ReadError::RowCount { expected, got: 3, .. } if expected == rows.cast_unsigned()),
             "{error}"
         );
     }
@@ -175,7 +175,7 @@ fn lzo_and_data_in_other_files_are_refused_by_name() {
 fn offset_zero_is_no_dictionary() {
     let batch = columns(vec![("x", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)]);
     let properties = parquet::file::properties::WriterProperties::builder().set_dictionary_enabled(false).build();
-    let file = crate::decode::tests::write_with(&batch, properties);
+    let file = crate::formats::parquet::tests::write_with(&batch, properties);
     let file = with_footer(&file, |c| c.set_dictionary_page_offset(Some(0)), |group| group);
     assert_eq!(footer(&file).unwrap().row_group(0).column(0).dictionary_page_offset(), None);
     assert_eq!(decode(&file).unwrap().0[0].column(2).len(), 3);
@@ -199,7 +199,7 @@ fn with_footer_bytes(before: &[u8], footer: &[u8]) -> Bytes {
 
 /// The types of a file's columns.
 fn types(file: &Bytes) -> Vec<String> {
-    let schema = crate::decode::columns::file_schema(&footer(file).unwrap(), crate::config::NestedAs::Json);
+    let schema = crate::formats::parquet::columns::file_schema(&footer(file).unwrap(), crate::config::NestedAs::Json);
     schema.unwrap().columns.iter().map(|column| column.source.clone()).collect()
 }
 
@@ -263,7 +263,7 @@ fn encrypted_columns_of_a_plain_footer_are_named() {
     footer.extend([0x16, 0x00, 0x16, 0x02, 0x00, 0x00]);
     let error = error(&with_footer_bytes(b"PAR1", &footer));
     let text = error.to_string();
-    assert!(matches!(error, DecodeError::Unsupported { .. }), "{text}");
+    assert!(matches!(error, ReadError::Unsupported { .. }), "{text}");
     assert!(text.contains("encrypted columns (\"g.b\")"), "{text}");
 }
 
@@ -293,7 +293,7 @@ fn chunks_without_values_may_be_anywhere() {
     ParquetMetaDataWriter::new(&mut output, &metadata).finish().unwrap();
     let file = Bytes::from(output);
     assert_eq!(footer(&file).unwrap().num_row_groups(), 1);
-    assert!(crate::decode::ranges::row_group_ranges(&footer(&file).unwrap(), 0).unwrap().is_empty());
+    assert!(crate::formats::parquet::chunks::row_group_ranges(&footer(&file).unwrap(), 0).unwrap().is_empty());
     assert!(decode(&file).unwrap().0.is_empty());
 }
 

@@ -5,25 +5,25 @@ const MAX_SKIP_DEPTH: u8 = 64;
 
 /// Types of values.
 pub(super) const BYTE: u8 = 3;
-pub(in crate::decode) const I32: u8 = 5;
+pub(in crate::formats::parquet) const I32: u8 = 5;
 pub(super) const BINARY: u8 = 8;
 pub(super) const LIST: u8 = 9;
-pub(in crate::decode) const STRUCT: u8 = 12;
+pub(in crate::formats::parquet) const STRUCT: u8 = 12;
 
 /// Reads on from a place. All methods give `None` at the end, or where the bytes make no sense.
 #[derive(Clone)]
-pub(in crate::decode) struct Compact<'a> {
+pub(in crate::formats::parquet) struct Compact<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Compact<'a> {
-    pub(in crate::decode) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::formats::parquet) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(in crate::decode) fn at(&self) -> usize {
+    pub(in crate::formats::parquet) fn at(&self) -> usize {
         self.at
     }
 
@@ -56,7 +56,7 @@ impl<'a> Compact<'a> {
     }
 
     /// Type and number of a struct's next field, given the number of the one before; `Some(None)` where the struct ends.
-    pub(in crate::decode) fn next_field(&mut self, before: i64) -> Option<Option<(u8, i64)>> {
+    pub(in crate::formats::parquet) fn next_field(&mut self, before: i64) -> Option<Option<(u8, i64)>> {
         let header = self.byte()?;
         let kind = header & 0x0f;
         if kind == 0 {
@@ -80,7 +80,7 @@ impl<'a> Compact<'a> {
     }
 
     /// The integer of a field of the type `kind`.
-    pub(in crate::decode) fn integer(&mut self, kind: u8) -> Option<i64> {
+    pub(in crate::formats::parquet) fn integer(&mut self, kind: u8) -> Option<i64> {
         match kind {
             BYTE => self.byte().map(|byte| byte.cast_signed().into()),
             4..=6 => self.zigzag(),
@@ -98,7 +98,7 @@ impl<'a> Compact<'a> {
     }
 
     /// Passes over a value that is a struct's field.
-    pub(in crate::decode) fn skip(&mut self, kind: u8) -> Option<()> {
+    pub(in crate::formats::parquet) fn skip(&mut self, kind: u8) -> Option<()> {
         self.skip_to(kind, MAX_SKIP_DEPTH)
     }
 

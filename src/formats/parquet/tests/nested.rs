@@ -1,7 +1,7 @@
 use crate::cast::origin::Origin;
 use crate::config::NestedAs;
-use crate::decode::DecodeError;
-use crate::decode::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
+use crate::formats::error::ReadError;
+use crate::formats::parquet::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
 use crate::schema::types::ColumnType;
 use arrow::array::types::*;
 use arrow::array::*;
@@ -201,10 +201,10 @@ fn structs_of_other_fields_do_not_agree() {
         let table = table_as(&a, table).unwrap();
         let output = Arc::clone(table.arrow());
         let origin = Origin::new("bucket", "key");
-        crate::decode::reader::ObjectPlan::new(Arc::clone(&b), &table, output, origin, Arc::default())
+        crate::formats::parquet::row_groups::ObjectPlan::new(Arc::clone(&b), &table, output, origin, Arc::default())
     };
     let error = open(NestedAs::Native).unwrap_err();
-    assert!(matches!(error, DecodeError::SchemaChanged { .. }));
+    assert!(matches!(error, ReadError::SchemaChanged { .. }));
     let text = error.to_string();
     assert!(text.contains(r#"struct<"a": int32>"#) && text.contains(r#"struct<"b": int32>"#), "{text}");
     assert!(open(NestedAs::Json).is_ok(), "as JSON any two structs agree");

@@ -1,0 +1,26 @@
+//! Parquet: from the bytes of an object to record batches in the table's outgoing types.
+//!
+//! ```text
+//! last bytes ──footer──▶ ParquetMetaData ─columns─▶ FileSchema ──▶ schema::merge (all files agree) ──▶ TableSchema
+//!                              │                                                                           │
+//! fetched ranges ──chunks──▶ FetchedRanges ──row_groups (ObjectPlan, RowGroupDecoder)──▶ cast ──▶ RecordBatch
+//! ```
+//!
+//! What decoding takes is estimated by [`memory`] from the footer and from the headers of the [`pages`]; how many rows a batch
+//! has says `batch_size`; where a row group is damaged, `damage`.
+//!
+//! Nothing of a file's own metadata (key/value pairs, embedded Arrow schema, field ids) reaches a batch: the outgoing schema is
+//! made from scratch. Damaged files give a [`ReadError`](super::error::ReadError). The `parquet` crate may panic on some kinds
+//! of damage; the caller runs these functions under `catch_unwind`, so that a panic stays in its object.
+
+mod batch_size;
+pub mod chunks;
+pub mod columns;
+mod damage;
+pub mod footer;
+pub mod memory;
+mod pages;
+pub mod row_groups;
+
+#[cfg(test)]
+pub(crate) mod tests;
