@@ -4,11 +4,6 @@
 //! the review what users will read. `UPDATE_EXPECT=1 cargo test --test it texts::` writes the texts anew.
 
 use crate::rig::{self, Rig, small};
-use crate::support::backend::{Backend, Method, Mode, Trouble};
-use crate::support::client::Collected;
-use crate::support::parquet_files::{self as files, Layout};
-use crate::support::process::command;
-use crate::support::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Restore};
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampSecondArray};
 use bytes::{Bytes, BytesMut};
 use expect_test::{Expect, expect};
@@ -16,6 +11,11 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
+use testkit::backend::{Backend, Method, Mode, Trouble};
+use testkit::client::Collected;
+use testkit::parquet_files::{self as files, Layout};
+use testkit::process::command;
+use testkit::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Restore};
 
 /// Fields whose values differ from run to run.
 const CHANGING_FIELDS: [&str; 7] =

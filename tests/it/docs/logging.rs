@@ -2,9 +2,9 @@
 
 use super::{files_below, inline_code, page, rows};
 use crate::rig::Rig;
-use crate::support::parquet_files as files;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use testkit::parquet_files as files;
 
 /// Fields that every line may have; `telemetry` writes them.
 const OWN_FIELDS: [&str; 7] = ["invocation_id", "level", "location", "message", "module", "target", "thread"];
