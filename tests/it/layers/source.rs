@@ -243,14 +243,14 @@ mod tests {
             use super::super::run::x;
             use super::telemetry;
             const A: &str = "crate::cli"; const B: &str = r#"crate::cli""#; const C: char = '"';
-            fn f<'a>(x: &'a crate::spec::Spec) {}
+            fn f<'a>(x: &'a crate::config::Spec) {}
             #[cfg(test)]
             use crate::shutdown::x;
             #[cfg(test)]
             mod tests { use crate::plugin::y; }
         "##;
         let used: Vec<String> = source("sync/a.rs", text).modules_used().into_iter().collect();
-        assert_eq!(used, ["run", "s3", "spec", "tables"].map(str::to_owned).to_vec());
+        assert_eq!(used, ["config", "run", "s3", "tables"].map(str::to_owned).to_vec());
     }
 
     #[test]
