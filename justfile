@@ -4,7 +4,8 @@ set lazy
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What a build calls itself: the tag it is from (v1.2.3), with the distance to it (v1.2.3-4-gabc1234) and `-dirty` where that applies.
-VERSION := `git describe --tags --match 'v*' --dirty 2>/dev/null || sed -n 's/^version = "\(.*\)"/v\1-dev/p' Cargo.toml`
+VERSION := if DESCRIBED == "" { CARGO_VERSION + "-dev" } else { DESCRIBED }
+DESCRIBED := `git describe --tags --match 'v*' --dirty 2>/dev/null || true`
 GIT_HASH := `git describe --always --abbrev=12 --exclude '*' --dirty 2>/dev/null || echo unknown`
 # Only a build of a tag says so in the binary, and then the tag must be Cargo.toml's version.
 TAG := env("CQ_TAG", `git describe --tags --match 'v*' --exact-match 2>/dev/null || true`)
@@ -38,6 +39,7 @@ IMAGE_ENV := "CQ_VERSION=" + quote(IMAGE_VERSION) + " CQ_REVISION=" + quote(GIT_
 # Where tools that a recipe makes are kept, one folder a version.
 TOOLS_DIR := env("CQ_TOOLS_DIR", justfile_directory() / "target/tools")
 CLI_DIR := TOOLS_DIR / "cloudquery-" + `sed -n 's|.*cloudquery/cli/v6 \(v[0-9.]*\).*|\1|p' tests/cloudquery/go.mod | head -1`
+EXAMPLES_DIR := TOOLS_DIR / "examples-" + sha256_file("examples/requirements.txt")
 SCHEMA_DIR := TOOLS_DIR / "spec-schema-" + sha256_file("tests/spec_schema_requirements.txt")
 DESTINATION_DIR := TOOLS_DIR / "mem-destination-" + sha256_file("tests/cloudquery/requirements.txt")
 
@@ -134,13 +136,13 @@ test-e2e: (_e2e "localstack:: sync:: incremental::")
 
 # Run the plugin under the real CloudQuery CLI: needs Docker, Python, and Go or a CLI
 [group('test')]
-test-cli: _cli _destination
+test-cli: _cli (_venv DESTINATION_DIR "tests/cloudquery/requirements.txt")
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
         just --justfile {{ quote(justfile()) }} _e2e cli:: {{ if env("CQ_DESTINATION_POSTGRESQL", "") == "" { "--skip postgresql::" } else { "" } }}
 
 # Test the image, its push to a local registry, both platforms, and the CloudQuery CLI with it: needs Docker and QEMU for arm64
 [group('test')]
-test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli _destination
+test-image: docker dist-binaries registry-up (_push PUSHED_IMAGE "") _cli (_venv DESTINATION_DIR "tests/cloudquery/requirements.txt")
     CLOUDQUERY_CLI="$(just --justfile {{ quote(justfile()) }} _cli-path)" CQ_DESTINATION_PYTHON={{ quote(DESTINATION_DIR / "bin/python") }} \
         CQ_IMAGE={{ LOCAL_IMAGE }} CQ_PUSHED_IMAGE={{ quote(PUSHED_IMAGE + ":" + IMAGE_VERSION + "-" + SHORT_HASH) }} {{ IMAGE_ENV }} \
         just --justfile {{ quote(justfile()) }} _e2e image::
@@ -152,7 +154,7 @@ test-release:
 
 # Check that the JSON Schema accepts and refuses the same specs as the plugin's own checks: needs Python with venv
 [group('test')]
-test-schema: _schema-python
+test-schema: (_venv SCHEMA_DIR "tests/spec_schema_requirements.txt")
     {{ quote(SCHEMA_DIR / "bin/python") }} tests/spec_schema.py
 
 # Check that the README names only recipes, flags and files that exist, and run its commands, those of containers with cq-source-s3:local
@@ -200,17 +202,9 @@ advisories:
 
 # Check the examples: Docker Compose's against its schema, Kubernetes' against those of the oldest release that they are for and of the newest known
 [group('check')]
-lint-examples:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    venv={{ quote(TOOLS_DIR) }}/examples-$(sha256sum examples/requirements.txt | cut -c1-16)
-    if [ ! -e "$venv/complete" ]; then
-        python3 -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/requirements.txt
-        touch "$venv/complete"
-    fi
-    for version in 1.29.0 1.37.0; do "$venv/bin/kubernetes-validate" --strict -k "$version" examples/kubernetes/*.yaml; done
-    "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec examples/compose.yaml
+lint-examples: (_venv EXAMPLES_DIR "examples/requirements.txt")
+    for version in 1.29.0 1.37.0; do {{ quote(EXAMPLES_DIR / "bin/kubernetes-validate") }} --strict -k "$version" examples/kubernetes/*.yaml; done
+    {{ quote(EXAMPLES_DIR / "bin/check-jsonschema") }} --builtin-schema vendor.compose-spec examples/compose.yaml
 
 # Check that layers point one way: the tables of tests/it/layers.rs against the code
 [group('check')]
@@ -220,7 +214,7 @@ layers:
 # Do all that a tag does on this machine, with a local registry, and show what would be published
 [group('release')]
 release-rehearsal: registry-up
-    CQ_TAG={{ quote(TAG) }} .ci/rehearse
+    CQ_TAG={{ quote(TAG) }} {{ IMAGE_ENV }} .ci/rehearse
 
 # Make the folder that `cloudquery plugin publish -D` reads, target/hub, out of target/release-files
 [group('release')]
@@ -282,33 +276,19 @@ _cli:
     go build -trimpath -ldflags '-s -w' -o "$cli.part" github.com/cloudquery/cloudquery/cli/v6
     mv "$cli.part" "$cli"
 
-# Installs what tests/cloudquery/mem_destination.py needs into an environment of its own.
-_destination:
+# Installs what a file of requirements pins into an environment of its own, unless that is there.
+_venv FOLDER REQUIREMENTS:
     #!/usr/bin/env bash
     set -euo pipefail
-    [ -e {{ quote(DESTINATION_DIR / "complete") }} ] && exit 0
+    [ -e {{ quote(FOLDER / "complete") }} ] && exit 0
     if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        echo "the test destination needs python3 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2
+        echo "{{ REQUIREMENTS }} needs python3 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2
         exit 1
     fi
-    echo "installing the test destination into {{ DESTINATION_DIR }}" >&2
-    python3 -m venv --clear {{ quote(DESTINATION_DIR) }}
-    {{ quote(DESTINATION_DIR / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/cloudquery/requirements.txt
-    touch {{ quote(DESTINATION_DIR / "complete") }}
-
-# Installs the JSON Schema validator into an environment of its own.
-_schema-python:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    [ -e {{ quote(SCHEMA_DIR / "complete") }} ] && exit 0
-    if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        echo "the check of the JSON Schema needs python3 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2
-        exit 1
-    fi
-    python3 -m venv --clear {{ quote(SCHEMA_DIR) }}
-    {{ quote(SCHEMA_DIR / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps \
-        --requirement tests/spec_schema_requirements.txt
-    touch {{ quote(SCHEMA_DIR / "complete") }}
+    echo "installing {{ REQUIREMENTS }} into {{ FOLDER }}" >&2
+    python3 -m venv --clear {{ quote(FOLDER) }}
+    {{ quote(FOLDER / "bin/python") }} -m pip install --quiet --disable-pip-version-check --no-deps --requirement {{ quote(REQUIREMENTS) }}
+    touch {{ quote(FOLDER / "complete") }}
 
 # Refuses to give a version's tags to anything but what is shipped, of a clean checkout of that version's tag, with all tags of
 # origin at hand (`latest` moves only forward); unless the registry is on this machine.
