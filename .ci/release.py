@@ -285,8 +285,8 @@ def hub(options):
     # Tables depend on the bucket: there are none to list.
     (out / "tables.json").write_text("[]\n", encoding="utf-8", newline="\n")
     (out / "docs/overview.md").write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
-    for page in ("spec.md", "naming.md"):
-        (out / "docs" / page).write_text((ROOT / "docs" / page).read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        (out / "docs" / page.name).write_text(page.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
     (out / "spec_json_schema.json").write_text((ROOT / "docs/spec-schema.json").read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
     print(f"{out}: {', '.join(target['path'] for target in supported)}")
 
