@@ -64,7 +64,6 @@ pub struct Serve {
 
 /// Levels of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
     Trace,
     Debug,
@@ -87,7 +86,6 @@ impl From<LogLevel> for LevelFilter {
 
 /// Forms of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum LogFormat {
     Text,
     Json,

@@ -5,14 +5,14 @@
 //! [`ipc`] make the Arrow bytes that travel in it. [`state`] is the client of a state backend, [`commits`] the
 //! table that says which rows a destination has. [`proto`] is generated.
 
-pub mod commits;
-pub mod ipc;
-pub mod network;
+pub(crate) mod commits;
+pub(crate) mod ipc;
+pub(crate) mod network;
 pub mod proto;
-pub mod schema;
+pub(crate) mod schema;
 pub mod server;
-pub mod service;
+pub(crate) mod service;
 pub mod source;
 pub mod state;
-pub mod status;
-pub mod unix_authority;
+pub(crate) mod status;
+pub(crate) mod unix_authority;

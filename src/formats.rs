@@ -4,5 +4,5 @@
 //! [`crate::cast`].
 
 pub mod error;
-pub mod limits;
+pub(crate) mod limits;
 pub mod parquet;

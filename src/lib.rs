@@ -1,34 +1,53 @@
 //! cq-source-s3: a CloudQuery source plugin that lists an S3 bucket, derives tables from key prefixes, reads the
 //! Parquet objects and streams Arrow record batches over gRPC.
 //!
-//! The data path, in the order of the modules:
-//!
 //! ```text
-//! list ─ ObjectMeta* ─▶ group ─ Table* ─▶ plan (selection, schema) ─ migrates
-//!                                              │ per object, at most `concurrency` at a time
-//!   fetch ─ Bytes ─▶ decode ─ RecordBatch ─▶ batch ─ rows, bytes ─▶ encode ─ Message ─▶ send
+//!  run ── cli                        what the process is told                 telemetry, shutdown: for everybody
+//!   │
+//! plugin ─▶ sync ────────────────▶ cloudquery ─▶ the CLI, a state backend     the protocol: knows nothing of S3
+//!   │        ├─▶ s3 ─▶ the bucket                                             ranges and pages: knows nothing of gRPC
+//!   │        ├─▶ tables                                                       keys ─▶ tables
+//!   │        ├─▶ formats ─▶ cast ─▶ schema                                    bytes ─▶ record batches
+//!   │        └─▶ plan ─────────────▶ schema                                   what earlier syncs did
+//!   └─▶ config                                                                what the user wants
 //! ```
 //!
-//! Layers point one way: [`run`], [`cli`] → [`plugin`] → [`sync`] → [`plan`] → { [`tables`], [`formats`] } → [`s3`]. [`cloudquery`]
-//! speaks the protocol and knows nothing of S3; [`s3`] knows nothing of gRPC. Everyone may use [`config`]'s types,
-//! [`telemetry`] and [`shutdown`].
+//! The data path of a sync: list the keys, make tables of them, read what the files say of themselves until their columns
+//! agree, announce the tables, then fetch, decode, cast and send object by object.
 
 #![forbid(unsafe_code)]
 
-pub mod about;
-pub mod cast;
-pub mod cli;
-pub mod cloudquery;
-pub mod config;
-pub mod error_chain;
-pub mod formats;
-pub mod hash;
-pub mod plan;
-pub mod plugin;
+// The process: from arguments to exit status; signals; what it is called.
+pub(crate) mod about;
+pub(crate) mod cli;
 pub mod run;
-pub mod s3;
-pub mod schema;
-pub mod shutdown;
+pub(crate) mod shutdown;
+
+// What the user wants: the spec, validated.
+pub mod config;
+
+// The plugin: the spec's connection, then one sync at a time.
+pub mod plugin;
+// One sync: list, survey, announce, send, conclude; the only room that knows both wings below.
 pub mod sync;
-pub mod tables;
-pub mod telemetry;
+
+// The protocol's wing: gRPC with the CLI, the state backend and its table of commits.
+pub mod cloudquery;
+
+// The data's wing. The bucket: listing, reading, retrying, pacing.
+pub(crate) mod s3;
+// From keys to tables.
+pub(crate) mod tables;
+// From the bytes of an object to record batches.
+pub mod formats;
+// From file arrays to outgoing arrays, and the columns that no file has.
+pub mod cast;
+// What earlier syncs did, as text in the state backend.
+pub(crate) mod plan;
+// What columns are: the ground floor.
+pub mod schema;
+
+// For everybody.
+pub(crate) mod error_chain;
+pub(crate) mod hash;
+pub(crate) mod telemetry;

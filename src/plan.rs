@@ -37,6 +37,16 @@ pub const MAX_VALUE_CHARS: usize = 48 << 10;
 /// Most characters of the bucket's and of the table's name that a key shows. The hash behind them tells them apart.
 const MAX_SHOWN_CHARS: usize = 48;
 
+// The longest key that is made.
+const _: () = assert!(
+    "cq-source-s3/".len()
+        + 2 * (MAX_SHOWN_CHARS + 1)
+        + "4294967295of4294967295/".len()
+        + 33
+        + "ledger.4294967295".len()
+        <= MAX_KEY_CHARS
+);
+
 /// What state belongs to: a table of a source. Two that differ in anything here have nothing in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity<'a> {

@@ -17,8 +17,7 @@ pub mod retry;
 
 pub use error::{Error, ErrorKind, Operation};
 pub use etag::ETag;
-pub use list::Pages;
-pub use read::{ByteRange, Fetched};
+pub use read::ByteRange;
 pub use retry::RetryBudget;
 
 use std::fmt;

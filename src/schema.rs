@@ -9,13 +9,13 @@
 
 use crate::config::NestedAs;
 
-pub mod field;
-pub mod file;
-pub mod fit;
+pub(crate) mod field;
+pub(crate) mod file;
+pub(crate) mod fit;
 pub mod merge;
-pub mod names;
-pub mod table;
-pub mod types;
+pub(crate) mod names;
+pub(crate) mod table;
+pub(crate) mod types;
 
 /// Names the rules by which columns of files become columns of a table: outgoing types, nullability, and [`names`]. It is
 /// kept with a table's schema in the state backend. Change it whenever the same file would give other columns than in the

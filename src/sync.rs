@@ -8,21 +8,21 @@
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
-pub mod batch;
-pub mod commit;
-pub mod cpu;
-pub mod footer;
-pub mod incremental;
-pub mod listing;
-pub mod memory;
-pub mod need;
-pub mod object;
-pub mod progress;
-pub mod ranges;
-pub mod report;
+pub(crate) mod batch;
+pub(crate) mod commit;
+pub(crate) mod cpu;
+pub(crate) mod footer;
+pub(crate) mod incremental;
+pub(crate) mod listing;
+pub(crate) mod memory;
+pub(crate) mod need;
+pub(crate) mod object;
+pub(crate) mod progress;
+pub(crate) mod ranges;
+pub(crate) mod report;
 pub mod resident;
-pub mod survey;
-pub mod table;
+pub(crate) mod survey;
+pub(crate) mod table;
 
 use crate::cast::origin::Origin;
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};

@@ -1,4 +1,4 @@
-//! From keys to tables: which object belongs to which table, what the table is called, and what its columns are.
+//! From keys to tables: which object belongs to which table, what the table is called, and which objects a shard sends.
 //! Everything in here is pure: values in, values out.
 
 pub mod check;

@@ -202,7 +202,7 @@ mod tests {
                 schema::cq_id_field(),
                 schema::field("n", &ColumnType::Int64, true),
                 schema::field("text", &ColumnType::Utf8, true),
-                schema::json_field("doc"),
+                schema::field("doc", &ColumnType::Json, true),
                 schema::field("flag", &ColumnType::Boolean, false),
                 schema::field("price", &ColumnType::Decimal128 { precision: 10, scale: 2 }, true),
                 schema::field("list", &ColumnType::List(Box::new(ColumnType::Int32)), true),

@@ -33,16 +33,6 @@ pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) 
     Field::new(name, column_type.arrow_type(), nullable).with_metadata(column_type.extension_metadata())
 }
 
-/// A nullable column of CloudQuery's type `uuid`.
-pub fn uuid_field(name: impl Into<String>) -> Field {
-    field(name, &ColumnType::Uuid, true)
-}
-
-/// A nullable column of CloudQuery's type `json`.
-pub fn json_field(name: impl Into<String>) -> Field {
-    field(name, &ColumnType::Json, true)
-}
-
 /// `_cq_id`: a `uuid`, never null, the primary key.
 ///
 /// Not announced as unique besides: destinations would keep a second index that says the same, and where CloudQuery
@@ -57,7 +47,7 @@ pub fn cq_id_field() -> Field {
 
 /// `_cq_parent_id`: a nullable `uuid`.
 pub fn cq_parent_id_field() -> Field {
-    uuid_field(CQ_PARENT_ID)
+    field(CQ_PARENT_ID, &ColumnType::Uuid, true)
 }
 
 /// The schema of a table, with all table keys. The fields come as they are: make them with [`field`].
@@ -126,7 +116,7 @@ mod tests {
 
     #[test]
     fn extension_types_have_the_exact_names_parameters_and_storage() {
-        let (uuid, json) = (uuid_field("u"), json_field("j"));
+        let (uuid, json) = (field("u", &ColumnType::Uuid, true), field("j", &ColumnType::Json, true));
         assert_eq!(uuid.metadata()[EXTENSION_NAME], "uuid");
         assert_eq!(uuid.metadata()[EXTENSION_METADATA], "uuid-serialized");
         assert_eq!(uuid.data_type(), &DataType::FixedSizeBinary(16));

@@ -18,7 +18,7 @@ pub mod chunks;
 pub mod columns;
 mod damage;
 pub mod footer;
-pub mod memory;
+pub(crate) mod memory;
 mod pages;
 pub mod row_groups;
 

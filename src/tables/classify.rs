@@ -56,6 +56,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    #[cfg(test)]
     /// All reasons, in the order in which they are tried.
     pub const ALL: [Self; 6] =
         [Self::DirectoryMarker, Self::Excluded, Self::Hidden, Self::TestObject, Self::NotParquet, Self::ZeroBytes];

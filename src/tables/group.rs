@@ -58,14 +58,6 @@ pub struct Skipped {
     counts: BTreeMap<SkipReason, u64>,
 }
 
-impl Skipped {
-    /// How many objects were skipped for `reason`.
-    #[must_use]
-    pub fn count(&self, reason: SkipReason) -> u64 {
-        self.counts.get(&reason).copied().unwrap_or(0)
-    }
-}
-
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.counts.is_empty() {

@@ -40,11 +40,6 @@ impl FetchedRanges {
         Self { pieces: [(0, bytes)].into() }
     }
 
-    /// Bytes held, over all pieces.
-    pub fn held_bytes(&self) -> u64 {
-        self.pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum()
-    }
-
     /// What is there from `offset` to the end of its piece, `None` when it wasn't fetched.
     pub(super) fn rest_of_piece(&self, offset: u64) -> Option<Bytes> {
         let index = self.pieces.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
@@ -170,7 +165,6 @@ mod tests {
         let part = bytes.get_bytes(103, 4).unwrap();
         assert_eq!(&part[..], b"3456");
         assert_eq!(part.as_ptr(), whole[3..].as_ptr());
-        assert_eq!(bytes.held_bytes(), 10);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn measured_bytes(metadata: &ParquetMetaData, row_group: usize, bytes: &Fetc
     held.saturating_add(batches_bytes(group, largest))
 }
 
-/// The memory that the [`FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
+/// The memory that the [`crate::schema::names::FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
 /// [`estimated_bytes`]: the keys that are kept, and a batch and the one before.
 #[must_use]
 pub fn file_columns_bytes(key: &str, metadata: &ParquetMetaData) -> u64 {

@@ -186,11 +186,6 @@ impl RowGroupDecoder {
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
 
-    /// Rows that the next batch aims at.
-    pub fn batch_rows(&self) -> usize {
-        self.batch_rows
-    }
-
     /// The next batch, `None` after the last one. A batch may be larger than aimed at: the caller slices. After an error
     /// the rest of the row group is lost.
     ///

@@ -3,7 +3,7 @@
 use super::ColumnType;
 use std::fmt;
 
-/// How deep types are read. More than a file's columns can have ([`super::super::source::MAX_NATIVE_DEPTH`]); a damaged
+/// How deep types are read. More than a file's columns can have ([`crate::schema::field::MAX_NATIVE_DEPTH`]); a damaged
 /// state must not overflow the stack.
 const MAX_DEPTH: usize = 64;
 

@@ -100,12 +100,12 @@ fn a_batch_that_is_too_large_makes_the_next_smaller() {
     let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
     let file = write_with(&columns(vec![("t", Arc::new(texts) as ArrayRef)]), properties);
     let mut decoder = RowGroupDecoder::open(plan(&file), 0, FetchedRanges::whole(file), 0).unwrap();
-    let first = decoder.batch_rows();
+    let first = decoder.batch_rows;
     let (mut rows, mut ids) = (0, HashSet::new());
     let mut smallest = first;
     while let Some(batch) = decoder.next_batch().unwrap() {
         rows += batch.num_rows();
-        smallest = smallest.min(decoder.batch_rows());
+        smallest = smallest.min(decoder.batch_rows);
         ids.extend(batch.column(0).as_fixed_size_binary().iter().map(|id| id.unwrap().to_vec()));
     }
     assert!(smallest < first / 4, "{first} {smallest}");
@@ -394,7 +394,7 @@ fn json_that_no_average_foretells_stops_at_its_budget_and_teaches_the_next_row_g
         let bytes = FetchedRanges::whole(file.clone());
         let mut decoder =
             RowGroupDecoder::open(Arc::clone(&plan), row_group, bytes, (row_group * rows) as u64).unwrap();
-        lengths.push(decoder.batch_rows());
+        lengths.push(decoder.batch_rows);
         let mut row = 0;
         while let Some(batch) = decoder.next_batch().unwrap() {
             let json = batch.column(2).as_binary::<i32>();
@@ -405,7 +405,7 @@ fn json_that_no_average_foretells_stops_at_its_budget_and_teaches_the_next_row_g
             }
         }
         assert_eq!(row, rows);
-        lengths.push(decoder.batch_rows());
+        lengths.push(decoder.batch_rows);
     }
     assert!(lengths[1] < lengths[0] / 4 && lengths[2] == lengths[1], "{lengths:?}");
 }
