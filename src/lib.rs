@@ -14,40 +14,61 @@
 //!
 //! The data path of a sync: list the keys, make tables of them, read what the files say of themselves until their columns
 //! agree, announce the tables, then fetch, decode, cast and send object by object.
+//!
+//! The modules in reading order; `tests/it/layers.rs` has which of them uses which:
+//!
+//! - [`run`] is the process: from arguments to the exit status.
+//! - [`cli`] has the arguments.
+//! - [`shutdown`] turns signals into one token on which everything stops.
+//! - [`about`] has the plugin's name and version.
+//! - [`config`] is what the user wants: the spec, validated.
+//! - [`plugin`] is what the protocol calls: a spec and its connection, then one sync at a time.
+//! - [`sync`] is one sync: list, survey, announce, send, conclude. Only here data and protocol meet.
+//! - [`cloudquery`] is the protocol: gRPC with the CLI, the state backend and its table of commits.
+//! - [`s3`] is the bucket: listing, reading, retrying, pacing.
+//! - [`tables`] makes tables of keys.
+//! - [`formats`] makes record batches of the bytes of an object.
+//! - [`cast`] makes outgoing arrays of a file's arrays, and the columns that no file has.
+//! - [`plan`] is what earlier syncs did, as text in the state backend.
+//! - [`schema`] is the ground floor: what columns are, in files and in tables.
+//! - [`telemetry`] is for all of them: logs, traces, counters.
+//! - [`error_chain`] writes an error with its causes.
+//! - [`hash`] has the digests that names and state are made of.
 
 #![forbid(unsafe_code)]
 
-// The process: from arguments to exit status; signals; what it is called.
-pub(crate) mod about;
-pub(crate) mod cli;
+// The blank lines keep the reading order: rustfmt sorts lines that touch.
+
 pub mod run;
+
+pub(crate) mod cli;
+
 pub(crate) mod shutdown;
 
-// What the user wants: the spec, validated.
+pub(crate) mod about;
+
 pub mod config;
 
-// The plugin: the spec's connection, then one sync at a time.
 pub mod plugin;
-// One sync: list, survey, announce, send, conclude; the only room that knows both wings below.
+
 pub mod sync;
 
-// The protocol's wing: gRPC with the CLI, the state backend and its table of commits.
 pub mod cloudquery;
 
-// The data's wing. The bucket: listing, reading, retrying, pacing.
 pub(crate) mod s3;
-// From keys to tables.
+
 pub(crate) mod tables;
-// From the bytes of an object to record batches.
+
 pub mod formats;
-// From file arrays to outgoing arrays, and the columns that no file has.
+
 pub mod cast;
-// What earlier syncs did, as text in the state backend.
+
 pub(crate) mod plan;
-// What columns are: the ground floor.
+
 pub mod schema;
 
-// For everybody.
-pub(crate) mod error_chain;
-pub(crate) mod hash;
 pub(crate) mod telemetry;
+
+pub(crate) mod error_chain;
+
+pub(crate) mod hash;

@@ -6,16 +6,16 @@
 mod syncs;
 
 use crate::rig::{self, Rig, small};
-use testkit::client::Collected;
-use testkit::parquet_files::{self as files, Layout};
-use testkit::process::command;
-use testkit::s3_server::DEFAULT_BUCKET;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use testkit::client::Collected;
+use testkit::parquet_files::{self as files, Layout};
+use testkit::process::command;
+use testkit::s3_server::DEFAULT_BUCKET;
 
 /// Fields whose values differ from run to run.
 const CHANGING_FIELDS: [&str; 7] =

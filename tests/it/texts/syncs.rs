@@ -2,15 +2,15 @@
 
 use super::{check, file, log_text, number, outcome, text};
 use crate::rig::{self, Rig, small};
-use testkit::backend::{Backend, Method, Mode, Trouble};
-use testkit::parquet_files as files;
-use testkit::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Restore};
 use arrow::array::{ArrayRef, TimestampSecondArray};
 use bytes::BytesMut;
 use expect_test::expect;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::SystemTime;
+use testkit::backend::{Backend, Method, Mode, Trouble};
+use testkit::parquet_files as files;
+use testkit::s3_server::{Action, DEFAULT_BUCKET, ObjectAttributes, Restore};
 
 #[tokio::test]
 async fn objects_that_cannot_be_read() {
