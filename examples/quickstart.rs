@@ -17,14 +17,13 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use cq_source_s3::cloudquery::proto::plugin_v3 as pb;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 use testkit::backend::{Backend, Mode};
 use testkit::client::{self, Client, Collected, Message};
 use testkit::parquet_files::{self as files, Layout, Numbers};
+use testkit::process::Plugin;
 use testkit::s3_server::{Bucket, S3Server};
 
 const BUCKET: &str = "web-shop";
@@ -49,9 +48,9 @@ async fn quickstart() -> ExitCode {
         println!("  {key:<66} {note}");
     }
 
-    let plugin = Plugin::start();
-    println!("\nThe plugin is process {}; syncing every table over gRPC …", plugin.process.id());
-    let mut client = Client::connect(&plugin.target).await;
+    let plugin = start_plugin();
+    println!("\nThe plugin is process {}; syncing every table over gRPC …", plugin.id());
+    let mut client = Client::connect(&format!("http://{}", plugin.address())).await;
     let spec = serde_json::json!({
         "bucket": BUCKET,
         "region": "us-east-1",
@@ -106,7 +105,7 @@ async fn quickstart() -> ExitCode {
         failures.push(format!("an unchanged bucket took {} GETs", server.counts().gets));
     }
     let _ = client.close().await;
-    let log = plugin.stop();
+    let log: Vec<String> = plugin.kill().iter().filter_map(worth_showing).collect();
     if !log.is_empty() {
         println!("\nWhat the plugin had to say about it:\n\n  {}", log.join("\n  "));
     }
@@ -270,63 +269,16 @@ fn customers(part: i64, rows: usize) -> RecordBatch {
     ])
 }
 
-/// The plugin in a process of its own, ended when this is dropped.
-struct Plugin {
-    process: Child,
-    target: String,
-    log: Arc<Mutex<Vec<String>>>,
-    reader: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Plugin {
-    /// Runs this program again as `serve`, with the arguments that the CloudQuery CLI gives.
-    fn start() -> Self {
-        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
-        let address = free.local_addr().expect("a bound socket has an address").to_string();
-        drop(free);
-        let mut process = Command::new(std::env::current_exe().expect("the path of this program"))
-            .args(["serve", "--log-level", "info", "--log-format", "json", "--network", "tcp", "--address", &address])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program can be run again");
-        let stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let reader = {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                for line in stdout.lines().map_while(Result::ok) {
-                    log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(worth_showing(&line));
-                }
-            })
-        };
-        Self { process, target: format!("http://{address}"), log, reader: Some(reader) }
-    }
-
-    /// Ends the process and returns what it logged that a user should see.
-    fn stop(mut self) -> Vec<String> {
-        self.end();
-        std::mem::take(&mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
-}
-
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        self.end();
-    }
+/// Runs this program again as `serve`, with the arguments that the CloudQuery CLI gives.
+fn start_plugin() -> Plugin {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    let address = ["--network", "tcp", "--address", "127.0.0.1:0"];
+    command.args(["serve", "--log-level", "info", "--log-format", "json"]).args(address).stdin(Stdio::null());
+    Plugin::spawn(&mut command, false)
 }
 
 /// Warnings, errors, and the summary of the sync, with their fields in the order of their names.
-fn worth_showing(line: &str) -> Option<String> {
-    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+fn worth_showing(entry: &serde_json::Value) -> Option<String> {
     let (level, message) = (entry["level"].as_str()?, entry["message"].as_str()?);
     if !matches!(level, "warn" | "error") && entry.get("skipped").is_none() {
         return None;

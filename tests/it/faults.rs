@@ -1,6 +1,6 @@
 //! S3 misbehaves or changes under the sync: what is tried again, what is read anew, what ends in an error.
 
-use crate::rig::{self, Rig, expected, overwritten, small, spec, versioned};
+use crate::rig::{self, Rig, assert_rows, expected, overwritten, small, spec, versioned};
 use bytes::Bytes;
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,8 +41,7 @@ async fn throttling_is_waited_out_without_a_word() {
         _ => None,
     });
     let sync = rig.sync(json!({})).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 100));
+    assert_rows(&sync, "t", expected("a", 100));
     let log = rig.stop();
     log.assert_clean();
     let summary = log.summary();
@@ -61,8 +60,7 @@ async fn a_small_body_that_breaks_off_is_resumed_where_it_ended() {
         _ => None,
     });
     let sync = rig.sync(json!({})).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 1_000));
+    assert_rows(&sync, "t", expected("a", 1_000));
     let gets = rig.s3.gets_of("t/a.parquet");
     let ranges: Vec<_> = gets.iter().map(|get| get.range.as_deref().unwrap_or("")).collect();
     assert_eq!(ranges, ["", &format!("bytes=300000-{last}"), &format!("bytes=500000-{last}")]);
@@ -77,8 +75,7 @@ async fn a_range_that_breaks_off_is_resumed_where_it_ended() {
     // 1: footer pass, 2: footer, then three row groups.
     rig.s3.on_get(|_, nth| (nth == 4).then_some(Action::CutBodyAfter(500_000)));
     let sync = rig.sync(json!({})).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 3 * GROUP));
+    assert_rows(&sync, "t", expected("a", 3 * GROUP));
     let gets = rig.s3.gets_of("t/a.parquet");
     assert_eq!(gets.len(), 2 + 3 + 1, "{gets:#?}");
     let bounds = |nth: usize| -> (u64, u64) {
@@ -98,8 +95,7 @@ async fn a_small_object_replaced_before_it_is_read_comes_in_its_new_version() {
     let new = versioned("new", 50, 16, None);
     rig.s3.on_get(move |_, nth| (nth == 1).then(|| Action::ReplaceObjectFirst(new.clone())));
     let sync = rig.sync(json!({})).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("new", 50));
+    assert_rows(&sync, "t", expected("new", 50));
     let statuses: Vec<u16> = rig.s3.gets_of("t/a.parquet").iter().map(|get| get.status).collect();
     assert_eq!(statuses[..1], [412]);
     assert!(statuses.len() <= 4, "{statuses:?}");
@@ -322,8 +318,7 @@ async fn an_answer_with_another_range_than_asked_for_is_not_taken() {
     let (plugin, mut client) = rig::plugin().await;
     client.init(&spec(&s3.endpoint(), json!({}))).await.unwrap();
     let sync = client.sync(&["*"], &[]).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 3 * GROUP));
+    assert_rows(&sync, "t", expected("a", 3 * GROUP));
     let log = rig::Log::of(plugin);
     log.assert_clean();
     assert_eq!(log.summary()["retries"], 2);
@@ -435,8 +430,7 @@ async fn the_region_of_the_spec_is_binding_and_a_wrong_one_is_named() {
     let open = json!({"bucket": "far", "region": null});
     assert_eq!(rig.failure(open.clone()).await, None);
     let sync = rig.sync(open).await;
-    assert_protocol(&sync);
-    assert_eq!(overwritten(&sync, "t"), expected("a", 100));
+    assert_rows(&sync, "t", expected("a", 100));
     assert_eq!(rig.client.tables(&["*"], &[]).await.unwrap().len(), 1);
     rig.stop().assert_clean();
 }

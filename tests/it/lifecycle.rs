@@ -3,8 +3,8 @@
 use crate::rig::{Rig, spec};
 use serde_json::json;
 use std::{
-    io::BufRead as _,
-    process::Stdio,
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Stdio},
     time::{Duration, Instant},
 };
 use testkit::client::{Client, assert_protocol, sync_request};
@@ -38,15 +38,20 @@ fn a_second_signal_changes_nothing() {
     assert_eq!(plugin.wait().0.code(), Some(0));
 }
 
+/// A plugin whose output is in the test's hands: with the reader of its log, and the address of the first line.
+fn serve_piped() -> (Child, BufReader<ChildStdout>, String) {
+    let mut command = command(&["serve", "--log-format", "json", "--address", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    (child, stdout, line["address"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn item_33_a_closed_stdout_ends_an_idle_plugin_without_a_panic() {
-    let mut child = command(&["serve", "--log-format", "json", "--address", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    stdout.read_line(&mut String::new()).unwrap();
+    let (mut child, stdout, _) = serve_piped();
     assert!(child.try_wait().unwrap().is_none());
     drop(stdout);
     let (status, _) = wait(&mut child);
@@ -181,16 +186,8 @@ async fn item_33_a_closed_stdout_ends_a_sync_without_a_panic() {
     let server = S3Server::start().await;
     server.put("orders/a.parquet", files::flat(100, 1));
     server.set_get_latency(Duration::from_secs(60));
-    let mut child = command(&["serve", "--log-format", "json", "--address", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let mut client = Client::connect(&format!("http://{}", line["address"].as_str().unwrap())).await;
+    let (mut child, stdout, address) = serve_piped();
+    let mut client = Client::connect(&format!("http://{address}")).await;
     client.init(&spec(&server.endpoint(), json!({}))).await.unwrap();
     let sync = tokio::spawn(async move { client.sync(&["*"], &[]).await });
     first_get(&server).await;

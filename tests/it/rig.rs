@@ -210,6 +210,13 @@ pub fn overwritten(collected: &Collected, table: &str) -> Vec<(i64, String)> {
     rows
 }
 
+/// A sync that keeps to the protocol, after which a destination that overwrites has these rows of [`versioned`] objects.
+#[track_caller]
+pub fn assert_rows(collected: &Collected, table: &str, rows: Vec<(i64, String)>) {
+    client::assert_protocol(collected);
+    assert_eq!(overwritten(collected, table), rows);
+}
+
 /// The rows of [`versioned`], as [`overwritten`] gives them.
 pub fn expected(origin: &str, rows: usize) -> Vec<(i64, String)> {
     (0..rows as i64).map(|row| (row, origin.to_owned())).collect()

@@ -1,6 +1,8 @@
 //! When the state is written: after the last row was taken and before the end, and what a backend that fails costs.
 
 use super::*;
+use cq_source_s3::cloudquery::proto::plugin_v3::sync;
+use tonic::Streaming;
 
 /// The plugin in this process, so that the transport's place is the test's: what it took, and when it asked for more.
 #[tokio::test]
@@ -47,16 +49,21 @@ async fn item_84_the_flush_comes_after_the_last_row_was_taken_and_before_the_end
     );
 }
 
-#[tokio::test]
-async fn item_84_no_flush_while_the_peer_does_not_take_the_rows() {
+/// Starts a sync of more than gRPC's windows and buffers hold: eight objects of 4,000 rows.
+async fn sync_of_large_objects() -> (Lake, Streaming<sync::Response>) {
     let mut lake = Lake::start().await;
     for n in 0..8 {
-        // More than gRPC's windows and buffers hold.
         lake.rig.s3.put(&format!("t/{n}.parquet"), versioned("large", 4_000, 1_024, Some(1_000)));
     }
     lake.rig.init(json!({})).await;
     let request = state_request(&lake.backend, None);
-    let mut stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    let stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    (lake, stream)
+}
+
+#[tokio::test]
+async fn item_84_no_flush_while_the_peer_does_not_take_the_rows() {
+    let (lake, mut stream) = sync_of_large_objects().await;
     stream.message().await.unwrap().expect("a migrate");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(lake.flushes(), 0);
@@ -66,13 +73,7 @@ async fn item_84_no_flush_while_the_peer_does_not_take_the_rows() {
 
 #[tokio::test]
 async fn item_85_a_peer_that_goes_away_before_the_end_leaves_the_state_as_it_was() {
-    let mut lake = Lake::start().await;
-    for n in 0..8 {
-        lake.rig.s3.put(&format!("t/{n}.parquet"), versioned("large", 4_000, 1_024, Some(1_000)));
-    }
-    lake.rig.init(json!({})).await;
-    let request = state_request(&lake.backend, None);
-    let mut stream = lake.rig.client.grpc.sync(request).await.unwrap().into_inner();
+    let (mut lake, mut stream) = sync_of_large_objects().await;
     for _ in 0..3 {
         stream.message().await.unwrap().expect("a message");
     }

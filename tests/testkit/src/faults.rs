@@ -212,8 +212,7 @@ struct Shared {
 impl FaultServer {
     /// Starts a server on a free port of 127.0.0.1.
     pub async fn start(script: impl Fn(&Request, u64) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let (listener, port) = crate::listen().await;
         let shared = Arc::new(Shared {
             script: Arc::new(script),
             connections: AtomicU64::new(0),

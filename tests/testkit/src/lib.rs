@@ -22,3 +22,10 @@ pub fn repository() -> &'static std::path::Path {
     let member = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     member.parent().and_then(std::path::Path::parent).expect("this member lies in tests/testkit")
 }
+
+/// A listener on a free port of 127.0.0.1, and the port.
+async fn listen() -> (tokio::net::TcpListener, u16) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
+    let port = listener.local_addr().expect("a bound socket has an address").port();
+    (listener, port)
+}

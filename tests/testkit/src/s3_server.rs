@@ -39,8 +39,7 @@ pub struct S3Server {
 impl S3Server {
     /// Starts a server on a free port of 127.0.0.1, with one empty bucket, [`DEFAULT_BUCKET`]. Anyone may do anything.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let (listener, port) = crate::listen().await;
         let store = Arc::new(Store::new());
         store.lock().bucket(DEFAULT_BUCKET);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&store)));
