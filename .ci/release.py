@@ -330,20 +330,6 @@ def notes(options):
     print("\n".join(lines))
 
 
-def table(options):
-    """What a release publishes, for people: files with size and checksum, then images with tags and digest."""
-    rows = []
-    for path in sorted(Path(options.files).iterdir()):
-        if path.is_file() and not path.name.endswith("-dist-manifest.json"):
-            rows.append((path.name, f"{path.stat().st_size:>10,} bytes", sha256(path)[:16]))
-    for name in options.image:
-        for tag in options.tags.split():
-            rows.append((f"{name}:{tag}", options.digest[:26], "image"))
-    width = max(len(row[0]) for row in rows)
-    for row in rows:
-        print(f"{row[0]:<{width}}  {row[1]:>26}  {row[2]}")
-
-
 # The binary
 
 
@@ -417,7 +403,6 @@ def main():
     command("unpack", unpack, "archives")
     command("hub", hub, "zips", "out", "version", "team", "epoch")
     command("notes", notes, "version", "sha", "digest", "platforms", "repository", "image*", "generated?", "section?")
-    command("table", table, "files", "image*", "tags", "digest")
     options = parser.parse_args()
     if hasattr(options, "epoch"):
         options.epoch = int(options.epoch)
