@@ -300,6 +300,38 @@ fn messages_of_the_troubleshooting_page_exist() {
     }
 }
 
+/// The names in the code of reasons are those that the log counts by.
+#[test]
+fn reasons_to_skip_an_object_are_on_the_page() {
+    let sources = files_below("src").into_iter().filter(|name| name.ends_with(".rs")).map(|name| page(&name));
+    let code = sources.filter_map(|text| Some(text.split_once("impl SkipReason {")?.1.to_owned())).next();
+    let code = code.expect("the reasons are somewhere");
+    let names = code.split("\n}\n").next().unwrap_or_default().split('"').skip(1).step_by(2);
+    let text = page("docs/guarantees.md");
+    let documented: BTreeSet<&str> =
+        rows(&text, "## What is skipped").into_iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(names.collect::<BTreeSet<_>>(), documented);
+}
+
+/// The tests that a page names as those which fail exist, and the functions and types that it sends readers to.
+#[test]
+fn names_of_code_on_the_development_page_exist() {
+    let code: String = ["src", "tests"]
+        .into_iter()
+        .flat_map(files_below)
+        .filter_map(|name| name.ends_with(".rs").then(|| page(&name)))
+        .collect();
+    let words: BTreeSet<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    for name in ["docs/development.md", ".github/CONTRIBUTING.md"] {
+        let text = page(name);
+        let is_name = |span: &str| span.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        for span in inline_code(&text).into_iter().filter(|span| is_name(span) && span.contains('_')) {
+            let known = span.split("::").all(|word| words.contains(word));
+            assert!(known || span.starts_with(|c: char| c.is_ascii_uppercase()), "{name} names {span}, no such code");
+        }
+    }
+}
+
 /// Every `just …` that a page names, in a block or in a sentence, is a public recipe with documentation.
 #[test]
 fn recipes_that_pages_name_exist() {

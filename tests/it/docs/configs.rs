@@ -1,8 +1,9 @@
 //! Configurations that pages show are files of `examples`, word for word, and the plugin takes them.
 
-use super::{blocks, files_below, page, pages};
+use super::{PLUGIN, blocks, files_below, page, pages};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::process::Command;
 
 /// What the CLI knows of a source, as far as pages use it. What is below `spec` is the plugin's.
 const SOURCE_FIELDS: [&str; 8] =
@@ -47,4 +48,27 @@ async fn the_plugin_takes_the_specs_of_examples() {
     }
     assert_eq!(sources, examples().len(), "each has a source");
     plugin.stop();
+}
+
+/// The corpus holds schema and validation together only for fields that it has.
+#[test]
+fn each_field_of_the_spec_is_in_the_corpus() {
+    let schema = Command::new(PLUGIN).arg("spec-schema").output().expect("start the plugin");
+    let schema: Value = serde_json::from_slice(&schema.stdout).expect("the schema is JSON");
+    let corpus: Vec<Value> =
+        serde_json::from_str(&page("tests/fixtures/spec_corpus.json")).expect("the corpus is JSON");
+    for (object, inside) in [("Spec", None), ("Credentials", Some("credentials"))] {
+        let fields = schema["$defs"][object]["properties"].as_object().expect("an object with fields");
+        for field in fields.keys() {
+            let has_field = |case: &&Value| {
+                let spec = inside.map_or(&case["spec"], |inside| &case["spec"][inside]);
+                spec.get(field).is_some()
+            };
+            let named = |case: &&Value| case["mentions"].to_string().contains(field.as_str());
+            let (right, wrong): (Vec<_>, Vec<_>) =
+                corpus.iter().filter(has_field).partition(|case| case["valid"] == true);
+            assert!(!right.is_empty(), "the corpus has no valid spec with {field}");
+            assert!(wrong.iter().any(named), "the corpus has no invalid spec whose mistake is at {field}");
+        }
+    }
 }
