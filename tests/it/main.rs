@@ -1,5 +1,5 @@
 //! Integration tests: the real binary, driven as the CloudQuery CLI drives it. The numbers in the tests' names are those
-//! of the project's conformance checklist. One binary: linking Arrow and the AWS SDK is slow, so it is done once.
+//! of docs/conformance.md. One binary: linking Arrow and the AWS SDK is slow, so it is done once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic; helpers are part of tests")]
 
