@@ -157,7 +157,7 @@ test-release:
 test-schema: (_venv SCHEMA_DIR "tests/spec_schema_requirements.txt")
     {{ quote(SCHEMA_DIR / "bin/python") }} tests/spec_schema.py
 
-# Check that the README names only recipes, flags and files that exist, and run its commands, those of containers with cq-source-s3:local
+# Check that the pages name only recipes, flags and files that exist, and run their commands, those of containers with cq-source-s3:local
 [group('test')]
 test-docs: test-schema docker (_has-tests "--test it" "docs::")
     CQ_TEST_DOCS=just cargo test --locked --test it docs::
