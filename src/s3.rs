@@ -9,6 +9,7 @@
 pub mod connect;
 pub mod error;
 mod etag;
+mod failure;
 pub mod list;
 mod pace;
 pub mod probe;

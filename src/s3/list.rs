@@ -5,7 +5,7 @@
 //! page is asked again without the one, then without the other; keys are decoded only where the answer says that they are
 //! encoded.
 
-use super::error::{Failure, classify};
+use super::failure::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ETag, Error, ErrorKind, ObjectMeta, Operation, Store, Usage};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -213,7 +213,7 @@ impl Pages {
     /// Takes in where the listing goes on. An answer that leads nowhere is not asked for again: it would be the same.
     fn follow(&mut self, page: &ListObjectsV2Output) -> Result<(), Failure> {
         let next = page.next_continuation_token();
-        let nowhere = |text: String| Err(Failure { retryable: false, ..Failure::nonsense(text) });
+        let nowhere = |text: String| Err(Failure { retryable: false, ..Failure::contradiction(text) });
         // Who names a page after this one has one, said or not.
         match (page.is_truncated().unwrap_or(next.is_some()), next) {
             (false, _) => self.state = State::Done,

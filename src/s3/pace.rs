@@ -10,7 +10,7 @@
 //! A [`Permit`] is held until the body has been read, so the window also bounds the sockets. Who holds one waits for
 //! nothing but S3; so places come back.
 
-use super::error::Failure;
+use super::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn throttled() -> Result<(), Failure> {
-        Err(super::super::error::answer(super::super::Operation::Get, 503, "SlowDown", "", None, None))
+        Err(super::super::failure::of_answer(super::super::Operation::Get, 503, "SlowDown", "", None, None))
     }
 
     #[tokio::test]

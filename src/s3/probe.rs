@@ -1,6 +1,6 @@
 //! Questions that somebody waits for: does it work, and where is the bucket?
 
-use super::error::{Failure, classify};
+use super::failure::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ByteRange, Error, ErrorKind, ObjectMeta, Operation, Store};
 
@@ -37,7 +37,7 @@ impl Store {
                 Err(_) => Failure::transport("Timeout", "no answer in time"),
                 Ok(Ok(answer)) => match answer.bucket_region() {
                     Some(region) => return Ok(region.to_owned()),
-                    None => Failure { retryable: false, ..Failure::nonsense("the answer names no region") },
+                    None => Failure { retryable: false, ..Failure::contradiction("the answer names no region") },
                 },
                 Ok(Err(error)) => {
                     let header = error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region"));

@@ -4,7 +4,7 @@
 //! of versions. The caller holds the memory for the bytes before it asks for them, and the body is taken as fast as it
 //! comes: a stall is S3's, and ends the attempt.
 
-use super::error::{Failure, classify};
+use super::failure::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
 use super::{ETag, Error, ErrorKind, Operation, Store, Usage};
 use crate::error_chain::error_chain;
@@ -185,7 +185,8 @@ impl Store {
         if matches!(range, ByteRange::Whole { most } if total > most) {
             return Err(Failure::changed(format!("the object has {total} bytes now")));
         }
-        let capacity = usize::try_from(total).map_err(|_| Failure::nonsense("more bytes than memory can address"))?;
+        let capacity =
+            usize::try_from(total).map_err(|_| Failure::contradiction("more bytes than memory can address"))?;
         let mut body = answer.body;
         loop {
             let chunk = tokio::time::timeout(attempts.stall(), body.next())
@@ -204,7 +205,7 @@ impl Store {
                     attempts.progressed(bytes.len() as u64);
                     Usage::add(&self.inner.usage.bytes, bytes.len() as u64);
                     if (progress.received.len() + bytes.len()) as u64 > total {
-                        return Err(Failure::nonsense("the body is longer than announced"));
+                        return Err(Failure::contradiction("the body is longer than announced"));
                     }
                     progress.received.push(bytes, capacity);
                 }
@@ -237,29 +238,30 @@ impl Progress {
         let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
         let (start, len, object_bytes) = match (ranged, answer.content_range()) {
             (true, Some(text)) => {
-                parse_content_range(text).ok_or_else(|| Failure::nonsense(format!("Content-Range is {text:?}")))?
+                parse_content_range(text).ok_or_else(|| Failure::contradiction(format!("Content-Range is {text:?}")))?
             }
             // A server may answer a range that spans the object with all of it.
             (true, None) => {
-                let len = body_bytes.ok_or_else(|| Failure::nonsense("neither Content-Range nor Content-Length"))?;
+                let len =
+                    body_bytes.ok_or_else(|| Failure::contradiction("neither Content-Range nor Content-Length"))?;
                 (0, len, len)
             }
             (false, _) => {
-                let len = body_bytes.ok_or_else(|| Failure::nonsense("no Content-Length"))?;
+                let len = body_bytes.ok_or_else(|| Failure::contradiction("no Content-Length"))?;
                 (0, len, len)
             }
         };
         let wanted_start = self.start.map_or(start, |start| start + resumed);
         let wanted_len = self.len.map_or(len, |len| len - resumed);
         if start != wanted_start || len != wanted_len {
-            return Err(Failure::nonsense(format!(
+            return Err(Failure::contradiction(format!(
                 "asked for {wanted_len} bytes at {wanted_start}, was given {len} bytes at {start}"
             )));
         }
         if matches!(range, ByteRange::Suffix { len: most } if len > most) {
             // There is memory for no more; and a server that does this once does it again.
             let text = format!("asked for the last bytes of the object, was given all {len}");
-            return Err(Failure { retryable: false, ..Failure::nonsense(text) });
+            return Err(Failure { retryable: false, ..Failure::contradiction(text) });
         }
         let version = answer.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new);
         match (&self.etag, version) {

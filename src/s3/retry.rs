@@ -10,7 +10,7 @@
 //!
 //! Time in our own queue is neither S3's silence nor lost: clocks stand still there.
 
-use super::error::Failure;
+use super::failure::Failure;
 use super::pace::Permit;
 use super::{Error, ErrorKind, Operation, Store, Usage};
 use std::sync::atomic::{AtomicU64, Ordering};
