@@ -228,7 +228,8 @@ sbom FOLDER="target/release-files":
     SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" cargo cyclonedx --format json --spec-version 1.5 --override-filename cq-source-s3.cdx
     # Without the path of this checkout.
     sed "s|path+file://$PWD#||g" cq-source-s3.cdx.json >{{ quote(FOLDER) }}/cq-source-s3.cdx.json
-    rm cq-source-s3.cdx.json
+    # It writes one for each member of the workspace.
+    rm cq-source-s3.cdx.json tests/*/cq-source-s3.cdx.json
 
 # Check everything that a release needs, then tag this commit: the push of the tag releases it
 [group('release')]
