@@ -38,9 +38,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["run"]),
 ];
 
-/// Arrows to later rows, with the reason why each is still there.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
-
 /// Who may name a crate: paths below `src`, without `.rs`; a folder's name stands for its files, too. A crate's name that ends
 /// with `_` stands for all that start so.
 const CRATES: &[(&str, &[&str])] = &[
@@ -97,17 +94,12 @@ fn modules_use_only_those_that_they_may() {
 #[test]
 fn arrows_lead_to_earlier_rows() {
     let row = |module: &str| ARROWS.iter().position(|(name, _)| *name == module);
-    let mut against = BTreeSet::new();
     for (module, allowed) in ARROWS {
         for used in *allowed {
             assert!(row(used).is_some(), "ARROWS names {used}, which has no row");
-            if row(used) >= row(module) {
-                against.insert((*module, *used));
-            }
+            assert!(row(used) < row(module), "{module} uses {used}, whose row is a later one: a layer points up");
         }
     }
-    let exceptions: BTreeSet<_> = EXCEPTIONS.iter().map(|(module, used, _)| (*module, *used)).collect();
-    assert_eq!(against, exceptions, "arrows to later rows (left), EXCEPTIONS (right)");
 }
 
 #[test]
@@ -150,7 +142,7 @@ fn the_crate_documentation_names_the_modules_in_reading_order() {
         text.lines().filter_map(|line| line.strip_prefix("//! - [`")?.split_once("`]")).unzip();
     assert_eq!(named, declared, "in the documentation (left), in the list of modules (right)");
     for (module, sentence) in named.iter().zip(sentences) {
-        assert!(sentence.split_whitespace().count() > 3, "lib.rs says of {module} only {sentence:?}");
+        assert!(sentence.split_whitespace().count() >= 3, "lib.rs says of {module} only {sentence:?}");
     }
     // `main` and `allocator` are no modules of the library.
     let rows: BTreeSet<&str> =
