@@ -102,23 +102,32 @@ fn shrink(room: &mut Option<FooterRoom>, metadata: &ParquetMetaData) {
     }
 }
 
-/// Parses the footer of an object that is in memory.
+/// Parses the footer of an object that is in memory and has `look` look at it, on the same thread: for a small object,
+/// handing over to another thread costs more than the work itself.
 ///
 /// # Errors
-/// When it is no sound Parquet file, or larger than memory.
-pub async fn of_bytes(bytes: &Bytes, mut room: Room<'_>) -> Result<(Arc<ParquetMetaData>, Option<FooterRoom>), Error> {
+/// When it is no sound Parquet file, or larger than memory; those of `look`.
+pub async fn of_bytes<T: Send + 'static>(
+    bytes: &Bytes,
+    mut room: Room<'_>,
+    look: impl FnOnce(&Arc<ParquetMetaData>) -> Result<T, Error> + Send + 'static,
+) -> Result<(Arc<ParquetMetaData>, Option<FooterRoom>, T), Error> {
     let footer_bytes = footer_bytes(bytes).min(bytes.len() as u64);
     let mut room = room.take(footer_bytes).await?;
-    match parse(bytes.clone(), bytes.len() as u64).await? {
+    let object = bytes.clone();
+    let parsed = super::cpu::run(move || match footer_from_suffix(&object, object.len() as u64)? {
         FooterStep::Ready(metadata) => {
-            shrink(&mut room, &metadata);
-            Ok((metadata, room))
+            let seen = look(&metadata)?;
+            Ok((metadata, seen))
         }
         FooterStep::NeedSuffix { bytes: needed } => {
-            let text = format!("the footer should have {needed} bytes, the object has {}", bytes.len());
-            Err(ReadError::damaged(text).into())
+            let text = format!("the footer should have {needed} bytes, the object has {}", object.len());
+            Err(Error::from(ReadError::damaged(text)))
         }
-    }
+    });
+    let (metadata, seen) = parsed.await??;
+    shrink(&mut room, &metadata);
+    Ok((metadata, room, seen))
 }
 
 /// As [`fetch`], for the version that is there now, whatever it is: an object that is replaced meanwhile is begun again.

@@ -180,24 +180,24 @@ pub fn facts(cx: &Context, key: &str, metadata: &ParquetMetaData, object_bytes: 
     }
 }
 
-/// The need of an object that is in memory as a whole: measured.
-///
-/// # Errors
-/// When the measuring thread ends.
-pub async fn need_of_bytes(
+/// What measures the need of an object that is in memory as a whole, given its footer: work for [`cpu::run`].
+pub fn need_of_bytes(
     cx: &Context,
     key: &str,
-    metadata: &Arc<ParquetMetaData>,
     bytes: &Bytes,
-) -> Result<Need, Error> {
-    let facts = facts(cx, key, metadata, bytes.len() as u64);
-    let (metadata, bytes) = (Arc::clone(metadata), FetchedRanges::whole(bytes.clone()));
-    cpu::run(move || {
-        let groups = 0..metadata.num_row_groups();
-        let decoding_bytes = groups.map(|group| memory::measured_bytes(&metadata, group, &bytes)).max().unwrap_or(0);
-        facts.need(&metadata, facts.object_bytes, decoding_bytes)
-    })
-    .await
+) -> impl FnOnce(&Arc<ParquetMetaData>) -> Need + Send + 'static {
+    let (rows, limit_bytes, key, object) = (cx.rows, cx.memory.limit_bytes(), key.to_owned(), bytes.clone());
+    move |metadata| {
+        let facts = Facts {
+            object_bytes: object.len() as u64,
+            added_bytes: rows.working_bytes(&key, metadata),
+            limit_bytes,
+            experience: Experience::default(),
+        };
+        let (groups, object) = (0..metadata.num_row_groups(), FetchedRanges::whole(object));
+        let decoding_bytes = groups.map(|group| memory::measured_bytes(metadata, group, &object)).max().unwrap_or(0);
+        facts.need(metadata, facts.object_bytes, decoding_bytes)
+    }
 }
 
 /// An object that is sent.
@@ -227,8 +227,8 @@ impl Object<'_> {
         // The reserve holds them.
         need.input_bytes = 0;
         let mut admitted = seat.admit_kept(need, kept.share).await;
-        let (metadata, _) = footer::of_bytes(&kept.bytes, Room::Admitted).await?;
-        Box::pin(self.send_whole(&mut admitted, &metadata, kept.bytes, sent)).await
+        let (_, _, plan) = footer::of_bytes(&kept.bytes, Room::Admitted, self.planner()).await?;
+        Box::pin(self.send_whole(&mut admitted, &plan, kept.bytes, sent)).await
     }
 
     async fn send_small(self, seat: &mut Seat, task: &Task, sent: &mut u64) -> Result<(), Error> {
@@ -255,13 +255,14 @@ impl Object<'_> {
         let range = ByteRange::Whole { most: task.object_bytes };
         let bytes = cx.store.get(self.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
         admitted.arrived(bytes.len() as u64);
-        let (metadata, _) = footer::of_bytes(&bytes, Room::Admitted).await?;
-        let measured = need_of_bytes(cx, self.key, &metadata, &bytes).await?;
+        let (need_of, plan_of) = (need_of_bytes(cx, self.key, &bytes), self.planner());
+        let look = move |metadata: &Arc<_>| Ok((need_of(metadata), plan_of(metadata)?));
+        let (_, _, (measured, plan)) = footer::of_bytes(&bytes, Room::Admitted, look).await?;
         if !admitted.try_grow(measured) && !admitted.need().suffices_for(measured) {
             return Ok(Held::Needs(measured));
         }
         self.warn_if_alone(admitted, warned);
-        self.send_whole(admitted, &metadata, bytes, sent).await?;
+        self.send_whole(admitted, &plan, bytes, sent).await?;
         Ok(Held::Done)
     }
 
@@ -269,17 +270,16 @@ impl Object<'_> {
     async fn send_whole(
         self,
         admitted: &mut Admitted<'_>,
-        metadata: &Arc<ParquetMetaData>,
+        plan: &Arc<ObjectPlan>,
         bytes: Bytes,
         sent: &mut u64,
     ) -> Result<(), Error> {
-        let plan = self.plan(metadata).await?;
-        let input = FetchedRanges::whole(bytes);
+        let (metadata, input) = (plan.metadata(), FetchedRanges::whole(bytes));
         let mut first_row = 0;
         for row_group in 0..metadata.num_row_groups() {
             let rows = group_rows(metadata, row_group);
             if first_row + rows > self.first_row {
-                self.send_row_group(&plan, row_group, input.clone(), first_row, admitted.pool(), sent).await?;
+                self.send_row_group(plan, row_group, input.clone(), first_row, admitted.pool(), sent).await?;
             }
             first_row += rows;
             admitted.filled();
@@ -293,18 +293,14 @@ impl Object<'_> {
         }
     }
 
-    async fn plan(self, metadata: &Arc<ParquetMetaData>) -> Result<Arc<ObjectPlan>, Error> {
+    /// What plans the object, given its footer: work for [`cpu::run`].
+    fn planner(self) -> impl FnOnce(&Arc<ParquetMetaData>) -> Result<Arc<ObjectPlan>, Error> + Send + 'static {
         let (cx, table) = (self.cx, self.table);
         let last_modified_s = table.objects.get(self.index).map_or(0, |(_, object)| object.last_modified_s);
         let origin = cx.rows.origin(cx.store.bucket(), self.key, last_modified_s);
-        let (metadata, schema, output, counts) = (
-            Arc::clone(metadata),
-            Arc::clone(&table.schema),
-            Arc::clone(table.encoder.schema()),
-            Arc::clone(&table.casts),
-        );
-        let plan = cpu::run(move || ObjectPlan::new(metadata, &schema, output, origin, counts)).await??;
-        Ok(Arc::new(plan))
+        let (schema, output, counts) =
+            (Arc::clone(&table.schema), Arc::clone(table.encoder.schema()), Arc::clone(&table.casts));
+        move |metadata| Ok(Arc::new(ObjectPlan::new(Arc::clone(metadata), &schema, output, origin, counts)?))
     }
 
     /// Decodes, cuts, encodes and sends one row group, but rows before the object's first one. `first_row` is the group's.
@@ -317,20 +313,21 @@ impl Object<'_> {
         pool: &MessagePool,
         sent: &mut u64,
     ) -> Result<(), Error> {
-        let (cx, table, open) = (self.cx, self.table, Arc::clone(plan));
-        let mut decoder = cpu::run(move || RowGroupDecoder::open(open, row_group, bytes, first_row)).await??;
+        let (cx, table) = (self.cx, self.table);
+        let mut left = Some(Group::Closed { plan: Arc::clone(plan), row_group, bytes, first_row });
         let mut rows = 0;
-        loop {
+        while let Some(group) = left {
             let (encoder, most_rows) = (Arc::clone(&table.encoder), cx.rows_per_record);
             let batch_row = first_row + rows;
             let skipped_rows = self.first_row.saturating_sub(batch_row);
-            let (back, step) = cpu::run(move || {
-                let step = decode_step(&mut decoder, &encoder, most_rows, batch_row, skipped_rows);
-                (decoder, step)
-            })
-            .await?;
-            decoder = back;
-            let Some((messages, batch_rows)) = step? else { return Ok(()) };
+            let step = cpu::run(move || {
+                let mut decoder = group.open()?;
+                let step = decode_step(&mut decoder, &encoder, most_rows, batch_row, skipped_rows)?;
+                // After the last batch the decoder goes here, and no thread is woken only to say that there is no more.
+                Ok::<_, Error>((step, (!decoder.is_done()).then_some(Group::Open(decoder))))
+            });
+            let (messages, batch_rows);
+            ((messages, batch_rows), left) = step.await??;
             let mut oversized = false;
             for (record, message_rows) in messages {
                 let message_bytes = record.len() as u64;
@@ -346,12 +343,33 @@ impl Object<'_> {
                 pool.idle().await;
             }
         }
+        Ok(())
     }
 }
 
-type Decoded = Option<(Vec<(Bytes, Range<u64>)>, u64)>;
+/// A row group that is sent.
+enum Group {
+    /// Nothing of it was decoded yet. `first_row` is its first row's number in the object.
+    Closed { plan: Arc<ObjectPlan>, row_group: usize, bytes: FetchedRanges, first_row: u64 },
+    /// It has rows left.
+    Open(Box<RowGroupDecoder>),
+}
 
-/// One decoded batch as messages, each with its rows (counted inside the batch); without its first `skipped_rows`.
+impl Group {
+    fn open(self) -> Result<Box<RowGroupDecoder>, Error> {
+        match self {
+            Self::Closed { plan, row_group, bytes, first_row } => {
+                Ok(Box::new(RowGroupDecoder::open(plan, row_group, bytes, first_row)?))
+            }
+            Self::Open(decoder) => Ok(decoder),
+        }
+    }
+}
+
+/// Messages, each with its rows (counted inside the batch), and the rows of the batch.
+type Decoded = (Vec<(Bytes, Range<u64>)>, u64);
+
+/// One decoded batch as messages, without its first `skipped_rows`. Nothing at the end of the row group.
 fn decode_step(
     decoder: &mut RowGroupDecoder,
     encoder: &crate::cloudquery::ipc::BatchEncoder,
@@ -359,11 +377,11 @@ fn decode_step(
     first_row: u64,
     skipped_rows: u64,
 ) -> Result<Decoded, Error> {
-    let Some(batch) = decoder.next_batch()? else { return Ok(None) };
+    let Some(batch) = decoder.next_batch()? else { return Ok((Vec::new(), 0)) };
     let batch_rows = batch.num_rows() as u64;
     let skipped = usize::try_from(skipped_rows).unwrap_or(usize::MAX).min(batch.num_rows());
     if skipped == batch.num_rows() {
-        return Ok(Some((Vec::new(), batch_rows)));
+        return Ok((Vec::new(), batch_rows));
     }
     let decoded = batch.slice(skipped, batch.num_rows() - skipped);
     let size = |offset, len| encoder.encoded_size_bytes(&decoded.slice(offset, len));
@@ -375,5 +393,5 @@ fn decode_step(
             Ok((record, (skipped + offset) as u64..(skipped + offset + len) as u64))
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Some((messages, batch_rows)))
+    Ok((messages, batch_rows))
 }

@@ -374,10 +374,10 @@ impl Survey {
             && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
-            let (metadata, _room) = footer::of_bytes(&bytes, Room::Asked(&mut seat)).await?;
-            let schema = file_schema(cx, &metadata).await?;
-            let held_bytes = need_of_bytes(cx, key, &metadata, &bytes).await?.held_bytes();
-            let object_bytes = bytes.len() as u64;
+            let (nested_as, need_of) = (cx.rows.nested_as, need_of_bytes(cx, key, &bytes));
+            let look = move |metadata: &Arc<_>| Ok((columns::file_schema(metadata, nested_as)?, need_of(metadata)));
+            let (metadata, _room, (schema, need)) = footer::of_bytes(&bytes, Room::Asked(&mut seat), look).await?;
+            let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
             self.objects.ready(index, etag, object_bytes, held_bytes);
             self.rows.fetch_add(rows(&metadata), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.

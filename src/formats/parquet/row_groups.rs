@@ -186,13 +186,18 @@ impl RowGroupDecoder {
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
 
+    /// Whether the last batch was returned, or none ever will be.
+    pub fn is_done(&self) -> bool {
+        self.rows_done >= self.rows_total
+    }
+
     /// The next batch, `None` after the last one. A batch may be larger than aimed at: the caller slices. After an error
     /// the rest of the row group is lost.
     ///
     /// # Errors
     /// Damaged pages, wrong checksums, text that isn't UTF-8, fewer rows than the footer says.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        if self.rows_done >= self.rows_total {
+        if self.is_done() {
             return Ok(None);
         }
         let batch = loop {

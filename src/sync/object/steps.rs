@@ -94,7 +94,8 @@ impl Object<'_> {
         if !own.try_grow(need) && !own.need().suffices_for(need) {
             return Ok(Held::Needs(need));
         }
-        let plan = self.plan(metadata).await?;
+        let (planner, of) = (self.planner(), Arc::clone(metadata));
+        let plan = cpu::run(move || planner(&of)).await??;
         let source = Source { object: self, metadata, etag: footer.etag.as_ref(), budget, plan, facts };
         source.send(own, walk, sent).await
     }
