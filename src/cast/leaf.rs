@@ -48,18 +48,18 @@ pub(super) fn cast(
         Reading::Plain | Reading::Uuid | Reading::Json => {}
     }
     Ok(match (array.data_type(), target) {
-        (DataType::Timestamp(unit, _), _) => Arc::new(timestamps(array, *unit, &counts.timestamps_out_of_range)),
-        (DataType::Date32, _) => Arc::new(in_range(
+        (DataType::Timestamp(unit, _), _) => Arc::new(cast_timestamps(array, *unit, &counts.timestamps_out_of_range)),
+        (DataType::Date32, _) => Arc::new(null_unless(
             array.as_primitive::<Date32Type>(),
             |days| (MIN_DATE_DAYS..END_DATE_DAYS).contains(&days),
             &counts.dates_out_of_range,
         )),
-        (DataType::Date64, _) => Arc::new(convert::<Date64Type, Date32Type>(
+        (DataType::Date64, _) => Arc::new(map_or_null::<Date64Type, Date32Type>(
             array.as_primitive(),
             date64_to_days,
             &counts.dates_out_of_range,
         )),
-        (DataType::Time32(_) | DataType::Time64(_), _) => times(array, &counts.times_out_of_range),
+        (DataType::Time32(_) | DataType::Time64(_), _) => cast_times(array, &counts.times_out_of_range),
         (DataType::Float16, _) => {
             let halves = array.as_primitive::<arrow::array::types::Float16Type>();
             Arc::new(halves.unary::<_, Float32Type>(f32::from))
@@ -68,25 +68,27 @@ pub(super) fn cast(
             let decimals = array.as_primitive::<arrow::array::types::Decimal256Type>();
             let limit = decimal_limit(*precision);
             let fit = |v: i256| v.to_i128().filter(|v| (-limit < *v) & (*v < limit));
-            let narrow = convert::<_, Decimal128Type>(decimals, fit, &counts.decimals_out_of_range);
+            let narrow = map_or_null::<_, Decimal128Type>(decimals, fit, &counts.decimals_out_of_range);
             Arc::new(narrow.with_precision_and_scale(*precision, *scale)?)
         }
         // Parquet stores the digits as an integer or as bytes, which can hold more of them than were declared.
         (DataType::Decimal128(..), ColumnType::Decimal128 { precision, scale }) => {
             let limit = decimal_limit(*precision);
             let fits = |v| (-limit < v) & (v < limit);
-            let decimals = in_range(array.as_primitive::<Decimal128Type>(), fits, &counts.decimals_out_of_range);
+            let decimals = null_unless(array.as_primitive::<Decimal128Type>(), fits, &counts.decimals_out_of_range);
             Arc::new(decimals.with_precision_and_scale(*precision, *scale)?)
         }
         (DataType::Decimal128(..), ColumnType::Utf8) => {
             let decimals = array.as_primitive::<Decimal128Type>();
-            Arc::new(strings(array, |row, out| out.push_str(&decimals.value_as_string(row)))?)
+            Arc::new(build_strings(array, |row, out| out.push_str(&decimals.value_as_string(row)))?)
         }
         (DataType::Decimal256(..), ColumnType::Utf8) => {
             let decimals: &Decimal256Array = array.as_primitive();
-            Arc::new(strings(array, |row, out| out.push_str(&decimals.value_as_string(row)))?)
+            Arc::new(build_strings(array, |row, out| out.push_str(&decimals.value_as_string(row)))?)
         }
-        (DataType::FixedSizeBinary(_), ColumnType::Binary) => Arc::new(variable(array.as_fixed_size_binary())?),
+        (DataType::FixedSizeBinary(_), ColumnType::Binary) => {
+            Arc::new(fixed_to_variable_binary(array.as_fixed_size_binary())?)
+        }
         (DataType::Null, _) => new_null_array(&target.arrow_type(), array.len()),
         _ if *array.data_type() == target.arrow_type() => Arc::clone(array),
         _ => return Err(unexpected(array, target)),
@@ -99,7 +101,7 @@ fn decimal_limit(precision: u8) -> i128 {
 }
 
 /// Maps values; those that map to `None` become null and are counted.
-fn convert<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
+fn map_or_null<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
     array: &PrimitiveArray<A>,
     map: impl Fn(A::Native) -> Option<B::Native>,
     lost: &AtomicU64,
@@ -114,13 +116,16 @@ fn convert<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
             mapped.unwrap_or_default()
         })
         .collect();
-    let nulls =
-        if all { array.nulls().cloned() } else { without(array, |row| map(array.values()[row]).is_some(), lost) };
+    let nulls = if all {
+        array.nulls().cloned()
+    } else {
+        null_where_not(array, |row| map(array.values()[row]).is_some(), lost)
+    };
     PrimitiveArray::new(values.into(), nulls)
 }
 
 /// The same array where all values are good, else with the bad ones null and counted.
-fn in_range<A: ArrowPrimitiveType>(
+fn null_unless<A: ArrowPrimitiveType>(
     array: &PrimitiveArray<A>,
     good: impl Fn(A::Native) -> bool,
     lost: &AtomicU64,
@@ -129,25 +134,25 @@ fn in_range<A: ArrowPrimitiveType>(
     if array.values().iter().fold(true, |all, value| all & good(*value)) {
         return array.clone();
     }
-    let nulls = without(array, |row| good(array.values()[row]), lost);
+    let nulls = null_where_not(array, |row| good(array.values()[row]), lost);
     PrimitiveArray::new(array.values().clone(), nulls)
 }
 
 /// The array's nulls and those rows that are not `good`; what lies under a null is not counted.
-fn without(array: &dyn Array, good: impl Fn(usize) -> bool, lost: &AtomicU64) -> Option<NullBuffer> {
+fn null_where_not(array: &dyn Array, good: impl Fn(usize) -> bool, lost: &AtomicU64) -> Option<NullBuffer> {
     let valid = BooleanBuffer::collect_bool(array.len(), |row| array.is_valid(row) && good(row));
     let nulls = NullBuffer::new(valid);
     count(lost, (nulls.null_count() - array.null_count()) as u64);
     Some(nulls)
 }
 
-fn timestamps(array: &ArrayRef, unit: TimeUnit, lost: &AtomicU64) -> PrimitiveArray<TimestampMicrosecondType> {
+fn cast_timestamps(array: &ArrayRef, unit: TimeUnit, lost: &AtomicU64) -> PrimitiveArray<TimestampMicrosecondType> {
     let map = |value| to_micros(value, unit);
     match unit {
-        TimeUnit::Second => convert::<TimestampSecondType, _>(array.as_primitive(), map, lost),
-        TimeUnit::Millisecond => convert::<TimestampMillisecondType, _>(array.as_primitive(), map, lost),
-        TimeUnit::Microsecond => in_range(array.as_primitive(), |value| value >= MIN_TIMESTAMP_MICROS, lost),
-        TimeUnit::Nanosecond => convert::<TimestampNanosecondType, _>(array.as_primitive(), map, lost),
+        TimeUnit::Second => map_or_null::<TimestampSecondType, _>(array.as_primitive(), map, lost),
+        TimeUnit::Millisecond => map_or_null::<TimestampMillisecondType, _>(array.as_primitive(), map, lost),
+        TimeUnit::Microsecond => null_unless(array.as_primitive(), |value| value >= MIN_TIMESTAMP_MICROS, lost),
+        TimeUnit::Nanosecond => map_or_null::<TimestampNanosecondType, _>(array.as_primitive(), map, lost),
     }
     .with_timezone(UTC)
 }
@@ -161,30 +166,30 @@ fn int96(
     let nulls = if (0..micros.len()).all(|row| micros.is_null(row) || good(row)) {
         micros.nulls().cloned()
     } else {
-        without(micros, good, lost)
+        null_where_not(micros, good, lost)
     };
     PrimitiveArray::new(micros.values().clone(), nulls).with_timezone(UTC)
 }
 
-fn times(array: &ArrayRef, lost: &AtomicU64) -> ArrayRef {
+fn cast_times(array: &ArrayRef, lost: &AtomicU64) -> ArrayRef {
     type Micros = Time64MicrosecondType;
     match array.data_type() {
-        DataType::Time32(TimeUnit::Second) => Arc::new(convert::<Time32SecondType, Micros>(
+        DataType::Time32(TimeUnit::Second) => Arc::new(map_or_null::<Time32SecondType, Micros>(
             array.as_primitive(),
             |value| to_time_micros(value.into(), TimeUnit::Second),
             lost,
         )),
-        DataType::Time32(_) => Arc::new(convert::<Time32MillisecondType, Micros>(
+        DataType::Time32(_) => Arc::new(map_or_null::<Time32MillisecondType, Micros>(
             array.as_primitive(),
             |value| to_time_micros(value.into(), TimeUnit::Millisecond),
             lost,
         )),
-        DataType::Time64(TimeUnit::Nanosecond) => Arc::new(convert::<Time64NanosecondType, Micros>(
+        DataType::Time64(TimeUnit::Nanosecond) => Arc::new(map_or_null::<Time64NanosecondType, Micros>(
             array.as_primitive(),
             |value| to_time_micros(value, TimeUnit::Nanosecond),
             lost,
         )),
-        _ => Arc::new(in_range(array.as_primitive::<Micros>(), |v| (0..=MICROS_PER_DAY).contains(&v), lost)),
+        _ => Arc::new(null_unless(array.as_primitive::<Micros>(), |v| (0..=MICROS_PER_DAY).contains(&v), lost)),
     }
 }
 
@@ -195,7 +200,7 @@ pub(super) fn checked_utf8(array: &BinaryArray) -> Result<StringArray, CastError
 }
 
 /// Builds text for each valid row.
-fn strings(array: &ArrayRef, mut write: impl FnMut(usize, &mut String)) -> Result<StringArray, CastError> {
+fn build_strings(array: &ArrayRef, mut write: impl FnMut(usize, &mut String)) -> Result<StringArray, CastError> {
     let mut builder = StringBuilder::with_capacity(array.len(), 0);
     let mut value = String::new();
     let mut total: usize = 0;
@@ -216,7 +221,7 @@ fn strings(array: &ArrayRef, mut write: impl FnMut(usize, &mut String)) -> Resul
 }
 
 /// Fixed-size values as variable ones, over the same bytes.
-fn variable(array: &FixedSizeBinaryArray) -> Result<BinaryArray, CastError> {
+fn fixed_to_variable_binary(array: &FixedSizeBinaryArray) -> Result<BinaryArray, CastError> {
     let size = array.value_length();
     let rows = i32::try_from(array.len()).map_err(|_| CastError::TooLarge)?;
     let end = rows.checked_mul(size).ok_or(CastError::TooLarge)?;
@@ -231,7 +236,7 @@ fn intervals(
     months: &PrimitiveArray<arrow::array::types::IntervalYearMonthType>,
 ) -> Result<StringArray, CastError> {
     let days = array.as_primitive::<arrow::array::types::IntervalDayTimeType>();
-    strings(array, |row, out| {
+    build_strings(array, |row, out| {
         let day_time = days.value(row);
         write_interval(months.value(row), day_time.days, day_time.milliseconds, out);
     })

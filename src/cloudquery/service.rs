@@ -13,7 +13,7 @@ use super::{
     source::{
         Backend, ErrorKind, Grant, Message, Selection, Source, SourceError, SyncReceiver, SyncRequest, sync_channel,
     },
-    status::{cut, status, status_with},
+    status::{for_peer, status, status_with},
 };
 use crate::about::{PLUGIN_NAME, PLUGIN_VERSION};
 use futures::{FutureExt as _, Stream};
@@ -263,7 +263,7 @@ impl<S: Source> Plugin for Service<S> {
             Ok(Err(failure)) => pb::test_connection::Response {
                 success: false,
                 failure_code: if failure.code.is_empty() { "UNKNOWN" } else { failure.code }.to_owned(),
-                failure_description: cut(failure.description),
+                failure_description: for_peer(failure.description),
             },
             Err(error) => return Err(status("failed to test connection", &error)),
         };
@@ -333,7 +333,7 @@ impl Stream for SyncStream {
                 // A peer that does not know this message would abort.
                 Message::Error { .. } if !this.with_errors => continue,
                 Message::Error { table, error } => {
-                    Wire::Error(pb::sync::MessageError { table_name: table, error: cut(error) })
+                    Wire::Error(pb::sync::MessageError { table_name: table, error: for_peer(error) })
                 }
             };
             return Poll::Ready(Some(Ok(pb::sync::Response { message: Some(wire) })));

@@ -17,7 +17,7 @@ pub fn status(context: &str, error: &SourceError) -> Status {
 
 /// As [`status`], with a code of the caller's choice.
 pub fn status_with(code: Code, context: &str, message: &str) -> Status {
-    Status::new(code, cut(format!("{context}: {message}")))
+    Status::new(code, for_peer(format!("{context}: {message}")))
 }
 
 /// The gRPC code of a kind of error. Exhaustive: a new kind does not compile until someone chooses.
@@ -36,7 +36,7 @@ pub fn code(kind: ErrorKind) -> Code {
 
 /// The text without the secrets of the spec, cut at a character's end so that it has at most [`MAX_ERROR_BYTES`] when it is
 /// percent-encoded.
-pub fn cut(mut text: String) -> String {
+pub fn for_peer(mut text: String) -> String {
     telemetry::blank_secrets(&mut text);
     if encoded_bytes(&text) <= MAX_ERROR_BYTES {
         return text;
@@ -64,24 +64,24 @@ mod tests {
 
     #[test]
     fn texts_are_cut_at_a_character_and_say_so() {
-        assert_eq!(cut("short".to_owned()), "short");
+        assert_eq!(for_peer("short".to_owned()), "short");
         for text in ["x".repeat(8_001), "é".repeat(50_000), "€".repeat(8_000), " ".repeat(2_700), "{\"a\"}".repeat(999)]
         {
-            let cut = cut(text);
+            let cut = for_peer(text);
             assert!(cut.ends_with("(cut)"));
             // As the server writes it.
             let response = Status::internal(cut).into_http::<()>();
             let header = response.headers()["grpc-message"].len();
             assert!(header <= 8_000 && header > 7_960, "{header}");
         }
-        assert_eq!(cut("x".repeat(8_000)).len(), 8_000);
+        assert_eq!(for_peer("x".repeat(8_000)).len(), 8_000);
     }
 
     #[test]
     fn secrets_are_blanked_in_all_texts() {
         telemetry::set_secrets(["status-test-s3cr3t".to_owned()]);
         let status = status("sync failed", &SourceError::new(ErrorKind::Internal, "key status-test-s3cr3t is bad"));
-        let other = cut("status-test-s3cr3t".to_owned());
+        let other = for_peer("status-test-s3cr3t".to_owned());
         telemetry::set_secrets([]);
         assert_eq!(status.message(), "sync failed: key [redacted] is bad");
         assert_eq!(other, "[redacted]");

@@ -1,4 +1,4 @@
-//! Checklist items 12–19: flags, and starting in poor surroundings.
+//! Items 12–19: flags, and starting in poor surroundings.
 
 use std::process::{Output, Stdio};
 use testkit::process::{Plugin, command, wait};

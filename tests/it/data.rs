@@ -1,4 +1,4 @@
-//! Checklist items 69–77: what becomes of the rows, names and types of real files.
+//! Items 69–77: what becomes of the rows, names and types of real files.
 
 use crate::rig::Rig;
 use arrow::array::*;

@@ -1,4 +1,4 @@
-//! Checklist items 35, 36, 39, 41, 49, 53: what the CLI asks first, and calls in the wrong order.
+//! Items 35, 36, 39, 41, 49, 53: what the CLI asks first, and calls in the wrong order.
 
 use cq_source_s3::cloudquery::proto::{
     discovery_v0::{self, discovery_client::DiscoveryClient as DiscoveryV0},

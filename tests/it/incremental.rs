@@ -1,4 +1,4 @@
-//! Checklist items 78 and 84–92, and what users do to buckets between two syncs: which objects are read again, what the
+//! Items 78 and 84–92, and what users do to buckets between two syncs: which objects are read again, what the
 //! state then says, and that nothing is done that was not sent.
 
 use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, small, spec, state_request, versioned, versioned_batch};

@@ -1,4 +1,4 @@
-//! Checklist items 37–52: Init, TestConnection and GetTables. (52 as this plugin has it: GetTables connects when it is
+//! Items 37–52: Init, TestConnection and GetTables. (52 as this plugin has it: GetTables connects when it is
 //! called, also after Init with no_connection.)
 
 use crate::rig::Rig;

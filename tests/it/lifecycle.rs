@@ -1,4 +1,4 @@
-//! Checklist items 29–34: how the process ends, and what a peer that goes away leaves.
+//! Items 29–34: how the process ends, and what a peer that goes away leaves.
 
 use crate::rig::{Rig, spec};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Checklist items 20–28: what the log looks like. (Long lines, reserved keys and panics: unit tests of `telemetry`.)
+//! Items 20–28: what the log looks like. (Long lines, reserved keys and panics: unit tests of `telemetry`.)
 
 use crate::rig::Rig;
 use cq_source_s3::cloudquery::proto::plugin_v3 as pb;

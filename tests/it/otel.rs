@@ -1,4 +1,4 @@
-//! Checklist items 17 and 98: what a collector receives, and what a collector that is not there costs. The collector
+//! Items 17 and 98: what a collector receives, and what a collector that is not there costs. The collector
 //! here is as narrow as the CloudQuery CLI's: a point of a sum without `sync.table.name` fails the test.
 
 use opentelemetry_proto::tonic::collector::{

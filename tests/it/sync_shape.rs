@@ -1,4 +1,4 @@
-//! Checklist items 54–68: the messages of a sync, their order, sizes and schemas, and how the stream ends.
+//! Items 54–68: the messages of a sync, their order, sizes and schemas, and how the stream ends.
 
 use crate::rig::Rig;
 use arrow::array::{ArrayRef, AsArray as _, BinaryArray, Int64Array};

@@ -1,4 +1,4 @@
-//! Checklist items 1–11: sockets and HTTP/2. (Item 10 and 11 are tests of the service: they need a source of their own.)
+//! Items 1–11: sockets and HTTP/2. (Item 10 and 11 are tests of the service: they need a source of their own.)
 
 use std::{
     net::TcpStream,

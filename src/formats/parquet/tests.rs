@@ -174,7 +174,7 @@ fn plain_types_pass_and_ids_are_in_the_batch() {
     assert_eq!(counts.summary(), None);
 }
 
-/// Checklist 73 and 59: large, view, dictionary and fixed-size types with an embedded Arrow schema.
+/// Items 73 and 59 of docs/conformance.md: large, view, dictionary and fixed-size types with an embedded Arrow schema.
 #[test]
 fn foreign_types_are_cast() {
     let list = FixedSizeListArray::from_iter_primitive::<Int32Type, _, _>(
@@ -234,7 +234,7 @@ fn foreign_types_are_cast() {
     assert_eq!(counts.summary().unwrap(), "1 times of day out of range became null");
 }
 
-/// Checklist 58 and 69: nothing of the file's metadata survives.
+/// Items 58 and 69 of docs/conformance.md: nothing of the file's metadata survives.
 #[test]
 fn foreign_metadata_does_not_survive() {
     let key = |k: &str, v: &str| (k.to_owned(), v.to_owned());

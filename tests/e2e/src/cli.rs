@@ -239,7 +239,7 @@ async fn a_good_sync_logs_no_warning_and_a_bad_object_ends_it() {
     setup.assert_contents(1).await;
 }
 
-/// Checklist item 98: what the CLI collects goes to a file and, with `send_sync_summary: true`, to the destination.
+/// Item 98: what the CLI collects goes to a file and, with `send_sync_summary: true`, to the destination.
 #[tokio::test]
 async fn the_summary_has_rows_and_time_of_each_table() {
     let setup = Setup::new().await;

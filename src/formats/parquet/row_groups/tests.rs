@@ -28,7 +28,7 @@ fn numbers(rows: i64) -> RecordBatch {
     ])
 }
 
-/// Checklist 61 and 62: over row groups and batches all rows come once, in order, with ids of their own.
+/// Items 61 and 62 of docs/conformance.md: over row groups and batches all rows come once, in order, with ids of their own.
 #[test]
 fn row_groups_and_batches_join_without_gaps() {
     let file =

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Traps T4 to T7 of files that CloudQuery's S3 destination wrote, and checklist 70.
+/// Files as CloudQuery's S3 destination writes them, and item 70 of docs/conformance.md.
 #[test]
 fn files_written_by_cloudquery() {
     let texts = || Arc::new(StringArray::from(vec!["x"])) as ArrayRef;
