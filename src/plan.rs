@@ -2,9 +2,9 @@
 //! All of it is kept as text under a few keys of the state backend. Everything here is pure: values in, values out; the
 //! client of the backend is [`crate::cloudquery::state`].
 //!
-//! An object is *done* when exactly this content (key and ETag) was sent to its last row in a sync that ended well. The
-//! [`ledger`] holds a hash of each done object of a table that is still in the bucket. No clock decides anything, except
-//! above a limit: see [`ledger::Limits`].
+//! An object is *done* when exactly this content (key and ETag) was sent to its last row, in a sync that ended well or long
+//! enough before a [`checkpoint`] of one that did not. The [`ledger`] holds a hash of each done object of a table that is
+//! still in the bucket. No clock decides anything, except above a limit: see [`ledger::Limits`].
 //!
 //! Per table, below [`Identity::state_prefix`]:
 //!
@@ -14,6 +14,8 @@
 //!                                     /ledger.prev             the same of the ledger before, where it may be needed
 //!                                     /schema.0, …             the table's columns
 //!                                     /schema                  which parts count, and their checksum
+//!                                     /checkpoint.0, …         objects done since, in a sync that was interrupted
+//!                                     /checkpoint              which parts count, to what, and their checksum
 //! ```
 //!
 //! Beside them one value of the whole source says what is known of earlier syncs: [`commit`].
@@ -21,6 +23,7 @@
 //! How parts and heads make one whole that is never half old and half new is told in `parts`; how hashes become text, in
 //! `format`. Both are frozen by golden files: state written by one release is read by the next.
 
+pub mod checkpoint;
 pub mod commit;
 mod format;
 pub mod ledger;

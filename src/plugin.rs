@@ -12,15 +12,25 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::sync::incremental::checkpoints::{Behind, Pace};
+
 /// The source plugin.
 #[derive(Debug, Default)]
-pub struct S3Source;
+pub struct S3Source {
+    pace: Pace,
+}
 
 impl S3Source {
     /// The plugin, not yet initialised.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// The same, with checkpoints at another pace.
+    #[must_use]
+    pub fn with_pace(pace: Pace) -> Self {
+        Self { pace }
     }
 }
 
@@ -123,7 +133,7 @@ impl Source for S3Source {
                 );
             }
             let (spec, store) = client.connect().await?;
-            sync::run(spec, &store, request, sink).await
+            sync::run(spec, &store, request, sink, self.pace).await
         };
         tokio::select! {
             result = run => result,

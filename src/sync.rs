@@ -33,6 +33,7 @@ use crate::s3::{self, Store};
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use incremental::State;
+use incremental::checkpoints::Pace;
 use memory::Memory;
 use object::{Outcome, Task};
 use parquet::file::metadata::ParquetMetaData;
@@ -181,7 +182,13 @@ pub fn concurrency(spec: &Spec) -> usize {
 /// # Errors
 /// What ends the stream: a spec or selection that cannot work, S3 out of reach, or (by `on_object_error`, `on_archived`)
 /// objects that could not be sent, after everything else was.
-pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSink) -> Result<(), SourceError> {
+pub async fn run(
+    spec: &Spec,
+    store: &Store,
+    request: SyncRequest,
+    sink: SyncSink,
+    pace: Pace,
+) -> Result<(), SourceError> {
     let started = Instant::now();
     let state = match &request.backend {
         Some(backend) => State::open(backend, spec, &request).await?,
@@ -189,7 +196,7 @@ pub async fn run(spec: &Spec, store: &Store, request: SyncRequest, sink: SyncSin
     };
     let (with_errors, incremental) = (request.with_error_messages, state.is_some());
     let report = Arc::new(Report::new(store.bucket(), sink.clone(), with_errors, incremental, spec.on_archived));
-    let phases = phases(spec, store, &request, sink, state, started, &report);
+    let phases = phases(spec, store, &request, sink, state.map(|state| (state, pace)), started, &report);
     let result = report.progress().logged(progress::INTERVAL, phases).await;
     // The peer reads the counters when the stream has ended.
     report.telemetry().finish().await;
@@ -201,10 +208,11 @@ async fn phases(
     store: &Store,
     request: &SyncRequest,
     sink: SyncSink,
-    mut state: Option<State>,
+    state: Option<(State, Pace)>,
     started: Instant,
     report: &Arc<Report>,
 ) -> Result<(), SourceError> {
+    let (mut state, pace) = state.map_or((None, Pace::default()), |(state, pace)| (Some(state), pace));
     let listed = listing::list(spec, store, &request.selection, state.is_some()).await?;
     let emptied = state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
     let tables = listing::select(listed, emptied)?;
@@ -215,7 +223,7 @@ async fn phases(
         rows_per_record: spec.rows_per_record,
         concurrency: concurrency(spec),
         rows: spec.into(),
-        delivery: state.is_some().then(Arc::default),
+        delivery: state.is_some().then(|| Arc::new(Delivery::new(pace.behind))),
     };
     cx.memory.listed(tables.tables.iter().map(|table| table.objects.len() as u64).sum());
     let (skipped, date_s, emptied) = (tables.skipped, tables.date_s, tables.emptied);
@@ -245,9 +253,17 @@ async fn phases(
         }
     }
     let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
-    let states: Vec<_> = surveyed.iter_mut().map(|table| table.state.take()).collect();
+    let states = surveyed.iter_mut().map(|table| table.state.take());
+    let mut states: Vec<_> = runs.iter().map(Arc::clone).zip(states).collect();
     report.progress().inserts_begin(&runs);
-    let sent = insert(&cx, surveyed, report).await;
+    let inserts = insert(&cx, surveyed, report);
+    let sent = match (&mut state, &cx.delivery) {
+        (Some(state), Some(delivery)) => {
+            state.begin(&mut states).await?;
+            state.with_checkpoints(pace, &mut states, delivery, inserts).await
+        }
+        _ => inserts.await,
+    };
     let ended_well = sent.is_ok();
     let conclude = async {
         sent?;
@@ -255,10 +271,10 @@ async fn phases(
         let Some(state) = &mut state else { return Ok(()) };
         // Not before the transport took the last row: a state that is ahead of the rows would lose them.
         sink.drained().await.map_err(|_| disconnected())?;
-        for (run, table_state) in runs.iter().zip(states) {
+        for (run, table_state) in states {
             if let Some((table_state, reference)) = table_state {
-                let last = cx.delivery.as_ref().map(|delivery| delivery.last(run)).unwrap_or_default();
-                state.update(run, table_state, reference, date_s, &last);
+                let last = cx.delivery.as_ref().map(|delivery| delivery.last(&run)).unwrap_or_default();
+                state.update(&run, table_state, reference, date_s, &last);
             }
         }
         if let (Some(generation), Some(table)) = (state.flush(date_s).await?, state.commit_table()) {

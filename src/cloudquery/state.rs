@@ -149,6 +149,8 @@ struct Entry {
     version: u64,
     /// When the value was last set: changes are written in that order. `None`: as the backend has it.
     changed: Option<u64>,
+    /// The value that the backend had before, if it was changed since.
+    before: Option<String>,
 }
 
 /// The state table, in memory.
@@ -215,14 +217,32 @@ impl StateClient {
             return;
         }
         let entry = self.entries.entry(key.to_owned()).or_default();
-        entry.value = value;
+        let before = std::mem::replace(&mut entry.value, value);
+        entry.before.get_or_insert(before);
         entry.version = entry.version.saturating_add(1);
         entry.changed = Some(self.sets);
         self.sets += 1;
     }
 
+    /// Whether keys were set that are not flushed.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.entries.values().any(|entry| entry.changed.is_some())
+    }
+
+    /// Takes back what was set and not flushed of the keys that start with `prefix`.
+    pub fn forget_changes(&mut self, prefix: &str) {
+        let keys = self.entries.range_mut::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        for (_, entry) in keys.take_while(|(key, _)| key.starts_with(prefix)) {
+            if entry.changed.take().is_some() {
+                entry.value = entry.before.take().unwrap_or_default();
+            }
+        }
+    }
+
     /// Writes the changed keys in the order in which they were last set, in one insert, and gives their number. Without
-    /// a change the backend is not called. A backend that fails is tried again as patience allows. Call it once, when everything that the state speaks of was sent.
+    /// a change the backend is not called. A backend that fails is tried again as patience allows. Call it when everything
+    /// that the state speaks of was sent.
     ///
     /// Not safe to cancel: the backend may have written all, some or none of the keys. They stay marked as changed, so
     /// a second flush writes them again.
@@ -246,7 +266,7 @@ impl StateClient {
             OpenError::Call { reason, .. } => failed(reason),
             other => failed(other.to_string()),
         })?;
-        self.entries.values_mut().for_each(|entry| entry.changed = None);
+        self.entries.values_mut().for_each(|entry| (entry.changed, entry.before) = (None, None));
         Ok(count)
     }
 }
@@ -332,7 +352,7 @@ fn add_record(entries: &mut BTreeMap<String, Entry>, record: &Bytes) -> Result<(
                 continue;
             }
             let value = if values.is_valid(row) { values.value(row) } else { "" };
-            entries.insert(key.to_owned(), Entry { value: value.to_owned(), version, changed: None });
+            entries.insert(key.to_owned(), Entry { value: value.to_owned(), version, ..Entry::default() });
         }
     }
     Ok(())
@@ -373,7 +393,7 @@ mod tests {
     use super::*;
 
     fn entries(rows: &[(&str, &str, u64)]) -> BTreeMap<String, Entry> {
-        let entry = |value: &str, version| Entry { value: value.to_owned(), version, changed: Some(0) };
+        let entry = |value: &str, version| Entry { value: value.to_owned(), version, changed: Some(0), before: None };
         rows.iter().map(|(key, value, version)| ((*key).to_owned(), entry(value, *version))).collect()
     }
 

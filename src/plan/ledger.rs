@@ -30,7 +30,7 @@ use sha2::{Digest as _, Sha256};
 /// How many objects chunks have.
 #[derive(Debug, Clone, Copy)]
 struct ChunkSizes {
-    /// The most: however their hashes lie, the text stays below 48 KiB.
+    /// The most.
     max: usize,
     /// In a chunk that gets no newer ones: leaves room for some late arrivals.
     full: usize,
@@ -39,7 +39,9 @@ struct ChunkSizes {
     merged: usize,
 }
 
-const CHUNK_SIZES: ChunkSizes = ChunkSizes { max: 5_500, full: 5_000, merged: 2_000 };
+/// Most objects in a value of the state: however their hashes lie, the text stays below 48 KiB.
+pub(super) const MAX_CHUNK_OBJECTS: usize = 5_500;
+const CHUNK_SIZES: ChunkSizes = ChunkSizes { max: MAX_CHUNK_OBJECTS, full: 5_000, merged: 2_000 };
 
 /// An object of the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,9 @@ pub struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// The first 64 bits of SHA-256 of key and ETag. Frozen.
-    fn hash(&self) -> Option<u64> {
+    /// The first 64 bits of SHA-256 of key and ETag. `None`: without an ETag it is never done. Frozen.
+    #[must_use]
+    pub fn hash(&self) -> Option<u64> {
         let etag = self.etag?;
         let mut hash = Sha256::new();
         // The length first: no two pairs give the same bytes.
@@ -125,8 +128,10 @@ pub struct Ledger {
     again: Vec<u64>,
     /// An object of `again` that was sent once more counts, whenever that was.
     once: bool,
-    /// Objects that the state has as done and that are not, since their rows were never stored.
-    lost: u64,
+    /// Objects that the state has as done and that are not, since their rows were never stored. By hash.
+    lost: Vec<u64>,
+    /// What the state has as done does not count, and the state does not say so yet.
+    anew: bool,
 }
 
 /// What is in the backend's current ledger besides the chunks, for the case that nothing changes.
@@ -224,7 +229,8 @@ impl Ledger {
             held: Held::default(),
             again: Vec::new(),
             once: false,
-            lost: 0,
+            lost: Vec::new(),
+            anew: false,
         };
         match counting {
             Counting::Whole => {}
@@ -241,7 +247,8 @@ impl Ledger {
             ledger.held = Held { whole: ledger.again.is_empty(), meta, last: last.collect() };
         }
         if let Some(newer) = newer.and_then(|parts| Contents::parse(key, &parts).ok()) {
-            ledger.lost = newer.entries.iter().filter(|entry| ledger.find(entry.hash()).is_none()).count() as u64;
+            let lost = newer.entries.iter().map(Entry::hash).filter(|hash| ledger.find(*hash).is_none());
+            ledger.lost = lost.collect();
         }
         Ok(ledger)
     }
@@ -255,7 +262,7 @@ impl Ledger {
     /// How many objects an earlier sync sent whose rows were never stored: it was interrupted.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.lost.len() as u64
     }
 
     /// How many objects are known to be done, those below the low water not counted.
@@ -279,6 +286,48 @@ impl Ledger {
         self.again = Vec::new();
         self.held = Held::default();
         self.set.start_from_nothing();
+        self.anew = true;
+    }
+
+    /// The state keys and values to set, in this order, so that a ledger that was started anew counts no more, even if this
+    /// sync comes to no end; none when that is so already. Nothing that is known of the bucket is in them: with them more is
+    /// read again, never less.
+    #[must_use]
+    pub fn renounce(&mut self) -> Vec<(String, String)> {
+        if !self.is_anew() {
+            return Vec::new();
+        }
+        self.anew = false;
+        let (entries, set) = std::mem::take(&mut self.set).emptied();
+        self.set = set;
+        entries
+    }
+
+    /// Whether [`Ledger::renounce`] has something to say.
+    #[must_use]
+    pub fn is_anew(&self) -> bool {
+        self.anew && self.set.was_written()
+    }
+
+    /// The name of the head that counts, or will when what [`Ledger::renounce`] gave is written: another one after each
+    /// change. Where there is none, it has a name, too.
+    pub(super) fn head_name(&self) -> &str {
+        self.set.base_name()
+    }
+
+    /// These objects are done, too, and the state is to say so when it is written next. Gives how many are new.
+    pub(super) fn join(&mut self, hashes: &[u64]) -> u64 {
+        let known = self.entries.len();
+        self.entries.reserve_exact(hashes.len());
+        self.entries.extend(hashes.iter().map(|hash| Entry::new(*hash, 0)));
+        self.entries.sort_unstable_by_key(Entry::hash);
+        self.entries.dedup_by_key(|entry| entry.hash());
+        let Self { entries, again, lost, held, .. } = self;
+        let is_missing = |hash: &u64| entries.binary_search_by_key(hash, Entry::hash).is_err();
+        again.retain(is_missing);
+        lost.retain(is_missing);
+        held.whole = false;
+        (entries.len() - known) as u64
     }
 
     /// Rows of this version of the object that earlier syncs sent before it failed, from the first one on.

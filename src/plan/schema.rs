@@ -183,23 +183,45 @@ impl SchemaState {
         self.had_file_columns.is_some_and(|had| had != self.options.file_columns)
     }
 
+    /// The name of the head that the state has, or will have when what [`SchemaState::update`] gave is written: another
+    /// one after each change. `None`: there is no schema.
+    #[must_use]
+    pub fn head_name(&self) -> Option<&str> {
+        self.set.has_base().then(|| self.set.base_name())
+    }
+
+    /// Whether the state has never had a schema of the table.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        !self.set.was_written()
+    }
+
+    /// The state keys and values to set in front of a first schema, so that it may be written by half and does no harm; none
+    /// when there was one before.
+    #[must_use]
+    pub fn found(&mut self) -> Vec<(String, String)> {
+        let (entries, set) = std::mem::take(&mut self.set).found();
+        self.set = set;
+        entries
+    }
+
     /// The state keys and values to set, in this order, so that the next sync finds `schema`; none when it does already.
     #[must_use]
-    pub fn update(self, schema: &StoredSchema) -> Vec<(String, String)> {
+    pub fn update(&mut self, schema: &StoredSchema) -> Vec<(String, String)> {
         let column = |column: &TableColumn| -> StoredColumn {
             let TableColumn { source_name, occurrence, name, column_type } = column;
             (source_name.clone(), *occurrence, name.clone(), column_type.to_string())
         };
         let columns = schema.schema.columns().iter().map(column).collect();
         let stored = Stored {
-            rules: self.options.rules,
+            rules: self.options.rules.clone(),
             key: schema.key.clone(),
             columns,
-            table: Some(self.table),
+            table: Some(self.table.clone()),
             file_columns: Some(self.options.file_columns),
         };
         let text = ascii_json(&stored);
-        let mut change = self.set.change();
+        let mut change = std::mem::take(&mut self.set).change();
         let mut rest = text.as_str();
         let mut index = 0;
         while !rest.is_empty() {
@@ -208,7 +230,9 @@ impl SchemaState {
             rest = later;
             index += 1;
         }
-        change.finish("")
+        let (entries, set) = change.finish_and_go_on("");
+        self.set = set;
+        entries
     }
 }
 
@@ -267,7 +291,7 @@ mod tests {
     #[test]
     fn what_was_stored_is_found_and_written_once() {
         let mut rows = BTreeMap::new();
-        let state = read(&rows, RULES).unwrap();
+        let mut state = read(&rows, RULES).unwrap();
         assert!(state.stored().is_none() && !state.is_outdated());
         let stored = schema(&[
             ("Id", ColumnType::Int64),
@@ -275,7 +299,7 @@ mod tests {
         ]);
         rows.extend(state.update(&stored));
         assert!(rows.values().all(|value| value.is_ascii()), "{rows:?}");
-        let state = read(&rows, RULES).unwrap();
+        let mut state = read(&rows, RULES).unwrap();
         assert_eq!(state.stored(), Some(&stored));
         assert!(state.update(&stored).is_empty());
         let changed = schema(&[("Id", ColumnType::Int32)]);
@@ -287,7 +311,7 @@ mod tests {
     fn other_rules_make_it_outdated_also_with_types_of_the_future() {
         let mut rows = BTreeMap::new();
         rows.extend(read(&rows, RULES).unwrap().update(&schema(&[("Id", ColumnType::Int64)])));
-        let state = read(&rows, "2").unwrap();
+        let mut state = read(&rows, "2").unwrap();
         assert!(state.stored().is_none() && state.is_outdated());
         let stored = schema(&[("Id", ColumnType::Int64)]);
         rows.extend(state.update(&stored));
@@ -348,7 +372,7 @@ mod tests {
         let mut rows = BTreeMap::new();
         for (prefix, name) in [("s/b/orders/1/", "orders"), ("s/b/größe/2/", "größe")] {
             let key = format!("{prefix}schema");
-            let state = SchemaState::read(&key, name, entries(&rows), &options(RULES, false)).unwrap();
+            let mut state = SchemaState::read(&key, name, entries(&rows), &options(RULES, false)).unwrap();
             rows.extend(state.update(&stored));
             rows.insert(format!("{prefix}ledger"), "v1 whatever".to_owned());
         }

@@ -1,15 +1,17 @@
 //! What an incremental sync remembers: which objects of a table are done, and what its columns are.
 //!
 //! The state is loaded before the listing and written at the very end: after the transport took the last row, before the
-//! stream ends, and never after an error. So a sync that fails or is cut off changes nothing, and the next one reads
-//! the same objects again, which overwrites their rows. Behind the state goes the commit row, the last of the stream: with
-//! it a destination says that it has stored all rows before it, see [`crate::plan::commit`].
+//! stream ends, and never after an error. So of a sync that fails or is cut off nothing counts but its [`checkpoints`], and
+//! the next one reads the other objects again, which overwrites their rows. Behind the state goes the commit row, the last
+//! of the stream: with it a destination says that it has stored all rows before it, see [`crate::plan::commit`].
 //!
 //! Two syncs of one source may run at the same time. Before the state is written it is read once more; of a table that
 //! another sync has written meanwhile nothing is written, so what the two write is not mixed, unless both write within the
-//! milliseconds between that read and the write.
+//! milliseconds between that read and the write. The checkpoints of the two may mix: then they do not count.
 //!
 //! What the values look like is [`crate::plan`]'s business, how they travel that of [`crate::cloudquery::state`].
+
+pub mod checkpoints;
 
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
@@ -17,12 +19,14 @@ use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
 use crate::cloudquery::state::{StateClient, StateError};
 use crate::config::Spec;
 use crate::plan::Identity;
+use crate::plan::checkpoint::{self, Checkpoint};
 use crate::plan::commit::{Commits, Evidence};
 use crate::plan::ledger::{Changes, Ledger, Limits, Object};
 use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::tables::group::ListedObject;
 use crate::tables::shard::Shard;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The state of a sync.
@@ -41,12 +45,23 @@ pub struct State {
     late_arrival_window_s: i64,
     /// Objects whose rows this sync sent, and that are to be written as done.
     sent_objects: u64,
+    /// Hashes of the objects that are to go into the next checkpoint, by the names of their tables.
+    stored: BTreeMap<String, Vec<u64>>,
+    /// Of the objects that this sync sent, those that checkpoints have.
+    objects_in_checkpoints: u64,
+    /// Objects of the checkpoint that is being written, or could not be written so far.
+    objects_on_their_way: u64,
+    /// Keys that other syncs have written meanwhile.
+    foreign: BTreeSet<String>,
     commits: Commits,
     /// `None`: there are no commit rows.
     commit_table: Option<CommitTable>,
     /// What is to be written.
     pending: Vec<Pending>,
 }
+
+/// A table that is sent; with its state, and the object that its schema is from.
+pub type Table = (Arc<TableRun>, Option<(TableState, String)>);
 
 /// What a sync changes in the state of a table.
 #[derive(Debug)]
@@ -56,6 +71,8 @@ struct Pending {
     prefix: String,
     ledger: Changes,
     schema: Vec<(String, String)>,
+    /// What empties a checkpoint that counts no more.
+    checkpoint: Vec<(String, String)>,
 }
 
 /// The state of one table, as earlier syncs left it.
@@ -64,6 +81,8 @@ pub struct TableState {
     ledger: Ledger,
     /// Its columns.
     pub schema: SchemaState,
+    /// What is done since the ledger was written; the ledger has its objects, too.
+    checkpoint: Checkpoint,
 }
 
 impl TableState {
@@ -91,6 +110,12 @@ impl TableState {
             );
         }
         self.ledger.start_anew();
+        self.checkpoint.start_anew();
+    }
+
+    /// Whether the state still has as done what no longer is.
+    fn is_anew(&self) -> bool {
+        self.ledger.is_anew() || self.checkpoint.is_anew()
     }
 
     /// Objects that an earlier sync sent whose rows were never stored, and those that are read once more, since it is not
@@ -98,6 +123,12 @@ impl TableState {
     #[must_use]
     pub fn again(&self) -> (u64, u64) {
         (self.ledger.lost(), self.ledger.again())
+    }
+
+    /// Objects that a sync sent which came to no end, by its last checkpoint.
+    #[must_use]
+    pub fn done_by_checkpoint(&self) -> u64 {
+        self.checkpoint.joined()
     }
 }
 
@@ -123,6 +154,10 @@ impl State {
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
+            stored: BTreeMap::new(),
+            objects_in_checkpoints: 0,
+            objects_on_their_way: 0,
+            foreign: BTreeSet::new(),
             commits: Commits::default(),
             commit_table: spec.commit_table.then(|| CommitTable::of_state_table(&backend.table_name)),
             pending: Vec::new(),
@@ -203,8 +238,18 @@ impl State {
         let bad = |error: crate::plan::BadState| SourceError::new(ErrorKind::InvalidState, error.to_string());
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
-        let ledger = Ledger::load(&identity, self.client.keys_with_prefix(&prefix), &self.commits).map_err(bad)?;
-        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), &self.options).map_err(bad)?;
+        let entries: Vec<(&str, &str)> = self.client.keys_with_prefix(&prefix).collect();
+        let entries = || entries.iter().copied();
+        let mut ledger = Ledger::load(&identity, entries(), &self.commits).map_err(bad)?;
+        let schema = SchemaState::load(&identity, entries(), &self.options).map_err(bad)?;
+        let checkpoint = Checkpoint::load(&identity, entries(), &mut ledger, &schema);
+        if let Some(error) = checkpoint.damage() {
+            tracing::warn!(
+                table = name,
+                error,
+                "the checkpoint of an interrupted sync cannot be used: the objects that it names are read again"
+            );
+        }
         if ledger.objects() == 0 && schema.stored().is_none() {
             let relatives = identity.relatives_prefix();
             if self.client.keys_with_prefix(&relatives).next().is_some() {
@@ -215,7 +260,7 @@ impl State {
                 );
             }
         }
-        let mut state = TableState { ledger, schema };
+        let mut state = TableState { ledger, schema, checkpoint };
         if state.schema.added_columns_changed() {
             state.start_anew(name);
         }
@@ -235,6 +280,29 @@ impl State {
         names
     }
 
+    /// What comes before the first row: of a table that starts anew the backend gets an empty ledger. Its rows are overwritten
+    /// with other columns from now on, so that however this sync ends, what was done with the old ones does not count. The
+    /// state is read once more for it, and a ledger that another sync wrote meanwhile is left alone.
+    ///
+    /// # Errors
+    /// When the backend fails for good.
+    pub async fn begin(&mut self, tables: &mut [Table]) -> Result<(), SourceError> {
+        let is_anew = |(_, state): &&mut Table| state.as_ref().is_some_and(|(state, _)| state.is_anew());
+        let mut anew: Vec<&mut Table> = tables.iter_mut().filter(is_anew).collect();
+        if anew.is_empty() {
+            return Ok(());
+        }
+        self.foreign.extend(self.client.refresh().await.map_err(unavailable)?);
+        for (run, state) in &mut anew {
+            let Some((state, _)) = state.as_mut().filter(|_| !self.is_foreign(&run.name)) else { continue };
+            for (key, value) in state.ledger.renounce().into_iter().chain(state.checkpoint.renounce()) {
+                self.client.set(&key, value);
+            }
+        }
+        self.client.flush().await.map_err(unavailable)?;
+        Ok(())
+    }
+
     /// Takes in what this sync did of a table. `reference` is the object that its schema is from, `date_s` S3's clock at
     /// the listing's first page, `last` the places of the objects that were sent last.
     pub fn update(
@@ -245,7 +313,8 @@ impl State {
         date_s: Option<i64>,
         last: &HashSet<usize>,
     ) {
-        let TableState { ledger, schema } = state;
+        let TableState { ledger, mut schema, checkpoint } = state;
+        let adds_to_ledger = checkpoint.adds_to(&ledger);
         let mut update = ledger.update();
         let mut places = 0..;
         run.objects.for_each(|key, object| {
@@ -295,9 +364,12 @@ impl State {
         }
         let stored = StoredSchema { key: reference, schema: (*run.schema).clone() };
         let (table, prefix) = (run.name.clone(), self.identity(&run.name).state_prefix());
-        let pending = Pending { table, prefix, ledger: changes, schema: schema.update(&stored) };
-        if !(pending.ledger.is_empty() && pending.schema.is_empty()) {
-            self.pending.push(pending);
+        let schema = schema.update(&stored);
+        if !(changes.is_empty() && schema.is_empty()) {
+            // The ledger from now on has its objects. They are needed beside the one before, which may come back.
+            let needed = changes.is_empty() || (changes.revocable && adds_to_ledger);
+            let checkpoint = if needed { Vec::new() } else { checkpoint.clear() };
+            self.pending.push(Pending { table, prefix, ledger: changes, schema, checkpoint });
         }
     }
 
@@ -318,8 +390,9 @@ impl State {
             let (key, value) = self.commits.update(generation);
             self.client.set(&key, value);
         }
-        for Pending { ledger, schema, .. } in std::mem::take(&mut self.pending) {
-            for (key, value) in ledger.entries(generation).into_iter().chain(schema) {
+        for Pending { ledger, schema, checkpoint, .. } in std::mem::take(&mut self.pending) {
+            // The schema first: a ledger never stands without the columns that its rows were sent with.
+            for (key, value) in schema.into_iter().chain(ledger.entries(generation)).chain(checkpoint) {
                 self.client.set(&key, value);
             }
         }
@@ -330,7 +403,8 @@ impl State {
 
     /// The sync ends without its state.
     fn not_written(&self, error: StateError) -> SourceError {
-        let (text, objects) = (crate::error_chain::error_chain(&error), self.sent_objects);
+        let text = crate::error_chain::error_chain(&error);
+        let objects = self.sent_objects.saturating_sub(self.objects_in_checkpoints);
         let text = format!(
             "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of this \
              one again"
@@ -338,16 +412,35 @@ impl State {
         SourceError::new(ErrorKind::Unavailable, text)
     }
 
+    /// Whether another sync has written more of a table than a checkpoint, which is that sync's alone, and the schema that
+    /// this one writes.
+    fn is_written_by_another(&self, pending: &Pending) -> bool {
+        let is_ours =
+            |key: &str| pending.schema.iter().any(|(ours, value)| ours == key && self.client.get(key) == Some(value));
+        let mut foreign = self.foreign.iter().filter(|key| key.starts_with(&pending.prefix));
+        foreign.any(|key| !checkpoint::is_key(&pending.prefix, key) && !is_ours(key))
+    }
+
+    /// Whether another sync is known to have written something of a table meanwhile.
+    fn is_foreign(&self, table: &str) -> bool {
+        if self.foreign.is_empty() {
+            return false;
+        }
+        let prefix = self.identity(table).state_prefix();
+        self.foreign.iter().any(|key| key.starts_with(&prefix))
+    }
+
     /// Reads the state once more, and drops what is pending of tables that another sync has written meanwhile.
     async fn leave_to_others(&mut self) -> Result<(), SourceError> {
         let foreign = self.client.refresh().await.map_err(|error| self.not_written(error))?;
-        if foreign.contains(&Commits::key(&self.identity(""))) {
+        self.foreign.extend(foreign);
+        if self.foreign.contains(&Commits::key(&self.identity(""))) {
             self.load_commits().await?;
         }
-        let written = |pending: &Pending| foreign.iter().any(|key| key.starts_with(&pending.prefix));
-        let (others, ours) = std::mem::take(&mut self.pending).into_iter().partition(written);
+        let (others, ours): (Vec<Pending>, Vec<Pending>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| self.is_written_by_another(pending));
         self.pending = ours;
-        let others: Vec<Pending> = others;
+        others.iter().for_each(|pending| self.client.forget_changes(&pending.prefix));
         if let Some(first) = others.first() {
             tracing::warn!(
                 tables = others.len(),
@@ -362,7 +455,17 @@ impl State {
 
 /// Says what earlier syncs did and this one does again, if there is any.
 pub fn say_what_comes_again<'a>(tables: impl Iterator<Item = &'a TableState>) {
-    let (lost, again) = tables.map(TableState::again).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
+    let (mut lost, mut again, mut done) = (0, 0, 0);
+    for table in tables {
+        let (lost_of_table, again_of_table) = table.again();
+        (lost, again, done) = (lost + lost_of_table, again + again_of_table, done + table.done_by_checkpoint());
+    }
+    if done > 0 {
+        tracing::info!(
+            objects = done,
+            "an earlier sync came to no end: the objects that it had sent by its last checkpoint are not read again"
+        );
+    }
     if lost > 0 {
         tracing::warn!(
             objects = lost,

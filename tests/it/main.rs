@@ -27,6 +27,7 @@ mod transport;
 
 // From tables to messages: what is read, at what cost, and what happens when it goes wrong.
 mod admission;
+mod checkpoints;
 mod cost;
 mod faults;
 mod histories;

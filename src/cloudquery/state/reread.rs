@@ -48,7 +48,8 @@ impl StateClient {
     }
 
     /// Reads the state once more and gives the keys whose values are other ones than at the time of the last read or write:
-    /// another sync wrote them meanwhile. Keys that were set and not flushed must not be there yet.
+    /// another sync wrote them meanwhile. Keys that were set and not flushed, or whose flush failed, are there with either
+    /// value; they stay set, unless another sync wrote them.
     ///
     /// # Errors
     /// [`StateError::Refresh`]. Then all is as it was.
@@ -66,8 +67,21 @@ impl StateClient {
             add_record(&mut fresh, record).map_err(&failed)?;
         }
         let old = std::mem::replace(&mut self.entries, fresh);
-        let keys = old.keys().chain(self.entries.keys());
-        Ok(keys.filter(|key| value(&old, key) != value(&self.entries, key)).cloned().collect())
+        let appeared =
+            self.entries.keys().filter(|key| !old.contains_key(*key) && !value(&self.entries, key).is_empty());
+        let mut foreign: BTreeSet<String> = appeared.cloned().collect();
+        for (key, mine) in old {
+            let now = value(&self.entries, &key);
+            let is_ours = now == mine.value || mine.before.as_deref() == Some(now);
+            if !is_ours {
+                foreign.insert(key);
+            } else if now != mine.value {
+                // Above what the backend has, so that it counts where rows are only appended.
+                let version = self.entries.get(&key).map_or(0, |entry| entry.version).saturating_add(1);
+                self.entries.insert(key, Entry { version: version.max(mine.version), ..mine });
+            }
+        }
+        Ok(foreign)
     }
 
     /// All records of a table.

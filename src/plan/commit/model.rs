@@ -2,12 +2,16 @@
 //!
 //! Only the state is real. A stream is a row after the other into the destination, which holds them back until a batch is
 //! full or old, and loses what it holds when all are killed. The state is written a key at a time, so a kill can tear that,
-//! too. Each random history is a bucket that changes and syncs that end well or are killed; in the middle of it one sync is
-//! killed at each of its steps in turn, and a good one follows.
+//! too; now and then a sync writes a checkpoint between two rows. Each random history is a bucket that changes, an option that
+//! changes all columns, and syncs that end well or are killed; in the middle of it one sync is killed at each of its steps in
+//! turn, and a good one follows. What a checkpoint had is never sent again.
 
 use super::*;
+use crate::plan::checkpoint::Checkpoint;
 use crate::plan::ledger::{Ledger, Limits as LedgerLimits, Object};
+use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema};
 use crate::plan::tail::{Limits, Tail};
+use crate::schema::table::TableSchema;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -28,14 +32,25 @@ struct Version {
 
 #[derive(Debug, Clone, Copy)]
 enum Sent {
-    Row { key: u16, row: u16, etag: u32 },
+    Row { key: u16, row: u16, content: Content },
     Commit(u64),
+}
+
+/// What a row holds: by the version that it is from, and by the option.
+type Content = (u32, bool);
+
+/// What is known of a table.
+struct Table {
+    name: &'static str,
+    ledger: Ledger,
+    schema: SchemaState,
+    checkpoint: Checkpoint,
 }
 
 /// The destination.
 #[derive(Debug, Clone, Default)]
 struct Destination {
-    rows: BTreeMap<(u16, u16), u32>,
+    rows: BTreeMap<(u16, u16), Content>,
     has_commit_table: bool,
     generation: Option<u64>,
     batch: Vec<Sent>,
@@ -65,7 +80,7 @@ impl Destination {
     fn write(&mut self) {
         for sent in self.batch.drain(..) {
             match sent {
-                Sent::Row { key, row, etag } => drop(self.rows.insert((key, row), etag)),
+                Sent::Row { key, row, content } => drop(self.rows.insert((key, row), content)),
                 Sent::Commit(generation) => self.generation = Some(generation),
             }
         }
@@ -79,11 +94,19 @@ struct Killed;
 
 #[derive(Debug, Clone)]
 struct World {
+    /// Of the history.
+    number: u64,
     /// The destination is the backend, too.
     is_backend: bool,
     state: BTreeMap<String, String>,
     bucket: BTreeMap<u16, Version>,
     destination: Destination,
+    /// A sync was killed while it wrote at its end.
+    may_be_torn: bool,
+    /// What all columns depend on.
+    option: bool,
+    /// Versions that a checkpoint had, as long as they are in the bucket and the option stays.
+    proven: BTreeSet<(u16, u32)>,
     etags: u32,
     now: Duration,
     random: Rng,
@@ -94,6 +117,10 @@ struct World {
 
 fn identity(table: &str) -> Identity<'_> {
     Identity { endpoint: "", bucket: "b", prefix: "", table, shard: None, state_id: "" }
+}
+
+fn columns() -> StoredSchema {
+    StoredSchema { key: "k".to_owned(), schema: TableSchema::from_columns(Vec::new()) }
 }
 
 fn table_of(key: u16) -> &'static str {
@@ -109,10 +136,14 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         Self {
+            number: seed,
             is_backend: random.u8(..3) > 0,
             state: BTreeMap::new(),
             bucket: BTreeMap::new(),
             destination: Destination::default(),
+            may_be_torn: false,
+            option: false,
+            proven: BTreeSet::new(),
             etags: 0,
             now: Duration::ZERO,
             random,
@@ -133,6 +164,10 @@ impl World {
     }
 
     fn change_bucket(&mut self) {
+        if self.random.u8(..10) == 0 {
+            self.option = !self.option;
+            self.proven.clear();
+        }
         for _ in 0..self.random.usize(..5) {
             let key = self.random.u16(..KEYS);
             if self.random.u8(..5) == 0 {
@@ -156,18 +191,57 @@ impl World {
         self.state.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// The ledger of a table. A first one that was written by half is an error, and a person removes it.
-    fn load(&mut self, table: &str, commits: &Commits) -> Ledger {
-        if let Ok(ledger) = Ledger::load(&identity(table), self.entries(), commits) {
-            return ledger;
+    /// The state of a table. What a sync wrote first at its end, and that by half, is an error, and a person removes it.
+    fn load(&mut self, name: &'static str, commits: &Commits) -> Table {
+        let identity = identity(name);
+        let options = ColumnOptions { rules: format!("{}", self.option), file_columns: false };
+        let is_torn = Ledger::load(&identity, self.entries(), commits).is_err()
+            || SchemaState::load(&identity, self.entries(), &options).is_err();
+        if is_torn {
+            assert!(self.may_be_torn, "a checkpoint leaves nothing that cannot be used");
+            let prefix = identity.state_prefix();
+            self.state.retain(|key, _| !key.starts_with(&prefix));
+            self.proven.retain(|(key, _)| table_of(*key) != name);
         }
-        let prefix = identity(table).state_prefix();
-        self.state.retain(|key, _| !key.starts_with(&prefix));
-        Ledger::load(&identity(table), self.entries(), commits).expect("nothing is there")
+        let entries: Vec<(&str, &str)> = self.entries().collect();
+        let mut ledger = Ledger::load(&identity, entries.iter().copied(), commits).expect("nothing is there");
+        let schema = SchemaState::load(&identity, entries.iter().copied(), &options).expect("a good schema");
+        let checkpoint = Checkpoint::load(&identity, entries.iter().copied(), &mut ledger, &schema);
+        assert_eq!(checkpoint.damage(), None);
+        let mut table = Table { name, ledger, schema, checkpoint };
+        if table.schema.is_outdated() {
+            table.ledger.start_anew();
+            table.checkpoint.start_anew();
+        }
+        table
+    }
+
+    fn write(&mut self, entries: impl IntoIterator<Item = (String, String)>) -> Result<(), Killed> {
+        for (key, value) in entries {
+            self.step()?;
+            self.state.insert(key, value);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, tables: &mut [Table], stored: &[(u16, Version)]) -> Result<(), Killed> {
+        for Table { name, ledger, schema, checkpoint } in tables {
+            let of_table = stored.iter().filter(|(key, _)| table_of(*key) == *name);
+            let hashes: Vec<u64> =
+                of_table.map(|(key, version)| with_object(*key, *version, |o| o.hash()).expect("an ETag")).collect();
+            if hashes.is_empty() {
+                continue;
+            }
+            self.write(schema.found())?;
+            self.write(schema.update(&columns()))?;
+            self.write(checkpoint.add(hashes, ledger, schema, u64::MAX))?;
+        }
+        self.proven.extend(stored.iter().map(|(key, version)| (*key, version.etag)));
+        Ok(())
     }
 
     /// A sync of these tables. Those of `bad` cannot be read.
-    fn sync(&mut self, tables: &[&str], bad: &BTreeSet<u16>) -> Result<(), Killed> {
+    fn sync(&mut self, tables: &[&'static str], bad: &BTreeSet<u16>) -> Result<(), Killed> {
         let result = self.run(tables, bad);
         if result.is_ok() {
             self.destination.write();
@@ -176,20 +250,30 @@ impl World {
         result
     }
 
-    fn run(&mut self, tables: &[&str], bad: &BTreeSet<u16>) -> Result<(), Killed> {
+    fn run(&mut self, tables: &[&'static str], bad: &BTreeSet<u16>) -> Result<(), Killed> {
         let key = Commits::key(&identity(""));
         let value = self.state.get(&key).cloned();
         let commits = Commits::load(key, value.as_deref(), self.evidence()).expect("a good value");
-        let ledgers: Vec<(&str, Ledger)> = tables.iter().map(|table| (*table, self.load(table, &commits))).collect();
+        let mut tables: Vec<Table> = tables.iter().map(|name| self.load(name, &commits)).collect();
         self.step()?;
         let mut due = Vec::new();
-        for (table, ledger) in &ledgers {
-            let of_table = self.bucket.iter().filter(|(key, _)| table_of(**key) == *table && !bad.contains(key));
+        for Table { name, ledger, .. } in &tables {
+            let of_table = self.bucket.iter().filter(|(key, _)| table_of(**key) == *name && !bad.contains(key));
             due.extend(of_table.filter(|(key, version)| !with_object(**key, **version, |o| ledger.is_done(o))));
         }
         let due: Vec<(u16, Version)> = due.into_iter().map(|(key, version)| (*key, *version)).collect();
+        for (key, version) in &due {
+            assert!(
+                !self.proven.contains(&(*key, version.etag)),
+                "history {}: object {key} is sent again behind a checkpoint",
+                self.number
+            );
+        }
         if !due.is_empty() {
             self.destination.has_commit_table = true;
+        }
+        for Table { ledger, checkpoint, .. } in &mut tables {
+            self.write(ledger.renounce().into_iter().chain(checkpoint.renounce()))?;
         }
         let mut tail = Tail::new(TAIL);
         for (key, version) in &due {
@@ -197,18 +281,24 @@ impl World {
                 self.step()?;
                 let bytes = self.random.u64(5..20);
                 tail.message(1, bytes);
-                self.destination.take(Sent::Row { key: *key, row, etag: version.etag }, bytes, self.now);
+                let content = (version.etag, self.option);
+                self.destination.take(Sent::Row { key: *key, row, content }, bytes, self.now);
                 self.rows_sent += 1;
+                if self.random.u8(..8) == 0 {
+                    let stored = tail.stored(self.now);
+                    self.checkpoint(&mut tables, &stored)?;
+                }
             }
-            tail.object(*key, self.now);
+            tail.object((*key, *version), self.now);
         }
         self.step()?;
         drop(tail.stored(self.now));
-        let last: HashSet<u16> = tail.objects().copied().collect();
+        let last: HashSet<u16> = tail.objects().map(|(key, _)| *key).collect();
         let mut changes = Vec::new();
-        for (table, ledger) in ledgers {
+        for Table { name, ledger, mut schema, checkpoint } in tables {
+            let adds_to_ledger = checkpoint.adds_to(&ledger);
             let mut update = ledger.update();
-            for (key, version) in self.bucket.iter().filter(|(key, _)| table_of(**key) == table) {
+            for (key, version) in self.bucket.iter().filter(|(key, _)| table_of(**key) == name) {
                 with_object(*key, *version, |object| match due.iter().any(|(sent, _)| sent == key) {
                     true if last.contains(key) => update.sent_last(object),
                     true => update.sent(object),
@@ -216,15 +306,17 @@ impl World {
                 });
             }
             let limits = LedgerLimits { ledger_limit: u64::MAX, newest_low_water_s: 0 };
-            changes.push(update.finish(&limits));
+            let ledger = update.finish(&limits);
+            let needed = ledger.is_empty() || (ledger.revocable && adds_to_ledger);
+            let emptied = if needed { Vec::new() } else { checkpoint.clear() };
+            changes.push((ledger, schema.update(&columns()), emptied));
         }
         let generation = commits.next(7);
-        let revocable = changes.iter().any(|changes| changes.revocable);
-        let record = revocable.then(|| commits.update(generation));
-        let entries: Vec<_> = changes.into_iter().flat_map(|changes| changes.entries(generation)).collect();
-        for (key, value) in record.into_iter().chain(entries) {
-            self.step()?;
-            self.state.insert(key, value);
+        let revocable = changes.iter().any(|(ledger, ..)| ledger.revocable);
+        self.may_be_torn = true;
+        self.write(revocable.then(|| commits.update(generation)))?;
+        for (ledger, schema, emptied) in changes {
+            self.write([schema, ledger.entries(generation), emptied].into_iter().flatten())?;
         }
         self.step()?;
         if revocable {
@@ -238,7 +330,11 @@ impl World {
         for (key, version) in &self.bucket {
             for row in 0..version.rows {
                 let stored = self.destination.rows.get(&(*key, row));
-                assert_eq!(stored, Some(&version.etag), "history {history}, {when}: row {row} of object {key}");
+                assert_eq!(
+                    stored,
+                    Some(&(version.etag, self.option)),
+                    "history {history}, {when}: row {row} of object {key}"
+                );
             }
         }
     }
@@ -253,7 +349,7 @@ fn history(number: u64) {
     for sync in 0..syncs {
         world.change_bucket();
         let choice = world.random.usize(..5);
-        let tables: &[&str] = if choice < 2 { &TABLES[choice..=choice] } else { &TABLES };
+        let tables: &[&'static str] = if choice < 2 { &TABLES[choice..=choice] } else { &TABLES };
         let bad: BTreeSet<u16> = (0..KEYS).filter(|_| world.random.u8(..12) == 0).collect();
         if sync == explored && killed < most {
             for steps in 0.. {

@@ -1,0 +1,166 @@
+//! Checkpoints: now and then, while rows are sent, what counts as stored by then is written as done. A sync that is killed
+//! after days goes on where it was at the last one.
+//!
+//! What a checkpoint holds, and when it counts, is told in [`crate::plan::checkpoint`]. It is written beside the objects that
+//! are sent, and by one connection at a time. A backend that fails then is worth a warning: what could not be written stays
+//! set in the client, and comes first the next time.
+
+use super::{State, Table, TableState};
+use crate::cloudquery::state::StateError;
+use crate::plan::ledger::Object;
+use crate::plan::schema::StoredSchema;
+use crate::plan::tail::LIMITS;
+use crate::sync::commit::{Delivery, Sent};
+use crate::sync::cpu;
+use futures::future::{Either, select};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+pub use crate::plan::tail::Limits as Behind;
+
+/// Time between two checkpoints: so much is read again at most, besides what is not known to be stored. Short against a sync
+/// that is worth it, long against a write to a warehouse that takes half a minute.
+const INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// When checkpoints are written, and what may be in them.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Time between the end of one and the start of the next.
+    pub interval: Duration,
+    /// What has to be sent behind an object so that its rows count as stored.
+    pub behind: Behind,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { interval: INTERVAL, behind: LIMITS }
+    }
+}
+
+impl State {
+    /// Runs `work`, which sends the objects of `tables`, and writes checkpoints beside it. Once it has ended, a checkpoint
+    /// that is being written is waited for. Safe to cancel: what is written by then counts as far as it goes.
+    pub async fn with_checkpoints<T>(
+        &mut self,
+        pace: Pace,
+        tables: &mut [Table],
+        delivery: &Delivery,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = pin!(work);
+        loop {
+            if let Ok(done) = tokio::time::timeout(pace.interval, work.as_mut()).await {
+                return done;
+            }
+            let checkpoint = pin!(self.checkpoint(tables, delivery));
+            if let Either::Left((done, checkpoint)) = select(work.as_mut(), checkpoint).await {
+                checkpoint.await;
+                return done;
+            }
+        }
+    }
+
+    /// Writes what counts as stored since the last checkpoint.
+    async fn checkpoint(&mut self, tables: &mut [Table], delivery: &Delivery) {
+        // No key gets a second value before the backend has the first one: of a key that this sync set, `refresh` knows one
+        // value besides the one before.
+        if self.client.has_changes() && !self.write_checkpoint().await {
+            return;
+        }
+        let sent = delivery.take_stored();
+        // It fails only when the process ends.
+        let Ok(stored) = cpu::run(move || hashes(sent)).await else { return };
+        stored.into_iter().for_each(|(table, mut hashes)| self.stored.entry(table).or_default().append(&mut hashes));
+        if !self.prepare(tables).await {
+            return;
+        }
+        for (run, state) in tables {
+            let Some((state, reference)) = state else { continue };
+            let Some(hashes) = self.stored.remove(&run.name) else { continue };
+            if self.is_foreign(&run.name) {
+                continue;
+            }
+            let TableState { ledger, schema, checkpoint } = state;
+            let known = checkpoint.objects();
+            let mut entries = schema.update(&StoredSchema { key: reference.clone(), schema: (*run.schema).clone() });
+            entries.extend(checkpoint.add(hashes, ledger, schema, self.ledger_limit));
+            self.objects_on_their_way += checkpoint.objects() - known;
+            for (key, value) in entries {
+                self.client.set(&key, value);
+            }
+        }
+        if self.client.has_changes() {
+            self.write_checkpoint().await;
+        }
+    }
+
+    /// What the backend must have before the first checkpoint of a new table: an empty schema, so that half of a first one is
+    /// not taken for damage. Whether the backend took it.
+    async fn prepare(&mut self, tables: &mut [Table]) -> bool {
+        let is_new = |(run, state): &Table| {
+            self.stored.contains_key(&run.name) && state.as_ref().is_some_and(|(state, _)| state.schema.is_new())
+        };
+        // A schema must not take the place of one that another sync wrote meanwhile. Nothing else of a checkpoint can harm
+        // another sync, so the whole state is not read for it each time.
+        if !tables.iter().any(is_new) {
+            return true;
+        }
+        match self.client.refresh().await {
+            Ok(foreign) => self.foreign.extend(foreign),
+            Err(error) => {
+                not_written(&error);
+                return false;
+            }
+        }
+        for (run, state) in tables {
+            let Some((state, _)) = state.as_mut().filter(|_| self.stored.contains_key(&run.name)) else { continue };
+            if self.is_foreign(&run.name) {
+                continue;
+            }
+            for (key, value) in state.schema.found() {
+                self.client.set(&key, value);
+            }
+        }
+        !self.client.has_changes() || self.write_checkpoint().await
+    }
+
+    /// Whether the backend took it.
+    async fn write_checkpoint(&mut self) -> bool {
+        match self.client.flush().await {
+            Ok(_) => {
+                let objects = std::mem::take(&mut self.objects_on_their_way);
+                self.objects_in_checkpoints += objects;
+                if objects > 0 {
+                    tracing::info!(objects, "checkpoint: these objects are not read again, however this sync ends");
+                }
+                true
+            }
+            Err(error) => {
+                not_written(&error);
+                false
+            }
+        }
+    }
+}
+
+fn not_written(error: &StateError) {
+    tracing::warn!(
+        error = crate::error_chain::error_chain(error),
+        "a checkpoint could not be written; the sync goes on, and tries again with the next one"
+    );
+}
+
+/// The objects' hashes, by the names of their tables.
+fn hashes(sent: Vec<Sent>) -> BTreeMap<String, Vec<u64>> {
+    let mut by_table: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (run, index) in sent {
+        let Some((key, object)) = run.objects.get(index) else { continue };
+        let etag = object.etag.as_ref().map(ToString::to_string);
+        let object = Object { key: &key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
+        if let Some(hash) = object.hash() {
+            by_table.entry(run.name.clone()).or_default().push(hash);
+        }
+    }
+    by_table
+}

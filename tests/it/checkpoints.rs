@@ -1,0 +1,258 @@
+//! What a sync leaves that is killed long before its end: the next one goes on at its last checkpoint, and no row is lost.
+//! And that the state stays small.
+//!
+//! The plugin runs in this process where checkpoints have to come faster than every five minutes. To be killed is to be
+//! dropped then: whatever was under way at S3, at the backend or in the stream stops at once.
+
+use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, small, spec};
+use arrow::array::AsArray as _;
+use cq_source_s3::cloudquery::source::{
+    Backend as BackendOptions, Message, Selection, Source as _, SyncRequest, sync_channel,
+};
+use cq_source_s3::plugin::{Behind, Pace, S3Source};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use testkit::backend::{Backend, Call, Mode};
+use testkit::client::decode;
+use testkit::s3_server::S3Server;
+use tokio_util::sync::CancellationToken;
+
+const OBJECTS: usize = 40;
+const ROWS: usize = 100;
+/// The destination writes a batch of so many rows; what it holds when it is killed is lost.
+const BATCH_ROWS: usize = 250;
+
+fn fast() -> Pace {
+    let behind = Behind { rows: BATCH_ROWS as u64, bytes: 1_000, age: Duration::from_millis(50) };
+    Pace { interval: Duration::from_millis(100), behind }
+}
+
+/// What a sync did.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Objects of which rows were sent.
+    sent: BTreeSet<String>,
+    /// `None`: it was killed.
+    result: Option<Result<(), String>>,
+}
+
+/// Rows that the destination has stored, by their object.
+type Stored = BTreeMap<String, usize>;
+
+/// A sync whose peer takes a message every 10 ms, and kills all once `enough` says so of the messages taken so far.
+async fn sync(s3: &S3Server, backend: &Backend, stored: &mut Stored, enough: impl Fn(usize) -> bool) -> Outcome {
+    let source = S3Source::with_pace(fast());
+    let client = source.init(spec(&s3.endpoint(), json!({})).to_string().as_bytes(), false).unwrap();
+    let request = SyncRequest {
+        selection: Selection { tables: vec!["*".to_owned()], skip_tables: vec![] },
+        backend: Some(BackendOptions { table_name: STATE_TABLE.to_owned(), connection: backend.connection() }),
+        ..SyncRequest::default()
+    };
+    let (sink, mut receiver) = sync_channel(1);
+    let (kill, mut sent) = (tokio::sync::Notify::new(), BTreeSet::new());
+    let peer = async {
+        let (mut held, mut messages): (Vec<String>, usize) = (Vec::new(), 0);
+        let mut store = |held: &mut Vec<String>| {
+            held.drain(..).for_each(|origin| *stored.entry(origin).or_default() += 1);
+        };
+        while let Some(message) = receiver.recv().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if let Message::Insert { record, .. } = &message {
+                let (schema, batches) = decode(record).unwrap();
+                if schema.metadata()["cq:table_name"] == COMMIT_TABLE {
+                    store(&mut held);
+                    backend.store_in(COMMIT_TABLE, batches);
+                    continue;
+                }
+                for batch in batches {
+                    let origins = batch.column_by_name("origin").unwrap().as_string::<i32>();
+                    held.extend(origins.iter().flatten().map(str::to_owned));
+                }
+                sent.extend(held.last().cloned());
+                if held.len() >= BATCH_ROWS {
+                    store(&mut held);
+                }
+            }
+            messages += 1;
+            if enough(messages) {
+                kill.notify_one();
+                std::future::pending::<()>().await;
+            }
+        }
+        store(&mut held);
+    };
+    let work = source.sync(&client, request, sink, CancellationToken::new());
+    let result = tokio::select! {
+        biased;
+        () = kill.notified() => None,
+        (result, ()) = async { tokio::join!(work, peer) } => Some(result.map_err(|error| error.to_string())),
+    };
+    Outcome { sent, result }
+}
+
+fn key(number: usize) -> String {
+    format!("t/{number:02}.parquet")
+}
+
+async fn lake() -> (Rig, Backend) {
+    let (rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
+    (0..OBJECTS).for_each(|number| drop(rig.s3.put(&key(number), small(&key(number)))));
+    (rig, backend)
+}
+
+fn assert_all_are_stored(stored: &Stored) {
+    for number in 0..OBJECTS {
+        let rows = stored.get(&key(number)).copied().unwrap_or_default();
+        assert!(rows >= ROWS, "{rows} rows of {}", key(number));
+    }
+}
+
+/// A first sync that is killed when two thirds of it were taken.
+async fn killed(rig: &Rig, backend: &Backend, stored: &mut Stored) -> Outcome {
+    let killed = sync(&rig.s3, backend, stored, |messages| messages > OBJECTS * 2 / 3).await;
+    assert_eq!(killed.result, None);
+    assert!(backend.rows(STATE_TABLE).iter().any(|row| row.key.ends_with("/checkpoint")), "{:?}", backend.calls());
+    assert!(!backend.rows(STATE_TABLE).iter().any(|row| row.key.contains("/ledger") || row.key.ends_with("/commits")));
+    killed
+}
+
+#[tokio::test]
+async fn a_first_sync_that_is_killed_goes_on_at_its_last_checkpoint() {
+    let (rig, backend) = lake().await;
+    let mut stored = Stored::new();
+    let first = killed(&rig, &backend, &mut stored).await;
+    let second = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!(second.result, Some(Ok(())));
+    assert_all_are_stored(&stored);
+    let again = second.sent.intersection(&first.sent).count();
+    println!(
+        "{} objects were sent, {again} of them again, then {} others",
+        first.sent.len(),
+        second.sent.len() - again
+    );
+    // Behind an object lie 250 rows, 50 ms and the 100 ms to the next checkpoint: about 18 messages of 10 ms.
+    assert!(again < first.sent.len(), "something is done");
+    assert!(second.sent.len() < OBJECTS);
+    // And all is well again: it is written once, and nothing is left to do.
+    let third = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!((third.result, third.sent), (Some(Ok(())), BTreeSet::new()));
+}
+
+#[tokio::test]
+async fn a_sync_that_is_killed_again_and_again_comes_to_its_end() {
+    let (rig, backend) = lake().await;
+    let (mut stored, mut kills) = (Stored::new(), 0);
+    loop {
+        // None of them would come to an end by itself.
+        let outcome = sync(&rig.s3, &backend, &mut stored, |messages| messages > OBJECTS / 2 + 10).await;
+        match outcome.result {
+            None => kills += 1,
+            Some(result) => {
+                result.unwrap();
+                break;
+            }
+        }
+        assert!(kills < 20, "no progress");
+    }
+    assert!(kills > 0);
+    assert_all_are_stored(&stored);
+}
+
+/// The real binary goes on where one was killed, with a word of it; a checkpoint that is damaged costs a warning.
+#[tokio::test]
+async fn the_next_plugin_says_what_is_done_and_what_of_it_is_damaged() {
+    for damaged in [false, true] {
+        let (mut rig, backend) = lake().await;
+        killed(&rig, &backend, &mut Stored::new()).await;
+        if damaged {
+            // A write that was under way may still arrive.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            backend.remove_rows(STATE_TABLE, |key| key.contains("/checkpoint."));
+        }
+        let sync = rig.sync_with_state(json!({}), &backend).await;
+        assert_eq!(sync.status.as_ref().map(ToString::to_string), None);
+        let (rows, warnings) = (sync.rows("t"), rig.lines("warn"));
+        let said = rig.lines("info").iter().any(|line| line["message"].to_string().contains("by its last checkpoint"));
+        assert_eq!((rows < OBJECTS * ROWS, said, warnings.len()), (!damaged, !damaged, usize::from(damaged)));
+        if damaged {
+            assert_eq!(rows, OBJECTS * ROWS);
+            let key = backend.rows(STATE_TABLE).into_iter().find(|row| row.key.ends_with("/checkpoint")).unwrap().key;
+            assert!(warnings[0]["error"].to_string().contains(&key), "{warnings:?}");
+        }
+        let sync = rig.sync_with_state(json!({}), &backend).await;
+        assert_eq!((sync.rows("t"), rig.lines("warn").len()), (0, usize::from(damaged)), "it is said once");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_at_a_checkpoint_does_not_end_the_sync() {
+    let (rig, backend) = lake().await;
+    let mut stored = Stored::new();
+    backend.fail_writes_after(1);
+    let outcome = sync(&rig.s3, &backend, &mut stored, |messages| {
+        if messages == OBJECTS * 2 / 3 {
+            backend.repair();
+        }
+        false
+    })
+    .await;
+    assert_eq!(outcome.result, Some(Ok(())));
+    let failed = backend.calls().iter().filter(|call| matches!(call, Call::Insert(_))).count();
+    assert!(failed > 2, "checkpoints were tried before and after: {:?}", backend.calls());
+    let next = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!((next.result, next.sent), (Some(Ok(())), BTreeSet::new()));
+}
+
+#[tokio::test]
+async fn an_option_that_changes_columns_takes_the_checkpoint_with_it() {
+    let (mut rig, backend) = lake().await;
+    killed(&rig, &backend, &mut Stored::new()).await;
+    let sync = rig.sync_with_state(json!({ "file_columns": true }), &backend).await;
+    assert_eq!(sync.rows("t"), OBJECTS * ROWS);
+    let keys: Vec<String> =
+        backend.current(STATE_TABLE).into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key).collect();
+    assert!(!keys.iter().any(|key| key.contains("/checkpoint")), "{keys:?}");
+    let sync = rig.sync_with_state(json!({ "file_columns": true }), &backend).await;
+    assert_eq!(sync.rows("t"), 0);
+}
+
+/// Characters of all keys that have a value, and of the values.
+fn state_chars(backend: &Backend) -> usize {
+    let rows = backend.current(STATE_TABLE).into_iter().filter(|(_, value)| !value.is_empty());
+    rows.map(|(key, value)| key.len() + value.len()).sum()
+}
+
+async fn state_of(keys: impl Iterator<Item = usize>) -> (Rig, Backend) {
+    let (mut rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
+    keys.for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), small(&format!("{number}")))));
+    let sync = rig.sync_with_state(json!({}), &backend).await;
+    assert!(sync.status.is_none());
+    (rig, backend)
+}
+
+#[tokio::test]
+async fn the_state_shrinks_with_the_bucket() {
+    let (mut rig, backend) = state_of(0..200).await;
+    let many = state_chars(&backend);
+    let (_, fresh) = state_of(0..2).await;
+    let few = state_chars(&fresh);
+    (2..200).for_each(|number| assert!(rig.s3.delete(&format!("t/{number}.parquet"))));
+    assert!(rig.sync_with_state(json!({}), &backend).await.status.is_none());
+    let after = state_chars(&backend);
+    println!("characters: 200 objects {many}, 198 of them deleted {after}, two objects from the start {few}");
+    assert!(2 * after <= 3 * few && few < many / 2, "{many} {after} {few}");
+    // Where the same sync sends rows, too, the ledger before stays until it is sure that they are stored: the second sync that
+    // sends rows behind it lets go of its parts.
+    (2..200).for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), small(&format!("{number} again")))));
+    assert!(rig.sync_with_state(json!({}), &backend).await.status.is_none());
+    (2..200).for_each(|number| assert!(rig.s3.delete(&format!("t/{number}.parquet"))));
+    for number in [200, 201, 202] {
+        rig.s3.put(&format!("t/{number}.parquet"), small("new"));
+        assert!(rig.sync_with_state(json!({}), &backend).await.status.is_none());
+    }
+    let (_, fresh) = state_of([0, 1, 200, 201, 202].into_iter()).await;
+    let (after, few) = (state_chars(&backend), state_chars(&fresh));
+    println!("the same with new objects, two syncs later {after}, from the start {few}");
+    assert!(after <= 2 * few, "{after} {few}: the ledger and the one before");
+}
