@@ -15,7 +15,7 @@ use cq_source_s3::cast::counts::CastCounts;
 use cq_source_s3::cast::origin::Origin;
 use cq_source_s3::cast::row_id::ObjectId;
 use cq_source_s3::config::NestedAs;
-use cq_source_s3::formats::parquet::chunks::FetchedRanges;
+use cq_source_s3::formats::fetched::FetchedRanges;
 use cq_source_s3::formats::parquet::columns::file_schema;
 use cq_source_s3::formats::parquet::footer::{FooterStep, footer_from_suffix};
 use cq_source_s3::formats::parquet::row_groups::{ObjectPlan, RowGroupDecoder};

@@ -21,6 +21,7 @@ pub use rules::Endpoint;
 pub use schema::json_schema;
 pub use secret::Secret;
 
+use field_types::FileType;
 use object_reader::Mistakes;
 use raw::{RawCredentials, RawSpec};
 use serde_json::Value;
@@ -238,8 +239,8 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
             return None;
         }
     };
-    // There is one format: nothing to choose by it yet.
-    let field_types::FileType = raw.filetype.unwrap_or(field_types::FileType);
+    // With a second case this no longer compiles: then the spec carries the choice.
+    let FileType::Parquet = raw.filetype.unwrap_or_default();
     Some(Spec {
         bucket: raw.bucket?.0,
         region: raw.region.and_then(|text| text.0),

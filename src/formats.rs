@@ -1,8 +1,289 @@
 //! The formats of files: from the bytes of an object to record batches in the table's outgoing types.
 //!
-//! Everything here is CPU work on bytes in memory: no network, no clock, no async. Arrays of files become outgoing arrays in
-//! [`crate::cast`].
+//! ```text
+//! Format ─ inspect(head) ─▶ File ─ step(position) ─▶ Step ─ its ranges are fetched ─┐
+//!                             └─── reader(output) ─▶ Reader ◀─ feed(step, bytes) ───┘─ next_batch ─▶ Rows
+//! ```
+//!
+//! Nothing here reads anything by itself: a [`Format`] says how many of an object's first or last bytes it needs (the head),
+//! and makes a [`File`] of them, which says what it holds: columns, rows if they are known, the memory that it takes, and the
+//! [`Step`]s in which the rest is to be fetched. A [`Reader`] is fed with the bytes of steps, and gives batches. A record may
+//! straddle two steps: then the reader keeps its beginning. All of it is CPU work on bytes in memory: no network, no clock,
+//! no async. Arrays of files become outgoing arrays in [`crate::cast`].
+//!
+//! The formats are a closed enum, not a trait: the spec's words are closed, too, and a match that lacks a format does not
+//! compile. To add one: a module here, its cases in this file, its name and extension in [`format`](self::format).
 
 pub mod error;
+pub mod fetched;
+pub mod format;
 pub(crate) mod limits;
 pub mod parquet;
+#[cfg(test)]
+pub(crate) mod records;
+
+use crate::cast::counts::CastCounts;
+use crate::cast::origin::Origin;
+use crate::config::NestedAs;
+use crate::schema::file::FileSchema;
+use crate::schema::table::TableSchema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use error::ReadError;
+use fetched::FetchedRanges;
+use format::Format;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Which end of an object says what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadAt {
+    /// Its first bytes.
+    Start,
+    /// Its last bytes.
+    End,
+}
+
+/// What the head of an object gave.
+#[derive(Debug)]
+pub(crate) enum Inspected {
+    /// The head is longer than what is there: so many bytes, at most the object's.
+    Needs(u64),
+    /// All of it.
+    File(File),
+}
+
+/// A place in a file from which reading can go on. What it means is the format's business.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// A row group, an offset, …
+    part: u64,
+    /// The number of the first row from there on, in the object, from 0. Of a step in the middle of a stream it may be
+    /// unknown to all but the reader.
+    first_row: u64,
+}
+
+/// What is fetched at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// Where it begins.
+    pub(crate) from: Position,
+    /// Where the step after it begins.
+    pub(crate) next: Position,
+    /// The bytes of the object that it needs, sorted. They may touch or overlap.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// The memory that decoding it takes at a time besides its bytes, as far as the head tells.
+    pub(crate) decoding_bytes: u64,
+}
+
+/// What batches are made for.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// The table's columns.
+    pub(crate) table: Arc<TableSchema>,
+    /// The schema that batches carry: names, types and nullability of [`TableSchema::arrow`], with whatever metadata, and
+    /// behind the first two the columns that `origin` adds.
+    pub(crate) schema: SchemaRef,
+    /// The object, as far as its rows tell of it.
+    pub(crate) origin: Origin,
+    /// What casts change is counted here.
+    pub(crate) counts: Arc<CastCounts>,
+}
+
+/// A batch, and where it is from.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// The number of its first row in the object, from 0.
+    pub(crate) first_row: u64,
+    pub(crate) batch: RecordBatch,
+}
+
+impl Format {
+    pub(crate) fn head_at(self) -> HeadAt {
+        match self {
+            Self::Parquet => HeadAt::End,
+            #[cfg(test)]
+            Self::Records => HeadAt::Start,
+        }
+    }
+
+    /// A good first guess for the length of the head, in bytes: most are shorter, and a request costs more than this.
+    pub(crate) fn first_head_bytes(self) -> u64 {
+        match self {
+            Self::Parquet => parquet::footer::FIRST_SUFFIX_BYTES,
+            #[cfg(test)]
+            Self::Records => records::HEAD_BYTES,
+        }
+    }
+
+    /// How much larger a parsed head is than its bytes, roughly.
+    pub(crate) fn parsed_head_factor(self) -> u64 {
+        match self {
+            Self::Parquet => parquet::footer::PARSED_FACTOR,
+            #[cfg(test)]
+            Self::Records => 1,
+        }
+    }
+
+    /// The length of the head in bytes, by what `bytes` say that hold its beginning or, at [`HeadAt::End`], its end. They may
+    /// say anything: only [`Self::inspect`] checks them.
+    pub(crate) fn head_bytes(self, bytes: &Bytes) -> u64 {
+        match self {
+            Self::Parquet => parquet::footer::footer_bytes(bytes),
+            #[cfg(test)]
+            Self::Records => records::HEAD_BYTES,
+        }
+    }
+
+    /// Makes a file of `head`, the first or last bytes of an object of `object_bytes` bytes, or all of them.
+    ///
+    /// # Errors
+    /// When it is of another format, damaged, encrypted, or uses what isn't supported.
+    pub(crate) fn inspect(self, head: &Bytes, object_bytes: u64) -> Result<Inspected, ReadError> {
+        match self {
+            Self::Parquet => Ok(match parquet::file::inspect(head, object_bytes)? {
+                Ok(file) => Inspected::File(File::Parquet(file)),
+                Err(needed) => Inspected::Needs(needed),
+            }),
+            #[cfg(test)]
+            Self::Records => Ok(Inspected::File(File::Records(records::inspect(head, object_bytes)?))),
+        }
+    }
+}
+
+/// An object of which the head was read: what it says of itself. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) enum File {
+    Parquet(parquet::file::File),
+    #[cfg(test)]
+    Records(records::File),
+}
+
+impl File {
+    /// Its columns. `nested_as` decides how structs, maps and lists of them travel.
+    ///
+    /// # Errors
+    /// When they can't be mapped to outgoing types.
+    pub(crate) fn schema(&self, nested_as: NestedAs) -> Result<FileSchema, ReadError> {
+        match self {
+            Self::Parquet(file) => file.schema(nested_as),
+            #[cfg(test)]
+            Self::Records(_) => Ok(records::schema()),
+        }
+    }
+
+    /// How many rows it has; `None` where only reading it tells.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match self {
+            Self::Parquet(file) => Some(file.rows()),
+            #[cfg(test)]
+            Self::Records(_) => None,
+        }
+    }
+
+    /// The memory that the parsed head takes, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        match self {
+            Self::Parquet(file) => file.held_bytes(),
+            #[cfg(test)]
+            Self::Records(_) => 0,
+        }
+    }
+
+    /// Rows that a batch may have, if that is known to be less than [`limits::BATCH_ROWS`].
+    pub(crate) fn most_batch_rows(&self) -> u64 {
+        let known = match self {
+            Self::Parquet(file) => file.most_batch_rows(),
+            #[cfg(test)]
+            Self::Records(_) => u64::MAX,
+        };
+        known.min(limits::BATCH_ROWS as u64)
+    }
+
+    /// Where reading begins, so that the row number `row` and all behind it come; rows before it may come, too.
+    pub(crate) fn position_of_row(&self, row: u64) -> Position {
+        match self {
+            Self::Parquet(file) => file.position_of_row(row),
+            #[cfg(test)]
+            Self::Records(_) => records::START,
+        }
+    }
+
+    /// The step from a position on: about `most_bytes`, more where less makes no sense; `None` at the end.
+    ///
+    /// # Errors
+    /// When what the head says makes no sense.
+    pub(crate) fn step(&self, from: Position, most_bytes: u64) -> Result<Option<Step>, ReadError> {
+        match self {
+            Self::Parquet(file) => file.step(from, most_bytes),
+            #[cfg(test)]
+            Self::Records(file) => Ok(file.step(from, most_bytes)),
+        }
+    }
+
+    /// As [`Step::decoding_bytes`], now that its bytes are there. Nothing for what is damaged: it won't be decoded.
+    pub(crate) fn measured_bytes(&self, step: &Step, bytes: &FetchedRanges) -> u64 {
+        match self {
+            Self::Parquet(file) => file.measured_bytes(step, bytes),
+            #[cfg(test)]
+            Self::Records(_) => step.decoding_bytes,
+        }
+    }
+
+    /// A reader of the file's rows.
+    ///
+    /// # Errors
+    /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when
+    /// [`Output::schema`] isn't the table's.
+    pub(crate) fn reader(&self, output: Output) -> Result<Reader, ReadError> {
+        match self {
+            Self::Parquet(file) => file.reader(output).map(Box::new).map(Reader::Parquet),
+            #[cfg(test)]
+            Self::Records(file) => Ok(Reader::Records(file.reader(output))),
+        }
+    }
+}
+
+/// Makes batches of the bytes of steps. The steps of a stream must come in their order, from where the first one begins.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Parquet(Box<parquet::reader::Reader>),
+    #[cfg(test)]
+    Records(records::Reader),
+}
+
+impl Reader {
+    /// Takes the bytes of a step: all that [`Step::ranges`] names, maybe more. The step before must have been read to its
+    /// end.
+    pub(crate) fn feed(&mut self, step: &Step, bytes: FetchedRanges) {
+        match self {
+            Self::Parquet(reader) => reader.feed(step, bytes),
+            #[cfg(test)]
+            Self::Records(reader) => reader.feed(step, &bytes),
+        }
+    }
+
+    /// The next batch of the step; `None` when its bytes give no more. Those without rows from `first_row` on may be left
+    /// out. A batch may be larger than aimed at: the caller slices. After an error the rest is lost.
+    ///
+    /// # Errors
+    /// Damage, values that can't be cast, fewer or more rows than the head says.
+    pub(crate) fn next_batch(&mut self, first_row: u64) -> Result<Option<Rows>, ReadError> {
+        match self {
+            Self::Parquet(reader) => reader.next_batch(first_row),
+            #[cfg(test)]
+            Self::Records(reader) => reader.next_batch(),
+        }
+    }
+
+    /// Where another reader can go on behind a step that was read to its end: for when everything in memory is given up. It
+    /// may be before rows that were given.
+    pub(crate) fn resume_at(&self) -> Position {
+        match self {
+            Self::Parquet(reader) => reader.resume_at(),
+            #[cfg(test)]
+            Self::Records(reader) => reader.resume_at(),
+        }
+    }
+}

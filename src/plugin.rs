@@ -150,7 +150,7 @@ impl Source for S3Source {
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", error_chain(&error)),
         })?;
         let wanted = |object: &s3::ObjectMeta| {
-            matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::Parquet(_))
+            matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::File(..))
         };
         let probe = match store.probe(&spec.path_prefix, wanted).await {
             // As in a sync: where the spec names no region, S3's advice is followed.

@@ -6,6 +6,7 @@
 //! and the request id, so that a message can say what was tried and what to do. Requests and bytes are counted in
 //! [`Usage`].
 
+pub mod coalesce;
 pub mod connect;
 pub mod error;
 mod etag;
@@ -18,7 +19,7 @@ pub mod retry;
 
 pub use error::{Error, ErrorKind, Operation};
 pub use etag::ETag;
-pub use read::ByteRange;
+pub use read::{ByteRange, Fetched};
 pub use retry::RetryBudget;
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The conductor of one sync: list → group → select → footers → migrates → inserts → summary → state.
 //!
 //! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
-//! insert; then every object is a task of its own ([`object`]), `concurrency` at a time, tables taking turns. Nothing is
+//! insert; then every object is a task of its own ([`sending`]), `concurrency` at a time, tables taking turns. Nothing is
 //! written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if the peer
 //! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice. How far
 //! it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
@@ -11,33 +11,33 @@
 pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod cpu;
-pub(crate) mod footer;
 pub(crate) mod incremental;
+pub(crate) mod inspect;
 pub(crate) mod listing;
 pub(crate) mod memory;
 pub(crate) mod need;
-pub(crate) mod object;
 pub(crate) mod progress;
-pub(crate) mod ranges;
 pub(crate) mod report;
 pub mod resident;
+#[cfg(test)]
+mod second_format_test;
+pub(crate) mod sending;
 pub(crate) mod survey;
 pub(crate) mod table;
 
-use crate::cast::origin::Origin;
+use crate::cast::origin::{Origin, file_columns_row_bytes};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::config::{Concurrency, NestedAs, Spec};
 use crate::formats::error::ReadError;
-use crate::formats::parquet::memory::file_columns_bytes;
+use crate::formats::limits::BATCH_BYTES;
 use crate::s3::{self, Store};
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use incremental::State;
 use incremental::checkpoints::Pace;
 use memory::Memory;
-use object::{Outcome, Task};
-use parquet::file::metadata::ParquetMetaData;
 use report::Report;
+use sending::{Outcome, Task};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -58,9 +58,9 @@ pub enum Error {
     /// It is no sound Parquet file, or not what the table was announced with.
     #[error(transparent)]
     Decode(#[from] ReadError),
-    /// The footer is larger than memory.
+    /// The head of the file is larger than memory.
     #[error(transparent)]
-    FooterTooLarge(#[from] memory::FooterTooLarge),
+    HeadTooLarge(#[from] memory::HeadTooLarge),
     /// A row does not fit into a message.
     #[error(transparent)]
     RowTooLarge(#[from] batch::RowTooLarge),
@@ -140,10 +140,15 @@ impl RowOptions {
         }
     }
 
-    /// Memory that these choices take while an object is decoded, in bytes, besides that of its own columns.
+    /// Memory that these choices take while an object with batches of `batch_rows` rows is decoded, in bytes, besides that
+    /// of its own columns.
     #[must_use]
-    pub fn working_bytes(self, key: &str, metadata: &ParquetMetaData) -> u64 {
-        if self.file_columns { file_columns_bytes(key, metadata) } else { 0 }
+    pub fn working_bytes(self, key: &str, batch_rows: u64) -> u64 {
+        if !self.file_columns {
+            return 0;
+        }
+        // The keys that are kept, and a batch and the one before.
+        batch_rows.saturating_mul(file_columns_row_bytes(key)).min(BATCH_BYTES).saturating_mul(2)
     }
 }
 
@@ -337,7 +342,8 @@ fn task(table: &TableRun, index: usize, cx: &Context) -> Option<Task> {
     let (key, object) = table.objects.get(index)?;
     let need = need::recorded(object.held_bytes()?, object.size_bytes, cx.memory.limit_bytes());
     let (object_bytes, first_row) = (object.size_bytes, table.objects.rows_sent(index));
-    Some(Task { index, key, object_bytes, etag: object.etag, first_row, need, kept: None })
+    let (format, etag) = (object.format, object.etag);
+    Some(Task { index, key, format, object_bytes, etag, first_row, need, kept: None })
 }
 
 /// The result of a task of the sync.
@@ -378,7 +384,7 @@ impl<I: Iterator> Iterator for Turns<I> {
 /// One object; what happens to it is counted and reported. Only what ends the whole sync is an error.
 async fn send_object(cx: &Context, table: &Arc<TableRun>, task: Task, report: &Report) -> Result<(), SourceError> {
     let (key, index, object_bytes) = (task.key.clone(), task.index, task.object_bytes);
-    match object::send(cx, table, task).await {
+    match sending::send(cx, table, task).await {
         Ok(Outcome::Sent { etag }) => {
             table.objects.sent(index, etag);
             table.stats.object();

@@ -132,15 +132,19 @@ where
     found
 }
 
-/// The file format, of which there is one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FileType;
+/// Which files are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum FileType {
+    /// Parquet files.
+    #[default]
+    Parquet,
+}
 
 inline_schema!(FileType; json_schema!({"type": "string", "enum": ["parquet"]}));
 
 impl FromJson for FileType {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
-        word(value, &[("parquet", Self)], path, mistakes)
+        word(value, &[("parquet", Self::Parquet)], path, mistakes)
     }
 }
 

@@ -9,3 +9,6 @@ pub const BATCH_BYTES: u64 = 4 << 20;
 /// A value larger than this fits into no message: SDKs drop messages above 100 MiB without a word, and the CLI adds columns
 /// before it passes them on. What pages say is enough to refuse it before it is unpacked.
 pub const MAX_VALUE_BYTES: u64 = 100 << 20;
+
+/// Most bytes of a fetched piece: what is longer lies in several, unless its object was fetched whole.
+pub const MAX_PIECE_BYTES: u64 = 16 << 20;

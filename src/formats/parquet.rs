@@ -14,12 +14,15 @@
 //! of damage; the caller runs these functions under `catch_unwind`, so that a panic stays in its object.
 
 mod batch_size;
-pub mod chunks;
+pub(crate) mod chunks;
 pub mod columns;
 mod damage;
+mod errors;
+pub(crate) mod file;
 pub mod footer;
 pub(crate) mod memory;
 mod pages;
+pub(crate) mod reader;
 pub mod row_groups;
 
 #[cfg(test)]

@@ -19,6 +19,11 @@ pub enum ByteRange {
         /// Most bytes; a larger object counts as changed.
         most: u64,
     },
+    /// The first bytes, at most so many.
+    Prefix {
+        /// How many; at least 1.
+        len: u64,
+    },
     /// The last bytes, at most so many.
     Suffix {
         /// How many.
@@ -123,13 +128,13 @@ impl Store {
     ) -> Result<Fetched, Error> {
         let mut progress = Progress {
             start: match range {
-                ByteRange::Whole { .. } => Some(0),
+                ByteRange::Whole { .. } | ByteRange::Prefix { .. } => Some(0),
                 ByteRange::Suffix { .. } => None,
                 ByteRange::Part { start, .. } => Some(start),
             },
             len: match range {
                 ByteRange::Part { len, .. } => Some(len),
-                ByteRange::Whole { .. } | ByteRange::Suffix { .. } => None,
+                ByteRange::Whole { .. } | ByteRange::Prefix { .. } | ByteRange::Suffix { .. } => None,
             },
             object_bytes: 0,
             etag: etag.cloned(),
@@ -227,6 +232,7 @@ impl Progress {
             (Some(start), Some(len), _) if resumed > 0 || !matches!(range, ByteRange::Whole { .. }) => {
                 Some(format!("bytes={}-{}", start + resumed, start + len - 1))
             }
+            (_, _, ByteRange::Prefix { len }) => Some(format!("bytes=0-{}", len.saturating_sub(1))),
             (_, _, ByteRange::Suffix { len }) => Some(format!("bytes=-{len}")),
             _ => None,
         }
@@ -258,9 +264,10 @@ impl Progress {
                 "asked for {wanted_len} bytes at {wanted_start}, was given {len} bytes at {start}"
             )));
         }
-        if matches!(range, ByteRange::Suffix { len: most } if len > most) {
+        if matches!(range, ByteRange::Suffix { len: most } | ByteRange::Prefix { len: most } if len > most) {
             // There is memory for no more; and a server that does this once does it again.
-            let text = format!("asked for the last bytes of the object, was given all {len}");
+            let end = if matches!(range, ByteRange::Suffix { .. }) { "last" } else { "first" };
+            let text = format!("asked for the {end} bytes of the object, was given all {len}");
             return Err(Failure { retryable: false, ..Failure::contradiction(text) });
         }
         let version = answer.e_tag().filter(|tag| !tag.is_empty()).map(ETag::new);

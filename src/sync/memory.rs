@@ -43,7 +43,7 @@ const UNIT_BYTES: u64 = 1024;
 /// One part in so many of the budget may hold whole small objects from the footer pass to the insert phase.
 const RESERVE_DIVISOR: u32 = 4;
 /// Parsed footers of the footer pass have a small pool of their own. Part of the 64 MB.
-const FOOTER_POOL_BYTES: u64 = 24 << 20;
+const HEAD_POOL_BYTES: u64 = 24 << 20;
 /// For each listed key, in the bound.
 const KEY_BYTES: u64 = 120;
 
@@ -93,7 +93,7 @@ pub struct Reserved {
 
 /// Room for one parsed footer, given back on drop.
 #[derive(Debug)]
-pub struct FooterRoom {
+pub struct HeadRoom {
     permit: OwnedSemaphorePermit,
     /// What does not fit into the pool.
     beyond: Option<OwnedSemaphorePermit>,
@@ -105,7 +105,7 @@ pub struct FooterRoom {
     "its footer takes about {bytes} bytes of memory when it is read, more than the {most_bytes} that `memory_limit` leaves \
      for one; raise `memory_limit`, or write the file with fewer row groups or columns"
 )]
-pub struct FooterTooLarge {
+pub struct HeadTooLarge {
     /// What it takes.
     pub bytes: u64,
     /// What there is.
@@ -143,7 +143,7 @@ impl Memory {
             reserve: semaphore(reserve_units),
             reserve_units,
             waiting_kept,
-            footers: semaphore(units(FOOTER_POOL_BYTES)),
+            footers: semaphore(units(HEAD_POOL_BYTES)),
             resident: Arc::new(Resident::new(u64::from(total_units) * UNIT_BYTES)),
         }
     }
@@ -240,35 +240,35 @@ impl Seat {
 
     /// The most that a footer may take while it is read, in bytes.
     #[must_use]
-    pub fn most_footer_bytes(&self) -> u64 {
+    pub fn most_head_bytes(&self) -> u64 {
         let beyond_pool_bytes = self.memory.beside_reserve_bytes();
-        self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(FOOTER_POOL_BYTES))
+        self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(HEAD_POOL_BYTES))
     }
 
     /// Waits for room for a parsed footer of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
     ///
     /// # Errors
     /// When there will never be so much.
-    pub async fn footer_room(&mut self, bytes: u64) -> Result<FooterRoom, FooterTooLarge> {
+    pub async fn head_room(&mut self, bytes: u64) -> Result<HeadRoom, HeadTooLarge> {
         let memory = &self.memory;
-        let most_bytes = self.most_footer_bytes();
+        let most_bytes = self.most_head_bytes();
         if bytes > most_bytes {
-            return Err(FooterTooLarge { bytes, most_bytes });
+            return Err(HeadTooLarge { bytes, most_bytes });
         }
-        let permit = acquire(&memory.footers, bytes, units(FOOTER_POOL_BYTES)).await;
+        let permit = acquire(&memory.footers, bytes, units(HEAD_POOL_BYTES)).await;
         memory.resident.announce(bytes).await;
-        let beyond = match bytes.saturating_sub(FOOTER_POOL_BYTES) {
+        let beyond = match bytes.saturating_sub(HEAD_POOL_BYTES) {
             0 => None,
             more => Some(acquire(&memory.units, more, memory.total_units - memory.reserve_units).await),
         };
-        Ok(FooterRoom { permit, beyond })
+        Ok(HeadRoom { permit, beyond })
     }
 }
 
-impl FooterRoom {
+impl HeadRoom {
     /// Gives back all but `bytes`.
     pub fn shrink_to(&mut self, bytes: u64) {
-        let in_pool = bytes.min(FOOTER_POOL_BYTES);
+        let in_pool = bytes.min(HEAD_POOL_BYTES);
         shrink(&mut self.permit, in_pool);
         match (&mut self.beyond, bytes - in_pool) {
             (beyond, 0) => *beyond = None,
@@ -322,6 +322,12 @@ impl Admitted<'_> {
             self.resident.grown(more_bytes, need.total_bytes());
         }
         true
+    }
+
+    /// Whether it is enough for what measured to be `need`, or can get it now.
+    #[must_use]
+    pub fn suffices_for(&mut self, need: Need) -> bool {
+        self.try_grow(need) || self.need.suffices_for(need)
     }
 
     /// What the step before took is out of use, and the next one begins to fill it anew.

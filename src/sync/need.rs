@@ -1,16 +1,20 @@
-//! What an object needs at a time, and in which steps its row groups are read. Pure.
+//! What an object needs at a time, and which GETs bring the steps in which it is read. Pure.
 //!
-//! A small object is one step: its bytes are fetched whole. A larger one is a step for as many row groups as make one GET,
-//! at least one. All of an object's steps run on what its largest takes, see [`super::memory`].
+//! A small object is one step: its bytes are fetched whole. A larger one has steps of about one GET, more where its format
+//! can't cut it so small. All of an object's steps run on what its largest takes, see [`super::memory`].
 
-use super::Error;
 use super::batch::TARGET_ROWS_BYTES;
-use super::footer::SMALL_OBJECT_BYTES;
-use super::ranges::{MAX_GET_BYTES, coalesce};
-use crate::formats::parquet::chunks::row_group_ranges;
-use crate::formats::parquet::memory::estimated_bytes;
-use parquet::file::metadata::ParquetMetaData;
+use crate::formats::error::ReadError;
+use crate::formats::limits::MAX_PIECE_BYTES;
+use crate::formats::{File, Position, Step};
+use crate::s3::coalesce::{MAX_GET_BYTES, coalesce};
 use std::ops::Range;
+
+/// Objects up to this size are fetched whole: one GET brings all there is to know and to send.
+pub const SMALL_OBJECT_BYTES: u64 = 8 << 20;
+
+// Formats estimate what it takes to join values that lie in several pieces.
+const _: () = assert!(MAX_GET_BYTES == MAX_PIECE_BYTES);
 
 /// What the messages of an object may take: the one that is sent and the one behind it.
 const MESSAGE_POOL_BYTES: u64 = 2 * TARGET_ROWS_BYTES as u64;
@@ -27,8 +31,8 @@ pub struct Need {
     pub input_bytes: u64,
     /// What decoding them takes: pages, dictionaries, batches.
     pub decoding_bytes: u64,
-    /// The parsed footer.
-    pub footer_bytes: u64,
+    /// The parsed head of the file (a footer).
+    pub head_bytes: u64,
     /// Messages on their way to the client.
     pub message_bytes: u64,
 }
@@ -47,16 +51,16 @@ impl Need {
         measured.total_bytes() <= self.total_bytes().saturating_add(self.total_bytes() / TOLERANCE_DIVISOR)
     }
 
-    /// The same beside a share that has the footer.
+    /// The same beside a share that has the head.
     #[must_use]
-    pub fn without_footer(self) -> Self {
-        Self { footer_bytes: 0, ..self }
+    pub fn without_head(self) -> Self {
+        Self { head_bytes: 0, ..self }
     }
 
     /// All but the messages.
     #[must_use]
     pub fn held_bytes(self) -> u64 {
-        self.input_bytes.saturating_add(self.decoding_bytes).saturating_add(self.footer_bytes)
+        self.input_bytes.saturating_add(self.decoding_bytes).saturating_add(self.head_bytes)
     }
 }
 
@@ -67,7 +71,7 @@ pub fn recorded(held_bytes: u64, object_bytes: u64, limit_bytes: u64) -> Need {
     let input_bytes = if object_bytes <= SMALL_OBJECT_BYTES { object_bytes } else { 0 };
     let decoding_bytes = held_bytes.saturating_sub(input_bytes);
     let message_bytes = message_pool_bytes(decoding_bytes, limit_bytes);
-    Need { input_bytes, decoding_bytes, footer_bytes: 0, message_bytes }
+    Need { input_bytes, decoding_bytes, head_bytes: 0, message_bytes }
 }
 
 /// What the messages of an object need, given what decoding takes; with a small budget no more than an eighth of it.
@@ -76,7 +80,7 @@ fn message_pool_bytes(decoding_bytes: u64, limit_bytes: u64) -> u64 {
     decoding_bytes.clamp(MIN_MESSAGE_POOL_BYTES, most)
 }
 
-/// What is known of an object besides its footer.
+/// What is known of an object besides what its file says.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// Its size.
@@ -125,12 +129,12 @@ impl Facts {
 
     /// The need of a step that fetches `input_bytes` and decodes with `decoding_bytes`, besides what the options add.
     #[must_use]
-    pub fn need(self, metadata: &ParquetMetaData, input_bytes: u64, decoding_bytes: u64) -> Need {
+    pub fn need(self, file: &File, input_bytes: u64, decoding_bytes: u64) -> Need {
         let decoding_bytes = decoding_bytes.saturating_add(self.added_bytes);
         Need {
             input_bytes,
             decoding_bytes,
-            footer_bytes: metadata.memory_size() as u64,
+            head_bytes: file.held_bytes(),
             message_bytes: message_pool_bytes(decoding_bytes, self.limit_bytes),
         }
     }
@@ -138,28 +142,34 @@ impl Facts {
     /// The need of an object, the way it will be read.
     ///
     /// # Errors
-    /// As [`step`].
-    pub fn of_object(self, metadata: &ParquetMetaData) -> Result<Need, Error> {
-        if self.object_bytes <= SMALL_OBJECT_BYTES { Ok(self.of_whole(metadata)) } else { self.of_steps(metadata, 0) }
+    /// As [`Fetch::of`].
+    pub fn of_object(self, file: &File) -> Result<Need, ReadError> {
+        if self.object_bytes <= SMALL_OBJECT_BYTES {
+            self.of_whole(file)
+        } else {
+            self.of_steps(file, file.position_of_row(0))
+        }
     }
 
     /// The need of an object that is fetched whole.
-    #[must_use]
-    pub fn of_whole(self, metadata: &ParquetMetaData) -> Need {
-        let decoding_bytes = (0..metadata.num_row_groups()).map(|group| estimated_bytes(metadata, group)).max();
-        self.need(metadata, self.object_bytes, self.experience.apply(decoding_bytes.unwrap_or(0)))
-    }
-
-    /// The need of the largest step from `row_group` on, of an object that is fetched in steps.
     ///
     /// # Errors
-    /// As [`step`].
-    pub fn of_steps(self, metadata: &ParquetMetaData, mut row_group: usize) -> Result<Need, Error> {
-        let mut largest = self.need(metadata, 0, 0);
-        while row_group < metadata.num_row_groups() {
-            let step = step(metadata, row_group, self.step_bytes())?;
-            row_group = step.row_groups.end;
-            let need = self.need(metadata, step.input_bytes(), self.experience.apply(step.decoding_bytes));
+    /// As [`Fetch::of`].
+    pub fn of_whole(self, file: &File) -> Result<Need, ReadError> {
+        let step = file.step(file.position_of_row(0), u64::MAX)?;
+        let decoding_bytes = step.map_or(0, |step| step.decoding_bytes);
+        Ok(self.need(file, self.object_bytes, self.experience.apply(decoding_bytes)))
+    }
+
+    /// The need of the largest step from `from` on, of an object that is fetched in steps.
+    ///
+    /// # Errors
+    /// As [`Fetch::of`].
+    pub fn of_steps(self, file: &File, mut from: Position) -> Result<Need, ReadError> {
+        let mut largest = self.need(file, 0, 0);
+        while let Some(fetch) = Fetch::of(file, from, self.step_bytes())? {
+            from = fetch.step.next;
+            let need = self.need(file, fetch.input_bytes(), self.experience.apply(fetch.step.decoding_bytes));
             if need.total_bytes() > largest.total_bytes() {
                 largest = need;
             }
@@ -174,45 +184,30 @@ impl Facts {
     }
 }
 
-/// Row groups that are fetched together, and what they need.
+/// A step, and the GETs that bring it.
 #[derive(Debug, Clone)]
-pub struct Step {
-    /// Their indexes.
-    pub row_groups: Range<usize>,
+pub struct Fetch {
+    /// What is read with it.
+    pub step: Step,
     /// The GETs.
     pub pieces: Vec<Range<u64>>,
-    /// Memory for decoding one of them, by the footer.
-    pub decoding_bytes: u64,
 }
 
-impl Step {
+impl Fetch {
+    /// The step of `file` from `from` on, which aims at `most_bytes`; `None` at the end.
+    ///
+    /// # Errors
+    /// When what the file says makes no sense.
+    pub fn of(file: &File, from: Position, most_bytes: u64) -> Result<Option<Self>, ReadError> {
+        let step = file.step(from, most_bytes)?;
+        Ok(step.map(|step| Self { pieces: coalesce(&step.ranges), step }))
+    }
+
     /// Bytes of all GETs.
     #[must_use]
     pub fn input_bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.end - piece.start).sum()
     }
-}
-
-/// The next step from `row_group` on: as many row groups as have `most_bytes`, at least one.
-///
-/// # Errors
-/// When the footer's ranges make no sense.
-pub fn step(metadata: &ParquetMetaData, row_group: usize, most_bytes: u64) -> Result<Step, Error> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    let (mut end, mut bytes, mut decoding_bytes) = (row_group, 0, 0);
-    while end < metadata.num_row_groups() {
-        let group = row_group_ranges(metadata, end)?;
-        let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
-        if end > row_group && bytes + group_bytes > most_bytes {
-            break;
-        }
-        bytes += group_bytes;
-        ranges.extend(group);
-        decoding_bytes = estimated_bytes(metadata, end).max(decoding_bytes);
-        end += 1;
-    }
-    ranges.sort_by_key(|range| (range.start, range.end));
-    Ok(Step { row_groups: row_group..end, pieces: coalesce(&ranges), decoding_bytes })
 }
 
 #[cfg(test)]

@@ -328,7 +328,9 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         // These say what to do themselves.
         Error::NeverRests { .. }
         | Error::ReplacedByFewerRows { .. }
-        | Error::Decode(ReadError::Encrypted | ReadError::Unsupported { .. } | ReadError::SchemaChanged { .. }) => {
+        | Error::Decode(
+            ReadError::Encrypted { .. } | ReadError::Unsupported { .. } | ReadError::SchemaChanged { .. },
+        ) => {
             format!("s3://{bucket}/{key}: {error}")
         }
         error => {

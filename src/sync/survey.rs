@@ -4,19 +4,19 @@
 //! only its version and the memory that it will need are kept, and of each table at most two file schemas. A small
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
-use super::footer::{self, FooterGuess, Room, SMALL_OBJECT_BYTES};
 use super::incremental::TableState;
+use super::inspect::{self, Found, HeadGuess, Inspector, Room};
 use super::memory::Seat;
-use super::need::recorded;
-use super::object::{Kept, facts, need_of_bytes, rows};
+use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
+use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, Stats, TableRun};
 use super::{Context, Error, cpu};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::error_chain::error_chain;
-use crate::formats::parquet::columns;
+use crate::formats::File;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::names::FILE_COLUMNS;
@@ -27,7 +27,6 @@ use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use parquet::file::metadata::ParquetMetaData;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -216,7 +215,7 @@ pub struct Sample {
 pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> {
     let sampled = sampled(&table.objects);
     let whole = sampled.len() == table.objects.len();
-    let guess = FooterGuess::default();
+    let guess = HeadGuess::default();
     let sampled: Vec<(String, ListedObject)> =
         sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
     let mut reads = futures::stream::iter(sampled)
@@ -224,11 +223,10 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
             let guess = &guess;
             async move {
                 let schema = async {
-                    // The footer goes with this block, and with it its room, which the others wait for.
+                    // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
-                    let etag = object.etag.as_ref();
-                    let footer = read_footer(cx, &mut seat, &key, object.size_bytes, etag, guess).await?;
-                    file_schema(cx, &footer.metadata).await
+                    let found = inspect_listed(cx, &mut seat, &key, &object, guess).await?;
+                    file_schema(cx, &found.file).await
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
                 (key, schema)
@@ -276,19 +274,19 @@ fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
     first.iter().chain(others.into_iter().take(SAMPLED_OBJECTS - first.len())).collect()
 }
 
-async fn read_footer(
+/// What the listed object says of itself, or the one that has replaced it since: nothing was read of the old version yet.
+async fn inspect_listed(
     cx: &Context,
     seat: &mut Seat,
     key: &str,
-    object_bytes: u64,
-    etag: Option<&ETag>,
-    guess: &FooterGuess,
-) -> Result<footer::Footer, Error> {
+    object: &ListedObject,
+    guess: &HeadGuess,
+) -> Result<Found, Error> {
     let budget = RetryBudget::default();
-    match footer::fetch(&cx.store, key, object_bytes, etag, guess, &budget, Room::Asked(seat)).await {
-        // Replaced since the listing: nothing was read of the old version yet.
+    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, key };
+    match inspector.fetch(object.size_bytes, object.etag.as_ref(), Room::Asked(seat)).await {
         Err(Error::S3(error)) if error.kind == s3::ErrorKind::Changed => {
-            footer::fetch_current(&cx.store, key, object_bytes, guess, &budget, seat).await
+            inspector.fetch_current(object.size_bytes, seat).await
         }
         other => other,
     }
@@ -374,12 +372,12 @@ impl Survey {
             && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
-            let (nested_as, need_of) = (cx.rows.nested_as, need_of_bytes(cx, key, &bytes));
-            let look = move |metadata: &Arc<_>| Ok((columns::file_schema(metadata, nested_as)?, need_of(metadata)));
-            let (metadata, _room, (schema, need)) = footer::of_bytes(&bytes, Room::Asked(&mut seat), look).await?;
-            let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
+            let (file, _room) = inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat)).await?;
+            let schema = file_schema(cx, &file).await?;
+            let held_bytes = need_of_bytes(cx, key, &file, &bytes).await?.held_bytes();
+            let object_bytes = bytes.len() as u64;
             self.objects.ready(index, etag, object_bytes, held_bytes);
-            self.rows.fetch_add(rows(&metadata), Ordering::Relaxed);
+            self.rows.fetch_add(file.rows().unwrap_or(0), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
             let needed = recorded(held_bytes, object_bytes, cx.memory.limit_bytes()).total_bytes() - object_bytes;
             if needed <= cx.memory.beside_reserve_bytes() {
@@ -387,21 +385,20 @@ impl Survey {
             }
             return Ok(schema);
         }
-        let guess = &self.objects.footers;
-        let footer = read_footer(cx, &mut seat, key, object.size_bytes, object.etag.as_ref(), guess).await?;
-        let schema = file_schema(cx, &footer.metadata).await?;
+        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads).await?;
+        let schema = file_schema(cx, &found.file).await?;
         if ours {
-            let need = facts(cx, key, &footer.metadata, footer.object_bytes).of_object(&footer.metadata)?;
-            self.objects.ready(index, footer.etag.clone(), footer.object_bytes, need.held_bytes());
-            self.rows.fetch_add(rows(&footer.metadata), Ordering::Relaxed);
+            let need = facts(cx, key, &found.file, found.object_bytes).of_object(&found.file)?;
+            self.objects.ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
+            self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
         }
         Ok(schema)
     }
 }
 
-async fn file_schema(cx: &Context, metadata: &Arc<ParquetMetaData>) -> Result<FileSchema, Error> {
-    let (metadata, nested_as) = (Arc::clone(metadata), cx.rows.nested_as);
-    Ok(cpu::run(move || columns::file_schema(&metadata, nested_as)).await??)
+async fn file_schema(cx: &Context, file: &File) -> Result<FileSchema, Error> {
+    let (file, nested_as) = (file.clone(), cx.rows.nested_as);
+    Ok(cpu::run(move || file.schema(nested_as)).await??)
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.

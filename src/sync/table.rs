@@ -1,6 +1,6 @@
 //! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
-use super::footer::FooterGuess;
+use super::inspect::HeadGuess;
 use crate::cast::counts::CastCounts;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::s3::ETag;
@@ -70,8 +70,8 @@ pub struct Objects {
     /// Rows that were sent of objects that failed, in this sync or before, by the objects' indexes: the first ones of the
     /// version that the list has. Held for reading or writing one number.
     rows_sent: Mutex<BTreeMap<usize, u64>>,
-    /// Experience with their footers.
-    pub footers: FooterGuess,
+    /// Experience with the lengths of their heads.
+    pub heads: HeadGuess,
 }
 
 impl Objects {
@@ -83,7 +83,7 @@ impl Objects {
             list: Mutex::new(table.objects),
             unread: table.unread,
             rows_sent: Mutex::default(),
-            footers: FooterGuess::default(),
+            heads: HeadGuess::default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Objects {
             list: Mutex::default(),
             unread: Vec::new(),
             rows_sent: Mutex::default(),
-            footers: FooterGuess::default(),
+            heads: HeadGuess::default(),
         }
     }
 

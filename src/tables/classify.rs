@@ -2,9 +2,7 @@
 
 use super::name::TableKey;
 use crate::config::KeyFilter;
-
-/// What every Parquet object's name has at its end, or before CloudQuery's UUID. Case matters.
-pub(super) const EXTENSION: &str = ".parquet";
+use crate::formats::format::Format;
 
 /// Folders of engines that keep files there which are no rows of the table, or not yet. Others that start with `_` or
 /// `.` are tables: their names are frozen.
@@ -32,8 +30,8 @@ const MIN_TIME_DIGITS: usize = 10;
 /// What an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classified {
-    /// To be read.
-    Parquet(TableKey),
+    /// To be read as a file of this format.
+    File(TableKey, Format),
     /// Not to be read; never an error.
     Skipped(SkipReason),
 }
@@ -49,9 +47,9 @@ pub enum SkipReason {
     Hidden,
     /// Written by CloudQuery's S3 destination to test its access.
     TestObject,
-    /// Another kind of file.
-    NotParquet,
-    /// A Parquet name with nothing in it.
+    /// Not the name of a format that is read.
+    OtherFormat,
+    /// The name of a file that would be read, with nothing in it.
     ZeroBytes,
 }
 
@@ -59,7 +57,7 @@ impl SkipReason {
     #[cfg(test)]
     /// All reasons, in the order in which they are tried.
     pub const ALL: [Self; 6] =
-        [Self::DirectoryMarker, Self::Excluded, Self::Hidden, Self::TestObject, Self::NotParquet, Self::ZeroBytes];
+        [Self::DirectoryMarker, Self::Excluded, Self::Hidden, Self::TestObject, Self::OtherFormat, Self::ZeroBytes];
 
     /// The reason's name in logs and counters; never changes.
     pub fn name(self) -> &'static str {
@@ -68,7 +66,7 @@ impl SkipReason {
             Self::Excluded => "excluded",
             Self::Hidden => "hidden",
             Self::TestObject => "test_object",
-            Self::NotParquet => "not_parquet",
+            Self::OtherFormat => "not_parquet",
             Self::ZeroBytes => "zero_bytes",
         }
     }
@@ -89,13 +87,13 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
     if is_test_object(key) {
         return Classified::Skipped(SkipReason::TestObject);
     }
-    let Some(table) = table_of(directory, file) else {
-        return Classified::Skipped(SkipReason::NotParquet);
+    let Some((table, format)) = table_of(directory, file) else {
+        return Classified::Skipped(SkipReason::OtherFormat);
     };
     if size_bytes == 0 {
         return Classified::Skipped(SkipReason::ZeroBytes);
     }
-    Classified::Parquet(table)
+    Classified::File(table, format)
 }
 
 fn is_hidden_folder(folder: &str) -> bool {
@@ -115,16 +113,20 @@ pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
 }
 
-/// The table that a file belongs to, if its name is that of a Parquet file.
-fn table_of(directory: &str, file: &str) -> Option<TableKey> {
+/// The table that a file belongs to, and its format, if its name is one that is read.
+fn table_of(directory: &str, file: &str) -> Option<(TableKey, Format)> {
+    Format::ALL.iter().find_map(|format| Some((table_of_format(directory, file, format.extension())?, *format)))
+}
+
+fn table_of_format(directory: &str, file: &str, extension: &str) -> Option<TableKey> {
     // `<name>.parquet.<uuid>`: CloudQuery's default layout has the files of all tables in one folder.
     if let Some((stem, uuid)) = file.rsplit_once('.')
         && is_uuid(uuid)
-        && let Some(name) = stem.strip_suffix(EXTENSION)
+        && let Some(name) = stem.strip_suffix(extension)
     {
         return Some(TableKey::named(directory, name));
     }
-    let name = file.strip_suffix(EXTENSION)?;
+    let name = file.strip_suffix(extension)?;
     // At the root there is no folder to name the table, so each file is its own.
     Some(if directory.is_empty() { TableKey::named("", name) } else { TableKey::directory(directory) })
 }
@@ -160,14 +162,14 @@ mod tests {
 
     fn table(key: &str) -> Option<TableKey> {
         match classify(key, 1, &KeyFilter::default()) {
-            Classified::Parquet(table) => Some(table),
+            Classified::File(table, _) => Some(table),
             Classified::Skipped(_) => None,
         }
     }
 
     fn reason(key: &str, size_bytes: u64) -> Option<SkipReason> {
         match classify(key, size_bytes, &KeyFilter::default()) {
-            Classified::Parquet(_) => None,
+            Classified::File(..) => None,
             Classified::Skipped(reason) => Some(reason),
         }
     }
@@ -208,14 +210,14 @@ mod tests {
             ("raw/TEST_TABLE/TEST_UUID.parquet", 0, TestObject),
             ("raw/TEST_TABLE.parquet.TEST_UUID", 0, TestObject),
             ("raw/TEST-TABLE/2024/TEST_UUID.csv", 0, TestObject),
-            ("raw/x.csv", 5, NotParquet),
-            ("raw/x.PARQUET", 5, NotParquet),
-            ("raw/x.parquet.crc", 5, NotParquet),
-            ("raw/x.parquet.8f3c2b1a", 5, NotParquet),
-            ("raw/x.parquet.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2g", 5, NotParquet),
-            ("raw/x.csv.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c", 5, NotParquet),
-            ("raw/x_$folder$", 0, NotParquet),
-            ("raw/parquet", 5, NotParquet),
+            ("raw/x.csv", 5, OtherFormat),
+            ("raw/x.PARQUET", 5, OtherFormat),
+            ("raw/x.parquet.crc", 5, OtherFormat),
+            ("raw/x.parquet.8f3c2b1a", 5, OtherFormat),
+            ("raw/x.parquet.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2g", 5, OtherFormat),
+            ("raw/x.csv.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c", 5, OtherFormat),
+            ("raw/x_$folder$", 0, OtherFormat),
+            ("raw/parquet", 5, OtherFormat),
             ("raw/x.parquet", 0, ZeroBytes),
         ] {
             assert_eq!(reason(key, size_bytes), Some(expected), "{key}");
@@ -243,7 +245,7 @@ mod tests {
         let excluded = Classified::Skipped(SkipReason::Excluded);
         assert_eq!(classify("other/x.parquet", 1, &keys), excluded);
         assert_eq!(classify("raw/tmp/_x", 1, &keys), excluded);
-        assert_eq!(classify("raw/x.parquet", 1, &keys), Classified::Parquet(TableKey::directory("raw/")));
+        assert_eq!(classify("raw/x.parquet", 1, &keys), Classified::File(TableKey::directory("raw/"), Format::Parquet));
         assert_eq!(classify("tmp/", 0, &keys), Classified::Skipped(SkipReason::DirectoryMarker));
     }
 
@@ -273,7 +275,7 @@ mod tests {
             let key = cells[0].trim_matches('`');
             let size_bytes = u64::from(!cells[2].contains("empty object"));
             let found = match classify(key, size_bytes, &KeyFilter::default()) {
-                Classified::Parquet(table) => format!("`{}`", table.table_name()),
+                Classified::File(table, _) => format!("`{}`", table.table_name()),
                 Classified::Skipped(reason) => format!("skipped: `{}`", reason.name()),
             };
             assert_eq!(found, cells[1], "{key}");

@@ -12,6 +12,7 @@ use super::objects::{GrowingList, keep_once};
 use super::passed_over::PassedOver;
 use super::select::{SelectError, Selector};
 use crate::config::KeyFilter;
+use crate::formats::format::Format;
 use crate::s3::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -180,9 +181,9 @@ impl<'a> Grouper<'a> {
         self.lakes.see(&object.key);
         match classify(&object.key, object.size_bytes, self.keys) {
             Classified::Skipped(reason) => self.skip(reason, object),
-            Classified::Parquet(key) => {
+            Classified::File(key, format) => {
                 if let Some(index) = self.table(key) {
-                    self.put(index, object);
+                    self.put(index, object, format);
                 }
             }
         }
@@ -191,15 +192,15 @@ impl<'a> Grouper<'a> {
     fn skip(&mut self, reason: SkipReason, object: ObjectMeta) {
         *self.skipped.counts.entry(reason).or_default() += 1;
         match reason {
-            SkipReason::NotParquet => {
+            SkipReason::OtherFormat => {
                 let is_wanted = |folder: &str| self.selector.would_take(&TableKey::directory(folder).table_name());
                 self.passed_over.see(&object.key, object.size_bytes, is_wanted);
             }
             SkipReason::Excluded if self.remember_unread => {
-                if let Classified::Parquet(key) = classify(&object.key, object.size_bytes, &KeyFilter::default())
+                if let Classified::File(key, format) = classify(&object.key, object.size_bytes, &KeyFilter::default())
                     && self.selector.would_take(&key.table_name())
                 {
-                    self.excluded.push(ListedObject::new(object, ""));
+                    self.excluded.push(ListedObject::new(object, "", format));
                 }
             }
             _ => {}
@@ -230,10 +231,10 @@ impl<'a> Grouper<'a> {
         Some(self.tables.len() - 1)
     }
 
-    fn put(&mut self, index: usize, object: ObjectMeta) {
+    fn put(&mut self, index: usize, object: ObjectMeta, format: Format) {
         let table = &mut self.tables[index];
         if !object.archived {
-            table.objects.push(ListedObject::new(object, table.key.directory_str()));
+            table.objects.push(ListedObject::new(object, table.key.directory_str(), format));
             return;
         }
         table.archived.count += 1;
@@ -241,7 +242,7 @@ impl<'a> Grouper<'a> {
             table.archived.first_key = Some(object.key.clone());
         }
         if self.remember_unread {
-            table.unread.push(ListedObject::new(object, table.key.directory_str()));
+            table.unread.push(ListedObject::new(object, table.key.directory_str(), format));
         }
     }
 
@@ -258,7 +259,7 @@ impl<'a> Grouper<'a> {
     pub fn finish(mut self) -> Listing {
         let mut filtered_out = BTreeSet::new();
         for object in self.excluded.into_iter() {
-            let Classified::Parquet(key) = classify(&object.key(""), object.size_bytes, &KeyFilter::default()) else {
+            let Classified::File(key, _) = classify(&object.key(""), object.size_bytes, &KeyFilter::default()) else {
                 continue;
             };
             match self.index.get(&key) {

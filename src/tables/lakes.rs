@@ -1,7 +1,8 @@
 //! Tables of a format that keeps files which no longer, or not yet, belong to the table. All its Parquet files are read
 //! as they lie there, so whoever syncs one gets old rows, too, and should hear of it.
 
-use super::classify::{EXTENSION, is_uuid, split};
+use super::classify::{is_uuid, split};
+use crate::formats::format::Format;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Such tables that are warned about by name; the rest is a number.
@@ -90,7 +91,7 @@ fn is_numbered(file: &str, prefix: &str) -> bool {
 }
 
 fn is_ducklake_file(file: &str) -> bool {
-    let stem = file.strip_prefix("ducklake-").and_then(|rest| rest.strip_suffix(EXTENSION));
+    let stem = file.strip_prefix("ducklake-").and_then(|rest| rest.strip_suffix(Format::Parquet.extension()));
     stem.is_some_and(|stem| is_uuid(stem.strip_suffix("-delete").unwrap_or(stem)))
 }
 

@@ -4,6 +4,7 @@
 //! allocator adds, is the 120 bytes a key of the memory bound. While they are listed they lie in chunks: a vector that
 //! doubles would for a moment hold three times what it needs.
 
+use crate::formats::format::Format;
 use crate::s3::{ETag, ObjectMeta};
 
 /// Objects in a chunk: 256 KiB of records, so that neither the list of chunks nor the room in the last one counts.
@@ -22,6 +23,8 @@ pub struct ListedObject {
     pub last_modified_s: i64,
     /// What the footer pass found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent.
     held_kib: u32,
+    /// By its name.
+    pub format: Format,
     /// Its last row was sent in this sync.
     pub sent: bool,
     /// It is archived, so it cannot be read.
@@ -30,13 +33,14 @@ pub struct ListedObject {
 
 impl ListedObject {
     /// A listed object, whose key begins with the table's `folder`.
-    pub(super) fn new(object: ObjectMeta, folder: &str) -> Self {
+    pub(super) fn new(object: ObjectMeta, folder: &str, format: Format) -> Self {
         Self {
             suffix: object.key[folder.len()..].into(),
             etag: object.etag,
             size_bytes: object.size_bytes,
             last_modified_s: object.last_modified_s,
             held_kib: 0,
+            format,
             sent: false,
             archived: object.archived,
         }
@@ -144,7 +148,7 @@ mod tests {
                 let key = format!("t/{n}");
                 let object =
                     ObjectMeta { key, size_bytes: n as u64 + 1, etag: None, last_modified_s: 0, archived: false };
-                list.push(ListedObject::new(object, "t/"));
+                list.push(ListedObject::new(object, "t/", Format::Parquet));
             }
             let all = list.into_vec();
             assert_eq!((all.len(), all.capacity()), (objects, objects));

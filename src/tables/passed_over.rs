@@ -4,8 +4,9 @@
 //! What engines and tools put beside data (checksums, markers, manifests, files under way) is passed over in silence,
 //! as is whatever the spec leaves out.
 
-use super::classify::{EXTENSION, is_uuid, split};
+use super::classify::{is_uuid, split};
 use super::lakes::is_bookkeeping;
+use crate::formats::format::Format;
 
 /// Prefixes that are warned about by name; the rest is a number.
 const MAX_PREFIXES: usize = 10;
@@ -70,7 +71,7 @@ fn likeness(key: &str) -> Option<Likeness> {
     let unpacked = COMPRESSIONS.iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(&file);
     // `<name>.csv.<uuid>`, as CloudQuery's destination names files.
     let name = unpacked.rsplit_once('.').filter(|(_, end)| is_uuid(end)).map_or(unpacked, |(name, _)| name);
-    if name.contains(EXTENSION) || PARQUET_LIKE.iter().any(|suffix| name.ends_with(suffix)) {
+    if name.contains(Format::Parquet.extension()) || PARQUET_LIKE.iter().any(|suffix| name.ends_with(suffix)) {
         return Some(Likeness::Parquet);
     }
     if is_description(name) || is_bookkeeping(key) {

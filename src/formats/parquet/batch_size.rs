@@ -1,11 +1,12 @@
 //! How many rows of a row group the first batch takes.
 
-use super::chunks::{FetchedRanges, path};
+use super::chunks::path;
 use super::columns::fixed_width_bytes;
-use super::damage::cause;
+use super::errors::{cause, row_group_error};
 use super::pages::{Pages, walk_row_group};
 use crate::cast::origin::Origin;
 use crate::formats::error::ReadError;
+use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
 use crate::schema::field::FieldKind;
 use crate::schema::fit::FittedColumn;
@@ -85,7 +86,7 @@ pub(super) fn check_values(chunk: &ColumnChunkMetaData, row_group: usize, pages:
     }
     let what =
         format!("it has a value of about {bytes} bytes, more than the {MAX_VALUE_BYTES} that a message may have");
-    Err(ReadError::Column { row_group, column: path(chunk), what })
+    Err(row_group_error(row_group, &format!("column {:?}", path(chunk)), what))
 }
 
 /// How large the values of a chunk of byte arrays come out.
@@ -116,10 +117,8 @@ fn variable_size(
     // No value is longer than the whole chunk.
     let harmless = uncompressed.saturating_mul(BATCH_ROWS as u64) <= DICTIONARY_BATCH_BYTES;
     if chunk.dictionary_page_offset().is_some() && chunk.column_type() == PhysicalType::BYTE_ARRAY && !harmless {
-        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| ReadError::RowGroup {
-            row_group,
-            place: format!("column {:?}, dictionary page", path(chunk)),
-            what: cause(&error),
+        let dictionary = dictionary(chunk, bytes, rows_total).map_err(|error| {
+            row_group_error(row_group, &format!("column {:?}, dictionary page", path(chunk)), cause(&error))
         })?;
         if let Some(dictionary) = dictionary {
             if unencoded.is_none() {

@@ -1,7 +1,7 @@
 //! The columns of a Parquet file as its readers give them. Arrow's and Parquet's trees are walked together: both have the
 //! same leaves in the same order.
 
-use super::damage::footer_error;
+use super::errors::{damaged, footer_error};
 use crate::config::NestedAs;
 use crate::formats::error::ReadError;
 use crate::schema::field::{FieldKind, FileField, Reading};
@@ -102,10 +102,10 @@ impl Walk<'_> {
             }
             DataType::Map(entries, sorted) => {
                 let DataType::Struct(pair) = entries.data_type() else {
-                    return Err(ReadError::damaged(format!("column {:?}: a map without entries", field.name())));
+                    return Err(damaged(format!("column {:?}: a map without entries", field.name())));
                 };
                 let [key, value] = &pair[..] else {
-                    return Err(ReadError::damaged(format!("column {:?}: a map without key and value", field.name())));
+                    return Err(damaged(format!("column {:?}: a map without key and value", field.name())));
                 };
                 let (key_source, key) = self.field(key, pass)?;
                 let (value_source, value) = self.field(value, pass)?;

@@ -1,8 +1,8 @@
 //! Where a row group is damaged. The `parquet` crate says what is wrong and not where; once something is, its columns are
 //! read once more, one at a time, until one of them fails.
 
-use super::chunks::{FetchedRanges, path};
-use crate::formats::error::ReadError;
+use super::chunks::path;
+use crate::formats::fetched::FetchedRanges;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::column::page::{Page, PageReader};
@@ -106,21 +106,4 @@ fn failing_row(
     let whole = read(rows, rows.len().max(1))?;
     // Row by row it says which one; should that go well, the whole failed all the same.
     Some(read(rows, 1).unwrap_or(whole))
-}
-
-/// What an error of the crate says, without the names of the layers that it came through.
-pub(super) fn cause(error: &ParquetError) -> String {
-    const LAYERS: [&str; 5] =
-        ["External: ", "Arrow: ", "Parquet argument error: ", "Parquet error: ", "Invalid argument error: "];
-    let text = error.to_string();
-    let mut rest = text.as_str();
-    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
-        rest = inner;
-    }
-    rest.to_owned()
-}
-
-/// The footer can't be read.
-pub(super) fn footer_error(error: ParquetError) -> ReadError {
-    ReadError::Footer(cause(&error))
 }

@@ -8,18 +8,22 @@ mod elements;
 mod repair;
 
 use super::chunks::{chunk_range, path};
-use super::damage::footer_error;
+use super::errors::{damaged, footer_error};
 use crate::formats::error::ReadError;
+use crate::formats::format::Format;
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{
-    FooterTail, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
-    RowGroupMetaData,
+    ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
 };
 use std::sync::Arc;
 
 /// A good first guess for the suffix to fetch, in bytes: most footers are smaller, and a request costs more than this.
 pub const FIRST_SUFFIX_BYTES: u64 = 64 << 10;
+
+/// How much larger a parsed footer is than its bytes, roughly: a column chunk has some 100 bytes in the file, without
+/// statistics, and some 430 when it is parsed.
+pub(in crate::formats) const PARSED_FACTOR: u64 = 4;
 
 /// Magic of a plain Parquet file, at both ends.
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -45,15 +49,22 @@ pub enum FooterStep {
     Ready(Arc<ParquetMetaData>),
 }
 
+/// Length of the footer with its tail, as the object's last 8 bytes claim it.
+pub(in crate::formats) fn footer_bytes(suffix: &[u8]) -> u64 {
+    let length = suffix.last_chunk::<TAIL_BYTES>().and_then(|tail| tail.first_chunk::<4>());
+    length.map_or(0, |length| u64::from(u32::from_le_bytes(*length)) + TAIL_BYTES as u64)
+}
+
 /// Reads the footer out of `suffix`, the last bytes of an object of `object_size` bytes. Column statistics are left out,
 /// they are of no use here and the largest part of many footers.
 ///
 /// # Errors
-/// [`ReadError::NotParquet`], [`ReadError::Encrypted`], [`ReadError::Damaged`], [`ReadError::Unsupported`],
-/// [`ReadError::Footer`].
+/// [`ReadError::OtherFormat`], [`ReadError::Encrypted`], [`ReadError::Damaged`], [`ReadError::Unsupported`],
+/// [`ReadError::At`].
 pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep, ReadError> {
     if object_size < MIN_OBJECT_BYTES {
-        return Err(ReadError::NotParquet {
+        return Err(ReadError::OtherFormat {
+            format: Format::Parquet,
             what: format!("it has {object_size} bytes, the smallest Parquet file has {MIN_OBJECT_BYTES}"),
         });
     }
@@ -66,30 +77,33 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
     };
     let magic = &tail[4..];
     if magic == MAGIC_ENCRYPTED {
-        return Err(ReadError::Encrypted);
+        return Err(ReadError::Encrypted { format: Format::Parquet, sign: "its magic is PARE" });
     }
     if magic != MAGIC {
-        return Err(ReadError::NotParquet { what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()) });
+        return Err(ReadError::OtherFormat {
+            format: Format::Parquet,
+            what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()),
+        });
     }
-    let tail = FooterTail::try_new(tail).map_err(footer_error)?;
-    let footer_bytes = tail.metadata_length() + TAIL_BYTES;
+    let footer_bytes = footer_bytes(tail);
     // The leading magic is no part of the footer.
     let largest = object_size - MAGIC.len() as u64;
-    if footer_bytes as u64 > largest {
-        return Err(ReadError::damaged(format!(
-            "the footer should have {footer_bytes} bytes, the object has {object_size}"
-        )));
+    if footer_bytes > largest {
+        return Err(damaged(format!("the footer should have {footer_bytes} bytes, the object has {object_size}")));
     }
-    if footer_bytes as u64 > held {
-        return Ok(FooterStep::NeedSuffix { bytes: footer_bytes as u64 });
+    if footer_bytes > held {
+        return Ok(FooterStep::NeedSuffix { bytes: footer_bytes });
     }
     if held == object_size && !suffix.starts_with(MAGIC) {
         let start = &suffix[..MAGIC.len()];
-        return Err(ReadError::NotParquet {
+        return Err(ReadError::OtherFormat {
+            format: Format::Parquet,
             what: format!("it starts with {}, expected \"PAR1\"", start.escape_ascii()),
         });
     }
-    let footer = &suffix[suffix.len() - footer_bytes..suffix.len() - TAIL_BYTES];
+    // No more than is held.
+    let start = suffix.len() - usize::try_from(footer_bytes).unwrap_or(suffix.len());
+    let footer = &suffix[start..suffix.len() - TAIL_BYTES];
     let footer = repair::repaired(footer)?;
     // Page counts are wanted in full: the estimate of memory is made of them.
     let options = ParquetMetaDataOptions::new()
@@ -97,7 +111,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     let metadata = ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options));
     let metadata = without_false_dictionaries(metadata.map_err(footer_error)?)?;
-    check(&metadata, object_size - footer_bytes as u64)?;
+    check(&metadata, object_size - footer_bytes)?;
     Ok(FooterStep::Ready(Arc::new(metadata)))
 }
 
@@ -134,11 +148,11 @@ fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<(), ReadError> {
     let mut rows: i64 = 0;
     for (index, group) in metadata.row_groups().iter().enumerate() {
         if group.num_rows() < 0 {
-            return Err(ReadError::damaged(format!("row group {index} has {} rows", group.num_rows())));
+            return Err(damaged(format!("row group {index} has {} rows", group.num_rows())));
         }
         rows = rows.saturating_add(group.num_rows());
         if group.num_columns() != leaves {
-            return Err(ReadError::damaged(format!(
+            return Err(damaged(format!(
                 "row group {index} has {} columns, the schema has {leaves}",
                 group.num_columns()
             )));
@@ -147,7 +161,7 @@ fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<(), ReadError> {
     }
     // Readers size their batches by the file's row count: a wrong one would lose rows without an error.
     if rows != file.num_rows() {
-        return Err(ReadError::damaged(format!("{rows} rows in its row groups, {} by its footer", file.num_rows())));
+        return Err(damaged(format!("{rows} rows in its row groups, {} by its footer", file.num_rows())));
     }
     Ok(())
 }
@@ -157,7 +171,7 @@ fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Resul
         // Where a chunk without values lies is of no use, and some writers give it places that can't be.
         let range = if column.num_values() == 0 { 0..0 } else { chunk_range(column)? };
         if range.end > data_end || (range.start < MAGIC.len() as u64 && !range.is_empty()) {
-            return Err(ReadError::damaged(format!(
+            return Err(damaged(format!(
                 "row group {index}, column {:?}: bytes {} to {} are outside the object's data",
                 path(column),
                 range.start,
@@ -165,7 +179,7 @@ fn check_columns(group: &RowGroupMetaData, index: usize, data_end: u64) -> Resul
             )));
         }
         if column.num_values() < 0 || column.uncompressed_size() < 0 {
-            return Err(ReadError::damaged(format!("row group {index}, column {:?}: negative size", path(column))));
+            return Err(damaged(format!("row group {index}, column {:?}: negative size", path(column))));
         }
         if column.compression() == Compression::LZO {
             return Err(ReadError::Unsupported {

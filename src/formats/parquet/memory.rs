@@ -1,10 +1,10 @@
 //! What decoding a row group takes: estimated by the footer as long as that is all there is, and by the headers of its
 //! [`pages`](super::pages) once its bytes are there.
 
-use super::chunks::{FetchedRanges, MAX_PIECE_BYTES};
 use super::columns::fixed_width_bytes;
 use super::pages::{Pages, walk_row_group};
-use crate::cast::origin::file_columns_row_bytes;
+use crate::formats::fetched::FetchedRanges;
+use crate::formats::limits::MAX_PIECE_BYTES;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
@@ -44,15 +44,6 @@ pub fn measured_bytes(metadata: &ParquetMetaData, row_group: usize, bytes: &Fetc
         value_bytes(chunk, pages.get(index - 1))
     };
     held.saturating_add(batches_bytes(group, largest))
-}
-
-/// The memory that the [`crate::schema::names::FILE_COLUMNS`] of the object `key` take while it is decoded, in bytes, besides
-/// [`estimated_bytes`]: the keys that are kept, and a batch and the one before.
-#[must_use]
-pub fn file_columns_bytes(key: &str, metadata: &ParquetMetaData) -> u64 {
-    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).max();
-    let rows = rows.unwrap_or(0).min(BATCH_ROWS as u64);
-    rows.saturating_mul(file_columns_row_bytes(key)).min(BATCH_BYTES).saturating_mul(2)
 }
 
 /// What is in memory at a time while the chunk is read.

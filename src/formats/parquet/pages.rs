@@ -2,9 +2,10 @@
 //! two sources for one fact, and only one of them may be sound: a chunk whose pages are larger than its footer says is damaged,
 //! which is known before any of them is unpacked.
 
-use super::chunks::{FetchedRanges, chunk_range, path};
+use super::chunks::{chunk_range, path};
 use super::footer::compact::{Compact, I32, STRUCT};
 use crate::formats::error::ReadError;
+use crate::formats::fetched::FetchedRanges;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
@@ -69,7 +70,8 @@ const DATA_PAGE_V2: i64 = 3;
 
 /// Looks at the headers of a chunk's pages, up to the one with its last value.
 fn walk(chunk: &ColumnChunkMetaData, row_group: usize, bytes: &FetchedRanges) -> Result<Pages, ReadError> {
-    let damaged = |what: String| ReadError::damaged(format!("row group {row_group}, column {:?}: {what}", path(chunk)));
+    let damaged =
+        |what: String| super::errors::damaged(format!("row group {row_group}, column {:?}: {what}", path(chunk)));
     let footer_values = u64::try_from(chunk.num_values()).unwrap_or(0);
     if footer_values == 0 {
         // Nothing of it is read, wherever it is said to be.

@@ -7,14 +7,15 @@
 //! taught holds for the object's others.
 
 use super::batch_size::first_batch_rows;
-use super::chunks::FetchedRanges;
 use super::columns::ReadSchema;
-use super::damage::{self, Damage, cause, footer_error};
+use super::damage::{self, Damage};
+use super::errors::{cause, damaged, footer_error, row_group_error};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
 use crate::cast::origin::Origin;
 use crate::cast::{self, json};
 use crate::formats::error::ReadError;
+use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{FittedColumn, Misfit, fit};
@@ -93,10 +94,15 @@ impl ObjectPlan {
         &self.metadata
     }
 
+    /// Rows of a row group, by the footer; 0 if there is none of that index.
+    pub(super) fn rows(&self, row_group: usize) -> u64 {
+        let group = self.metadata.row_groups().get(row_group);
+        group.map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
+    }
+
     /// The number of a row group's first row in the object, from 0: what [`RowGroupDecoder::open`] makes ids from.
     pub fn first_row(&self, row_group: usize) -> u64 {
-        let before = self.metadata.row_groups().iter().take(row_group);
-        before.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
+        (0..row_group).map(|before| self.rows(before)).sum()
     }
 }
 
@@ -157,7 +163,7 @@ enum BatchError {
 /// The columns that no file has could not be made.
 fn added_columns_error(error: CastError) -> BatchError {
     BatchError::Other(match error {
-        CastError::TooManyRows(_) => ReadError::damaged(error.to_string()),
+        CastError::TooManyRows(_) => damaged(error.to_string()),
         error => ReadError::Internal { what: error.to_string() },
     })
 }
@@ -179,7 +185,7 @@ impl RowGroupDecoder {
             what: format!("row group {row_group} of {}", plan.metadata.num_row_groups()),
         })?;
         let rows_total = u64::try_from(group.num_rows())
-            .map_err(|_| ReadError::damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
+            .map_err(|_| damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
         let batch_rows =
             if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, &plan.origin, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
@@ -216,7 +222,8 @@ impl RowGroupDecoder {
             let got = self.rows_done + beyond;
             // Nothing more can come out of this row group.
             self.rows_done = self.rows_total;
-            return Err(ReadError::RowCount { row_group: self.row_group, expected: self.rows_total, got });
+            let (row_group, expected) = (self.row_group, self.rows_total);
+            return Err(damaged(format!("row group {row_group} should have {expected} rows, its pages hold {got}")));
         }
         self.adapt(&batch);
         Ok(Some(batch))
@@ -284,7 +291,7 @@ impl RowGroupDecoder {
                 let too_large = error.to_string().contains("overflow");
                 let error = ParquetError::from(error);
                 Err(if too_large {
-                    BatchError::TooLarge(self.row_group_error(error))
+                    BatchError::TooLarge(self.undecodable(error))
                 } else {
                     BatchError::Other(self.located(error))
                 })
@@ -292,9 +299,9 @@ impl RowGroupDecoder {
         }
     }
 
-    fn row_group_error(&self, error: ParquetError) -> ReadError {
+    fn undecodable(&self, error: ParquetError) -> ReadError {
         let place = format!("from row {} of it", self.rows_done);
-        ReadError::RowGroup { row_group: self.row_group, place, what: cause(&error) }
+        row_group_error(self.row_group, &place, cause(&error))
     }
 
     /// The error, with the column and page that it is about.
@@ -302,10 +309,8 @@ impl RowGroupDecoder {
         let row = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
         let rows = row(self.rows_done)..row(self.rows_total).min(row(self.rows_done).saturating_add(self.batch_rows));
         match damage::find(&self.plan.main, self.row_group, &self.bytes, &rows) {
-            Some(Damage { place, error }) => {
-                ReadError::RowGroup { row_group: self.row_group, place, what: cause(&error) }
-            }
-            None => self.row_group_error(error),
+            Some(Damage { place, error }) => row_group_error(self.row_group, &place, cause(&error)),
+            None => self.undecodable(error),
         }
     }
 
@@ -313,7 +318,7 @@ impl RowGroupDecoder {
         let rows = main.num_rows();
         if second.is_some_and(|second| second.num_rows() != rows) {
             let source = ParquetError::General("two readings of a column differ in length".into());
-            return Err(BatchError::Other(self.row_group_error(source)));
+            return Err(BatchError::Other(self.undecodable(source)));
         }
         let counts = CastCounts::default();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.fields().len());
@@ -328,7 +333,7 @@ impl RowGroupDecoder {
         let mut json_bytes = 0;
         for column in &self.plan.columns {
             let error =
-                |what: String| ReadError::Column { row_group: self.row_group, column: column.field.name.clone(), what };
+                |what: String| row_group_error(self.row_group, &format!("column {:?}", column.field.name), what);
             let second = second.zip(column.second).map(|(second, index)| second.column(index));
             let array = cast_within(column, main.column(column.index), second, &counts, &mut json_bytes);
             match array {
@@ -340,7 +345,7 @@ impl RowGroupDecoder {
         }
         // Checks types and that non-nullable columns hold no nulls.
         let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), arrays)
-            .map_err(|error| BatchError::Other(self.row_group_error(error.into())))?;
+            .map_err(|error| BatchError::Other(self.undecodable(error.into())))?;
         self.plan.counts.add(&counts);
         Ok(batch)
     }

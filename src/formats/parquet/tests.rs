@@ -1,6 +1,6 @@
 //! Files written in memory and read back: what tests of this folder share, and tests that need all of it.
 
-use super::chunks::{FetchedRanges, row_group_ranges};
+use super::chunks::row_group_ranges;
 use super::columns::file_schema;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::row_groups::{ObjectPlan, RowGroupDecoder};
@@ -10,6 +10,7 @@ use crate::cast::origin::Origin;
 use crate::cast::row_id::ObjectId;
 use crate::config::NestedAs;
 use crate::formats::error::ReadError;
+use crate::formats::fetched::FetchedRanges;
 use crate::schema::types::ColumnType;
 use crate::schema::{merge::SchemaMerger, table::TableSchema};
 use arrow::array::types::*;
@@ -419,7 +420,7 @@ fn text_that_is_not_utf8_is_an_error_that_names_the_column() {
     let file = write_raw("message m { REQUIRED BYTE_ARRAY s (UTF8); }", |group| {
         next_column::<ByteArrayType>(group, &[ByteArray::from(vec![0xff])], None, None);
     });
-    assert!(matches!(decode(&file).unwrap_err(), ReadError::RowGroup { row_group: 0, .. }));
+    assert!(matches!(decode(&file).unwrap_err(), ReadError::At { .. }));
 }
 
 #[test]

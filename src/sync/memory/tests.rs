@@ -134,10 +134,10 @@ async fn tiny_objects_fill_the_reserve_by_whole_units() {
 async fn room_for_a_footer_shrinks_to_what_it_takes() {
     let memory = Memory::new(1 << 30);
     let (mut seat, mut other) = (memory.seat(), memory.seat());
-    let mut room = seat.footer_room(FOOTER_POOL_BYTES).await.unwrap();
-    assert!(timeout(SOON, other.footer_room(1)).await.is_err());
+    let mut room = seat.head_room(HEAD_POOL_BYTES).await.unwrap();
+    assert!(timeout(SOON, other.head_room(1)).await.is_err());
     room.shrink_to(KIB);
-    drop(timeout(SOON, other.footer_room(FOOTER_POOL_BYTES - KIB)).await.expect("the rest is free"));
+    drop(timeout(SOON, other.head_room(HEAD_POOL_BYTES - KIB)).await.expect("the rest is free"));
 }
 
 #[tokio::test]
@@ -145,15 +145,15 @@ async fn a_footer_beyond_the_pool_takes_its_share_of_the_budget_up_to_the_limit(
     const MIB: u64 = 1 << 20;
     let memory = Memory::new(64 * MIB);
     let (mut seat, mut other) = (memory.seat(), memory.seat());
-    let mut room = seat.footer_room(FOOTER_POOL_BYTES + 30 * MIB).await.unwrap();
+    let mut room = seat.head_room(HEAD_POOL_BYTES + 30 * MIB).await.unwrap();
     assert!(timeout(SOON, other.admit(need(35 << 10, 1))).await.is_err(), "30 of 64 are taken");
-    room.shrink_to(FOOTER_POOL_BYTES + 20 * MIB);
+    room.shrink_to(HEAD_POOL_BYTES + 20 * MIB);
     drop(timeout(SOON, other.admit(need(44 << 10, 1))).await.expect("20 are"));
     room.shrink_to(MIB);
     drop(timeout(SOON, other.admit(need(64 << 10, 1))).await.expect("none is"));
-    let refused = other.footer_room(64 * MIB + 1).await.unwrap_err();
-    assert_eq!(refused, FooterTooLarge { bytes: 64 * MIB + 1, most_bytes: 64 * MIB });
-    assert_eq!(Memory::new(1024 * MIB).seat().most_footer_bytes(), 768 * MIB + FOOTER_POOL_BYTES);
+    let refused = other.head_room(64 * MIB + 1).await.unwrap_err();
+    assert_eq!(refused, HeadTooLarge { bytes: 64 * MIB + 1, most_bytes: 64 * MIB });
+    assert_eq!(Memory::new(1024 * MIB).seat().most_head_bytes(), 768 * MIB + HEAD_POOL_BYTES);
 }
 
 mod model;

@@ -6,6 +6,7 @@
 use super::compact::{self, Compact};
 use super::elements::{self, Schema};
 use crate::formats::error::ReadError;
+use crate::formats::parquet::errors::damaged;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,10 +45,7 @@ pub(super) fn repaired(footer: &[u8]) -> Result<Cow<'_, [u8]>, ReadError> {
     // What comes after something unreadable is of no use: the crate stops there, too.
     let readable = found.footer(Compact::new(footer)).is_some();
     if found.too_deep {
-        return Err(ReadError::damaged(format!(
-            "its schema is nested more than {} levels deep",
-            elements::MAX_SCHEMA_DEPTH
-        )));
+        return Err(damaged(format!("its schema is nested more than {} levels deep", elements::MAX_SCHEMA_DEPTH)));
     }
     if let Some(column) = found.encrypted.first() {
         let named = &found.encrypted[..found.encrypted.len().min(MAX_NAMED)];

@@ -30,20 +30,20 @@ fn error(file: &Bytes) -> ReadError {
 
 #[test]
 fn other_files_are_not_parquet() {
-    assert!(matches!(error(&Bytes::from_static(b"PAR1")), ReadError::NotParquet { .. }));
-    assert!(matches!(error(&Bytes::new()), ReadError::NotParquet { .. }));
+    assert!(matches!(error(&Bytes::from_static(b"PAR1")), ReadError::OtherFormat { .. }));
+    assert!(matches!(error(&Bytes::new()), ReadError::OtherFormat { .. }));
     let text = error(&Bytes::from_static(b"id,name\n1,some text that is CSV\n")).to_string();
     assert!(text.contains("not a Parquet file") && text.contains("PAR1"), "{text}");
     let mut start = file().to_vec();
     start[0] = b'X';
-    assert!(matches!(error(&start.into()), ReadError::NotParquet { .. }));
+    assert!(matches!(error(&start.into()), ReadError::OtherFormat { .. }));
 }
 
 #[test]
 fn encrypted_files_are_named() {
     let mut bytes = file().to_vec();
     *bytes.last_mut().unwrap() = b'E';
-    assert!(matches!(error(&bytes.into()), ReadError::Encrypted));
+    assert!(matches!(error(&bytes.into()), ReadError::Encrypted { .. }));
 }
 
 /// A file without rows, whose only column lies in `groups` groups, the root included.
@@ -115,7 +115,7 @@ fn footer_lengths_that_cannot_be() {
         let mut bytes = file().to_vec();
         let at = bytes.len() - 8;
         bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
-        assert!(matches!(error(&bytes.into()), ReadError::Damaged { .. } | ReadError::Footer(_)), "{length}");
+        assert!(matches!(error(&bytes.into()), ReadError::Damaged { .. } | ReadError::At { .. }), "{length}");
     }
 }
 
@@ -155,10 +155,8 @@ fn row_counts_must_agree() {
 fn rows_beyond_the_footers_count_are_an_error() {
     for rows in [2, 4] {
         let error = decode(&with_footer(&file(), |c| c, |group| group.set_num_rows(rows))).unwrap_err();
-        assert!(
-            matches!(error, ReadError::RowCount { expected, got: 3, .. } if expected == rows.cast_unsigned()),
-            "{error}"
-        );
+        let expected = format!("damaged Parquet file: row group 0 should have {rows} rows, its pages hold 3");
+        assert_eq!(error.to_string(), expected);
     }
 }
 

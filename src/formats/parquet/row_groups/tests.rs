@@ -231,7 +231,7 @@ fn file_columns_tell_key_time_and_row() {
 fn missing_bytes_are_an_error() {
     let file = write(&numbers(100));
     let mut decoder = RowGroupDecoder::open(plan(&file), 0, FetchedRanges::default(), 0).unwrap();
-    assert!(matches!(decoder.next_batch(), Err(ReadError::RowGroup { row_group: 0, .. })));
+    assert!(matches!(decoder.next_batch(), Err(ReadError::At { .. })));
     assert!(matches!(
         RowGroupDecoder::open(plan(&file), 1, FetchedRanges::default(), 0),
         Err(ReadError::Internal { .. })

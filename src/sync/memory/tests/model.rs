@@ -96,7 +96,7 @@ fn need(random: &mut Random, limit: u64) -> Need {
     Need {
         input_bytes: random.part_of(limit),
         decoding_bytes: random.part_of(limit) / 2,
-        footer_bytes: random.part_of(limit) / 4,
+        head_bytes: random.part_of(limit) / 4,
         message_bytes: random.below(8 * MIB),
     }
 }
@@ -115,10 +115,10 @@ async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<R
     let bytes = random.below(8 * MIB);
     let reserved = if random.one_in(2) { memory.try_reserve(bytes).await } else { None };
     random.pause().await;
-    let footer_bytes = random.part_of(seat.most_footer_bytes());
-    if let Ok(mut room) = seat.footer_room(footer_bytes).await {
+    let head_bytes = random.part_of(seat.most_head_bytes());
+    if let Ok(mut room) = seat.head_room(head_bytes).await {
         random.pause().await;
-        room.shrink_to(footer_bytes / 2);
+        room.shrink_to(head_bytes / 2);
         random.pause().await;
     }
     reserved
@@ -132,7 +132,7 @@ async fn object(random: &mut Random, memory: &Memory, seat: &mut Seat, client: &
     while steps > 0 {
         if random.one_in(10) {
             // Replaced: its footer is read again, with nothing in hand.
-            if let Ok(_room) = seat.footer_room(random.below(seat.most_footer_bytes())).await {
+            if let Ok(_room) = seat.head_room(random.below(seat.most_head_bytes())).await {
                 random.pause().await;
             }
         }

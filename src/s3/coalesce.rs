@@ -1,11 +1,10 @@
 //! Which GETs bring a set of byte ranges. Pure.
 
-use crate::formats::parquet::chunks::MAX_PIECE_BYTES;
 use std::ops::Range;
 
 /// Most bytes of one GET: large enough that the time to the first byte does not matter, small enough that several are in
 /// flight and a broken one costs little.
-pub const MAX_GET_BYTES: u64 = MAX_PIECE_BYTES;
+pub const MAX_GET_BYTES: u64 = 16 << 20;
 /// Ranges this close are fetched as one: a request costs more than these bytes.
 const MAX_GAP_BYTES: u64 = 16 << 10;
 

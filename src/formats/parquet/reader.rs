@@ -1,0 +1,76 @@
+//! Reads the steps of a Parquet file, behind [`crate::formats`]: one row group after the other.
+
+use super::file::row_groups;
+use super::row_groups::{ObjectPlan, RowGroupDecoder};
+use crate::formats::error::ReadError;
+use crate::formats::fetched::FetchedRanges;
+use crate::formats::{Output, Position, Rows, Step};
+use parquet::file::metadata::ParquetMetaData;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Reads steps in any order: a row group needs nothing of another.
+pub struct Reader {
+    plan: Arc<ObjectPlan>,
+    bytes: FetchedRanges,
+    /// Row groups of the step that are not begun.
+    left: Range<usize>,
+    /// The number of the next row in the object.
+    row: u64,
+    decoder: Option<RowGroupDecoder>,
+}
+
+impl Reader {
+    pub(super) fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
+        let Output { table, schema, origin, counts } = output;
+        let plan = Arc::new(ObjectPlan::new(metadata, &table, schema, origin, counts)?);
+        Ok(Self { plan, bytes: FetchedRanges::default(), left: 0..0, row: 0, decoder: None })
+    }
+
+    pub(in crate::formats) fn feed(&mut self, step: &Step, bytes: FetchedRanges) {
+        (self.left, self.row, self.bytes, self.decoder) = (row_groups(step), step.from.first_row, bytes, None);
+    }
+
+    /// The next batch that has rows from `first_row` on: row groups before it are passed over.
+    pub(in crate::formats) fn next_batch(&mut self, first_row: u64) -> Result<Option<Rows>, ReadError> {
+        loop {
+            let decoder = match &mut self.decoder {
+                Some(decoder) => decoder,
+                None => {
+                    let Some(row_group) = self.left.next() else {
+                        self.bytes = FetchedRanges::default();
+                        return Ok(None);
+                    };
+                    let rows = self.plan.rows(row_group);
+                    if self.row + rows <= first_row {
+                        self.row += rows;
+                        continue;
+                    }
+                    let plan = Arc::clone(&self.plan);
+                    let decoder = RowGroupDecoder::open(plan, row_group, self.bytes.clone(), self.row)?;
+                    self.decoder.insert(decoder)
+                }
+            };
+            match decoder.next_batch()? {
+                Some(batch) => {
+                    let first_row = self.row;
+                    self.row += batch.num_rows() as u64;
+                    return Ok(Some(Rows { first_row, batch }));
+                }
+                None => self.decoder = None,
+            }
+        }
+    }
+
+    /// The row group behind those of the step, which was read to its end.
+    pub(in crate::formats) fn resume_at(&self) -> Position {
+        Position { part: self.left.start as u64, first_row: self.row }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("left", &self.left).field("row", &self.row).finish_non_exhaustive()
+    }
+}

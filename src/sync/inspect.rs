@@ -1,0 +1,244 @@
+//! What an object's file says of itself: read from its head (the first or last bytes), or from the object if it is in memory.
+
+use super::memory::{HeadRoom, Seat};
+use super::need::SMALL_OBJECT_BYTES;
+use super::{Error, cpu};
+use crate::formats::error::ReadError;
+use crate::formats::format::Format;
+use crate::formats::{File, HeadAt, Inspected};
+use crate::s3::coalesce::coalesce;
+use crate::s3::{ByteRange, ETag, ErrorKind, Fetched, RetryBudget, Store};
+use bytes::{Bytes, BytesMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Objects from this size on can spare [`Format::first_head_bytes`] for a first guess: it is a sixteenth of them.
+const ROOMY_OBJECT_BYTES: u64 = 1 << 20;
+/// Room added to the largest head seen, so that a slightly larger one still needs one request.
+const GUESS_SLACK_BYTES: u64 = 1 << 10;
+/// How often an object that is replaced while it is read is begun again.
+pub const MAX_RESTARTS: u32 = 3;
+
+/// The largest head seen in a table: the files of a table have similar ones, so most need one request.
+#[derive(Debug, Default)]
+pub struct HeadGuess {
+    largest_bytes: AtomicU64,
+}
+
+impl HeadGuess {
+    /// How many of the first or last bytes of an object to ask for. What is read twice must stay in proportion: at most half
+    /// of a small object (unless the table's heads are larger than that: then one request is worth more than bytes), a
+    /// sixteenth of a medium one, a 128th of a large one.
+    fn head_bytes(&self, format: Format, object_bytes: u64) -> u64 {
+        let most = match object_bytes {
+            0..ROOMY_OBJECT_BYTES => object_bytes / 2,
+            ROOMY_OBJECT_BYTES..SMALL_OBJECT_BYTES => object_bytes / 16,
+            _ => object_bytes / 128,
+        };
+        let guess = match self.largest_bytes.load(Ordering::Relaxed) {
+            0 => format.first_head_bytes().min(most),
+            seen if seen > most && object_bytes < ROOMY_OBJECT_BYTES => seen + GUESS_SLACK_BYTES,
+            seen => (seen + GUESS_SLACK_BYTES).min(most),
+        };
+        guess.clamp(8, object_bytes.max(8))
+    }
+
+    fn learn(&self, head_bytes: u64) {
+        self.largest_bytes.fetch_max(head_bytes, Ordering::Relaxed);
+    }
+}
+
+/// A file, and which version of the object it is.
+#[derive(Debug)]
+pub struct Found {
+    /// Its room, see [`Seat::head_room`]; `None` for an object that was admitted with it.
+    _room: Option<HeadRoom>,
+    /// The file.
+    pub file: File,
+    /// The version that was read.
+    pub etag: Option<ETag>,
+    /// The object's size in bytes.
+    pub object_bytes: u64,
+}
+
+/// Where the memory for a head comes from.
+#[derive(Debug)]
+pub enum Room<'a> {
+    /// It is asked for. Who asks must hold no other head, and nothing that it was admitted with.
+    Asked(&'a mut Seat),
+    /// It is part of what the object was admitted with.
+    Admitted,
+}
+
+impl Room<'_> {
+    /// No more of `head_bytes` than there may ever be room for.
+    fn cut(&self, format: Format, head_bytes: u64) -> u64 {
+        match self {
+            Self::Asked(seat) => head_bytes.min(seat.most_head_bytes() / format.parsed_head_factor()),
+            Self::Admitted => head_bytes,
+        }
+    }
+
+    async fn take(&mut self, format: Format, head_bytes: u64) -> Result<Option<HeadRoom>, Error> {
+        match self {
+            Self::Asked(seat) => Ok(Some(seat.head_room(head_bytes * format.parsed_head_factor()).await?)),
+            Self::Admitted => Ok(None),
+        }
+    }
+}
+
+fn shrink(room: &mut Option<HeadRoom>, file: &File) {
+    if let Some(room) = room {
+        room.shrink_to(file.held_bytes());
+    }
+}
+
+/// Inspects an object that is in memory.
+///
+/// # Errors
+/// When it is no sound file of the format, or its head is larger than memory.
+pub async fn of_bytes(format: Format, bytes: &Bytes, mut room: Room<'_>) -> Result<(File, Option<HeadRoom>), Error> {
+    let head_bytes = format.head_bytes(bytes).min(bytes.len() as u64);
+    let mut room = room.take(format, head_bytes).await?;
+    match inspect(format, bytes.clone(), bytes.len() as u64).await? {
+        Inspected::File(file) => {
+            shrink(&mut room, &file);
+            Ok((file, room))
+        }
+        Inspected::Needs(_) => Err(inconsistent().into()),
+    }
+}
+
+/// Reads heads of objects. Made for one object, or a version of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Inspector<'a> {
+    /// The bucket.
+    pub store: &'a Store,
+    /// What other objects of the table taught.
+    pub guess: &'a HeadGuess,
+    /// How long S3 may fail.
+    pub budget: &'a RetryBudget,
+    /// What the object is, by its name.
+    pub format: Format,
+    /// The whole key.
+    pub key: &'a str,
+}
+
+impl Inspector<'_> {
+    /// As [`Self::fetch`], for the version that is there now, whatever it is: an object that is replaced meanwhile is begun
+    /// again.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`]; [`Error::NeverRests`].
+    pub async fn fetch_current(self, object_bytes: u64, seat: &mut Seat) -> Result<Found, Error> {
+        for _ in 0..=MAX_RESTARTS {
+            match self.fetch(object_bytes, None, Room::Asked(seat)).await {
+                Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {}
+                other => return other,
+            }
+        }
+        Err(Error::NeverRests { times: MAX_RESTARTS + 1 })
+    }
+
+    /// Fetches the head of an object of `object_bytes` (or `u64::MAX`: not known), once more if it is longer than guessed,
+    /// and inspects it. What is found keeps its room as long as it lives.
+    ///
+    /// # Errors
+    /// When S3 refuses, or it is no sound file of the format, or its head is larger than memory.
+    pub async fn fetch(self, object_bytes: u64, etag: Option<&ETag>, mut from: Room<'_>) -> Result<Found, Error> {
+        let Self { store, guess, budget, format, key } = self;
+        let head_bytes = from.cut(format, guess.head_bytes(format, object_bytes));
+        let mut room = from.take(format, head_bytes).await?;
+        let range = match format.head_at() {
+            HeadAt::Start => ByteRange::Prefix { len: head_bytes },
+            HeadAt::End => ByteRange::Suffix { len: head_bytes },
+        };
+        let mut fetched = store.get(key, range, etag, budget).await?;
+        let object_bytes = fetched.object_bytes;
+        let file = match inspect(format, fetched.bytes.clone(), object_bytes).await? {
+            Inspected::File(file) => file,
+            Inspected::Needs(needed) => {
+                // Given back before more is asked for: who holds room never waits for room.
+                drop(room);
+                room = from.take(format, needed).await?;
+                fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
+                match inspect(format, fetched.bytes.clone(), object_bytes).await? {
+                    Inspected::File(file) => file,
+                    Inspected::Needs(_) => return Err(inconsistent().into()),
+                }
+            }
+        };
+        // Only a head that was sound teaches something.
+        guess.learn(format.head_bytes(&fetched.bytes));
+        shrink(&mut room, &file);
+        Ok(Found { _room: room, file, etag: fetched.etag, object_bytes })
+    }
+
+    /// All of a head of `needed` bytes, of which `fetched` has a part: only what is missing is read, of the same version.
+    async fn fetch_rest(self, needed: u64, fetched: &Fetched) -> Result<Bytes, Error> {
+        let held = fetched.bytes.len() as u64;
+        let missing = match self.format.head_at() {
+            HeadAt::Start => held..needed,
+            HeadAt::End => fetched.object_bytes.saturating_sub(needed)..fetched.object_bytes.saturating_sub(held),
+        };
+        let mut whole = BytesMut::with_capacity(usize::try_from(needed.max(held)).unwrap_or(0));
+        if self.format.head_at() == HeadAt::Start {
+            whole.extend_from_slice(&fetched.bytes);
+        }
+        for part in coalesce(std::slice::from_ref(&missing)) {
+            let range = ByteRange::Part { start: part.start, len: part.end - part.start };
+            whole.extend_from_slice(&self.store.get(self.key, range, fetched.etag.as_ref(), self.budget).await?.bytes);
+        }
+        if self.format.head_at() == HeadAt::End {
+            whole.extend_from_slice(&fetched.bytes);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+/// A head that needs more bytes than it said.
+fn inconsistent() -> ReadError {
+    ReadError::Internal { what: "the head of a file is not as long as it said".to_owned() }
+}
+
+/// Away from the async threads: the head of a wide table takes milliseconds.
+async fn inspect(format: Format, head: Bytes, object_bytes: u64) -> Result<Inspected, Error> {
+    cpu::run(move || format.inspect(&head, object_bytes)).await?.map_err(Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::parquet::footer::FIRST_SUFFIX_BYTES as FIRST;
+
+    #[test]
+    fn a_first_guess_is_in_proportion() {
+        let guess = HeadGuess::default();
+        assert_eq!(guess.head_bytes(Format::Parquet, 10_000), 5_000);
+        assert_eq!(guess.head_bytes(Format::Parquet, 1 << 20), FIRST);
+        assert_eq!(guess.head_bytes(Format::Parquet, 8 << 20), FIRST);
+        assert_eq!(guess.head_bytes(Format::Parquet, 1 << 40), FIRST);
+        assert_eq!(guess.head_bytes(Format::Parquet, 3), 8);
+    }
+
+    #[test]
+    fn later_guesses_follow_the_largest_head() {
+        let guess = HeadGuess::default();
+        guess.learn(2_000);
+        guess.learn(1_000);
+        assert_eq!(guess.head_bytes(Format::Parquet, 1 << 30), 2_000 + GUESS_SLACK_BYTES);
+        assert_eq!(
+            guess.head_bytes(Format::Parquet, 1_500),
+            1_500,
+            "more head than data: one request is worth more than bytes"
+        );
+        assert_eq!(guess.head_bytes(Format::Parquet, 4_200), 2_100, "the slack does not go beyond half");
+    }
+
+    #[test]
+    fn one_huge_head_does_not_make_the_others_expensive() {
+        let guess = HeadGuess::default();
+        guess.learn(5 << 20);
+        assert_eq!(guess.head_bytes(Format::Parquet, 10 << 20), (10 << 20) / 128);
+        assert_eq!(guess.head_bytes(Format::Parquet, 4 << 20), (4 << 20) / 16);
+    }
+}

@@ -1,0 +1,142 @@
+//! Whole syncs of a format that exists in tests alone ([`records`]): no row count, records that straddle steps.
+//!
+//! The format is no part of the program, so the source is called in this process, with the S3 server of the other tests
+//! behind it: everything between a listing and the messages is what ships.
+
+use crate::cloudquery::source::{Message, Selection, Source as _, SourceError, SyncRequest, sync_channel};
+use crate::formats::records;
+use crate::plugin::S3Source;
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Int64Type;
+use arrow::ipc::reader::StreamReader;
+use bytes::Bytes;
+use s3_server::{Action, DEFAULT_BUCKET, S3Server};
+use serde_json::json;
+use std::collections::BTreeSet;
+use tokio_util::sync::CancellationToken;
+
+#[path = "../../tests/support/s3_server.rs"]
+mod s3_server;
+
+/// Longer than a step is cut: with 32 MiB of memory a step aims at 4 MiB.
+const LARGE_RECORD_BYTES: usize = 300_007;
+
+/// A sync of everything: how it ended, its error messages, and the rows that arrived, in their order.
+async fn sync(server: &S3Server) -> (Result<(), SourceError>, Vec<String>, Option<RecordBatch>) {
+    let spec = json!({
+        "bucket": DEFAULT_BUCKET,
+        "endpoint": server.endpoint(),
+        "path_style": true,
+        "region": "us-east-1",
+        "credentials": {"access_key_id": "AKIATEST", "secret_access_key": "hush"},
+        "memory_limit": "32 MiB",
+        "file_columns": true,
+    });
+    let source = S3Source::new();
+    let client = source.init(spec.to_string().as_bytes(), false).unwrap();
+    let (sink, mut receiver) = sync_channel(4);
+    let selection = Selection { tables: vec!["*".to_owned()], skip_tables: Vec::new() };
+    let request = SyncRequest { selection, with_error_messages: true, ..SyncRequest::default() };
+    let syncing = source.sync(&client, request, sink, CancellationToken::new());
+    let receiving = async {
+        let (mut errors, mut batches) = (Vec::new(), Vec::new());
+        while let Some(message) = receiver.recv().await {
+            match message {
+                Message::Insert { record, .. } => {
+                    batches.extend(StreamReader::try_new(&record[..], None).unwrap().map(Result::unwrap));
+                }
+                Message::Error { error, .. } => errors.push(error),
+                Message::Migrate(_) => {}
+            }
+        }
+        (errors, batches)
+    };
+    let (result, (errors, batches)) = tokio::join!(syncing, receiving);
+    let rows = batches.first().map(|first| concat_batches(&first.schema(), &batches).unwrap());
+    (result, errors, rows)
+}
+
+fn texts(rows: &RecordBatch) -> Vec<String> {
+    let column = rows.column_by_name("text").unwrap().as_string::<i32>();
+    column.iter().map(|text| text.unwrap().to_owned()).collect()
+}
+
+fn numbers(rows: &RecordBatch) -> Vec<i64> {
+    rows.column_by_name("_s3_row").unwrap().as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// Records that are told from one another, `count` of them, each of `length` bytes.
+fn large(count: usize, length: usize, mark: char) -> Vec<String> {
+    (0..count).map(|n| format!("{n:05}{}", mark.to_string().repeat(length - 5))).collect()
+}
+
+fn file(texts: &[String]) -> Bytes {
+    records::write(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_object_is_read_in_one_request() {
+    let server = S3Server::start().await;
+    let expected: Vec<String> = (0..10).map(|n| format!("row {n}")).collect();
+    server.put("t/a.records", file(&expected));
+    let (result, errors, rows) = sync(&server).await;
+    result.unwrap();
+    let rows = rows.unwrap();
+    assert_eq!((errors.len(), texts(&rows), numbers(&rows)), (0, expected, (0..10).collect()));
+    assert_eq!(server.counts().gets, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_straddle_the_steps_of_a_large_object() {
+    let server = S3Server::start().await;
+    let expected = large(40, LARGE_RECORD_BYTES, 'x');
+    server.put("t/a.records", file(&expected));
+    let (result, errors, rows) = sync(&server).await;
+    result.unwrap();
+    let rows = rows.unwrap();
+    assert_eq!((errors.len(), numbers(&rows)), (0, (0..40).collect()));
+    assert!(texts(&rows) == expected, "the texts are not those that were written");
+    let ids = rows.column(0).as_fixed_size_binary();
+    let distinct: BTreeSet<&[u8]> = (0..ids.len()).map(|row| ids.value(row)).collect();
+    assert_eq!(distinct.len(), 40);
+    // The head twice (survey, sending), three steps.
+    assert_eq!((40 * (LARGE_RECORD_BYTES + 4)).div_ceil(4 << 20), 3);
+    assert_eq!(server.counts().gets, 2 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_stops_early_is_an_error_behind_its_rows() {
+    let server = S3Server::start().await;
+    let expected = large(40, LARGE_RECORD_BYTES, 'x');
+    let whole = file(&expected);
+    server.put("t/a.records", whole.slice(..whole.len() - 7));
+    let (_, errors, rows) = sync(&server).await;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("damaged records file: the last record stops early"), "{}", errors[0]);
+    assert!(texts(&rows.unwrap()) == expected[..39], "all complete records arrive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_rows_of_a_newer_version_are_found_at_its_end() {
+    let server = S3Server::start().await;
+    server.put("t/a.records", file(&large(40, LARGE_RECORD_BYTES, 'x')));
+    // When most of the old version was sent, a smaller one takes its place.
+    let newer = file(&large(2, LARGE_RECORD_BYTES, 'y'));
+    server.on_get(move |_, n| (n == 5).then(|| Action::ReplaceObjectFirst(newer.clone())));
+    let (_, errors, rows) = sync(&server).await;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("of the old version were sent, the new one has only 2"), "{}", errors[0]);
+    assert!(texts(&rows.unwrap()).iter().filter(|text| text.ends_with('y')).count() == 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_start_like_the_format_is_refused_by_name() {
+    let server = S3Server::start().await;
+    server.put("t/a.records", "RECORDS?");
+    server.put("t/b.records", file(&["good".to_owned()]));
+    let (_, errors, rows) = sync(&server).await;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("t/a.records: not a records file: it does not start with RECS"), "{}", errors[0]);
+    assert_eq!(texts(&rows.unwrap()), ["good"]);
+}
