@@ -1,6 +1,6 @@
 //! Compiles the `.proto` files without `protoc`, and keeps the descriptor set for gRPC reflection.
 //! Stamps the version (from the release tag, else Cargo's) and the commit into the binary.
-//! Compiles for static binaries what copies memory there, `src/memory/functions.c`.
+//! Compiles for static binaries what copies memory there, `src/libc_memory/functions.c`.
 
 use prost::Message as _;
 use std::{env, fs, path::PathBuf, process::Command};
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `Bytes` for every bytes field: an encoded message is built once and never copied again.
     // `compile_well_known_types` is off, so google.protobuf.Timestamp comes from prost-types.
     tonic_prost_build::configure().bytes(".").compile_fds(set)?;
-    println!("cargo:rerun-if-changed=src/memory/functions.c");
+    println!("cargo:rerun-if-changed=src/libc_memory/functions.c");
     if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
         memory_functions();
     }
@@ -30,12 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Links `src/memory/functions.c` in front of the C library. Optimised whatever the profile says, and without what makes a
+/// Links `src/libc_memory/functions.c` in front of the C library. Optimised whatever the profile says, and without what makes a
 /// compiler see a copying loop in a function that copies and call it from itself. Without stack protectors, which some compilers
 /// have on by default: musl calls `memcpy` before it has set the canary that they compare.
 fn memory_functions() {
     cc::Build::new()
-        .file("src/memory/functions.c")
+        .file("src/libc_memory/functions.c")
         .std("gnu11")
         .opt_level(3)
         .debug(false)

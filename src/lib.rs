@@ -5,6 +5,7 @@
 //!  run ── cli                        what the process is told                 telemetry, shutdown: for everybody
 //!   │
 //! plugin ─▶ sync ────────────────▶ cloudquery ─▶ the CLI, a state backend     the protocol: knows nothing of S3
+//!   │        ├─▶ memory                                                       the budget: knows nobody
 //!   │        ├─▶ s3 ─▶ the bucket                                             ranges and pages: knows nothing of gRPC
 //!   │        ├─▶ tables                                                       keys ─▶ tables
 //!   │        ├─▶ formats ─▶ cast ─▶ schema                                    bytes ─▶ record batches
@@ -24,6 +25,7 @@
 //! - [`config`] is what the user wants: the spec, validated.
 //! - [`plugin`] is what the protocol calls: a spec and its connection, then one sync at a time.
 //! - [`sync`] is one sync: list, survey, announce, send, conclude. Only here data and protocol meet.
+//! - [`memory`] is the one budget that all of a sync lives on, and what the kernel counts against it.
 //! - [`cloudquery`] is the protocol: gRPC with the CLI, the state backend and its table of commits.
 //! - [`s3`] is the bucket: listing, reading, retrying, pacing.
 //! - [`tables`] makes tables of keys.
@@ -51,7 +53,9 @@ pub mod config;
 
 pub mod plugin;
 
-pub mod sync;
+pub(crate) mod sync;
+
+pub mod memory;
 
 pub mod cloudquery;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 mod allocator;
 #[cfg(target_env = "musl")]
-mod memory;
+mod libc_memory;
 
 /// Batches are allocated on one thread and freed on another all the time: mimalloc is made for that, musl's own
 /// allocator is not.
@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     #[cfg(target_env = "musl")]
-    memory::use_own_functions();
+    libc_memory::use_own_functions();
     allocator::stay_within_limits();
     cq_source_s3::run::main_with_args(std::env::args_os())
 }

@@ -1,13 +1,407 @@
-//! Copying memory in static binaries: `memory/functions.c`, which `build.rs` compiles, in front of musl's own functions.
-//! Nothing calls it by name. The linker takes `memcpy` and its like from the first library that has them, and
-//! [`use_own_functions`] makes that this one: were musl's taken as well, they would be defined twice and nothing would link.
+//! The one memory budget of a sync: fetched bytes, decoded batches and queued messages all live on shares of it.
+//!
+//! Whoever sends an object takes a [`Seat`] and asks with it, at once, for all that the object's largest step takes at a
+//! time: fetched bytes, decoding, the parsed footer, messages ([`Need`]). What comes back, [`Admitted`], is held until the
+//! object is done or gives all of it back, and serves each of its steps in turn. A part of it is the pool of the messages,
+//! which holds until the last of them was sent: a message waits for room in its own object's pool. So a slow client holds
+//! messages, messages hold pools, and without shares nothing is fetched: back-pressure reaches S3.
+//!
+//! Nothing can wait for ever:
+//!
+//! 1. Who was admitted never waits for more memory. The compiler sees to it: what is admitted borrows the seat, and no one
+//!    waits for memory without one. What would be useful besides (the next step, fetched ahead; a step that turns out larger
+//!    than foreseen) is taken if it is free at this moment, or not at all: then the step comes when the one before has ended,
+//!    or everything is given back and asked for anew. Messages only wait for earlier ones, which the client takes. So every
+//!    holder finishes.
+//! 2. Small objects that the footer pass kept hold the reserve, at most a quarter of the budget, and wait for a share of the
+//!    rest. Nobody else is admitted before the last of them was, and none asks for more than the rest.
+//! 3. Parsed footers of the footer pass, and of objects that were replaced while they were read, have a pool of their own,
+//!    and what is larger than it takes the remainder of the budget's rest: first one, then the other. Who holds one waits
+//!    for no other footer and for no share.
+//! 4. Requests are served in the order they came, so none is passed over; one that is larger than the budget asks for all of
+//!    it, which means that it is admitted alone, once nothing else is held.
+//!
+//! The test `every_mix_of_objects_ends` plays this with thousands of random mixes.
+//!
+//! The bound for the process: max(`memory_limit`, largest row group) + 64 MB + 120 bytes for each listed key. A row group
+//! counts unpacked where its pages are large, and with three times its largest value where that has many MB: decoded, in a
+//! message, and on its way. The 64 MB are the program itself, the runtime, TLS buffers, the footers' pool, what tonic and h2
+//! hold of messages in flight, and errors of the estimates; the 120 bytes are a record of [`crate::tables::group`]. What was
+//! freed but not given back to the system is the matter of [`resident`].
 
-#[expect(unsafe_code, reason = "a C function without arguments, which does nothing")]
-unsafe extern "C" {
-    safe fn cq_source_s3_memory_functions();
+pub(crate) mod need;
+pub mod resident;
+
+use need::Need;
+use resident::Resident;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Budget is handed out in units of 1 KiB: a semaphore's request is a `u32`, which is 4 TiB this way.
+const UNIT_BYTES: u64 = 1024;
+/// One part in so many of the budget may hold whole small objects from the footer pass to the insert phase.
+const RESERVE_DIVISOR: u32 = 4;
+/// Parsed footers of the footer pass have a small pool of their own. Part of the 64 MB.
+const HEAD_POOL_BYTES: u64 = 24 << 20;
+/// For each listed key, in the bound.
+const KEY_BYTES: u64 = 120;
+
+/// The budget. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    units: Arc<Semaphore>,
+    total_units: u32,
+    /// How much of the budget may be held as reserve. Taken together with the budget's units, and with as many.
+    reserve: Arc<Semaphore>,
+    reserve_units: u32,
+    /// Kept objects without their share.
+    waiting_kept: TaskTracker,
+    footers: Arc<Semaphore>,
+    resident: Arc<Resident>,
 }
 
-/// Has the linker take the functions, all of which are in one object file. Does nothing at run time.
-pub fn use_own_functions() {
-    cq_source_s3_memory_functions();
+/// What one waits for memory with. One for each object that is sent or looked at: see the module's rules.
+#[derive(Debug)]
+pub struct Seat {
+    memory: Memory,
 }
+
+/// What an object was admitted with, given back on drop.
+#[derive(Debug)]
+pub struct Admitted<'seat> {
+    permit: OwnedSemaphorePermit,
+    most_units: u32,
+    pool: MessagePool,
+    resident: Arc<Resident>,
+    need: Need,
+    /// What is still to come into memory.
+    unfilled_bytes: u64,
+    /// Of a kept object: holds its bytes.
+    _reserved: Option<Reserved>,
+    seat: PhantomData<&'seat mut ()>,
+}
+
+/// A share of the budget that is part of the reserve, given back on drop.
+#[derive(Debug)]
+pub struct Reserved {
+    _units: OwnedSemaphorePermit,
+    _reserve: OwnedSemaphorePermit,
+    /// Goes when it was admitted.
+    waiting: Option<TaskTrackerToken>,
+}
+
+/// Room for one parsed footer, given back on drop.
+#[derive(Debug)]
+pub struct HeadRoom {
+    permit: OwnedSemaphorePermit,
+    /// What does not fit into the pool.
+    beyond: Option<OwnedSemaphorePermit>,
+}
+
+/// A footer that takes more memory than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its footer takes about {bytes} bytes of memory when it is read, more than the {most_bytes} that `memory_limit` leaves \
+     for one; raise `memory_limit`, or write the file with fewer row groups or columns"
+)]
+pub struct HeadTooLarge {
+    /// What it takes.
+    pub bytes: u64,
+    /// What there is.
+    pub most_bytes: u64,
+}
+
+/// What the messages of one object live on: a part of its share, which is given back when the object is done and its last
+/// message was sent.
+#[derive(Debug, Clone)]
+pub struct MessagePool {
+    inner: Arc<PoolInner>,
+}
+
+/// What one message holds until the transport took it.
+#[derive(Debug)]
+pub struct MessageRoom {
+    _permit: OwnedSemaphorePermit,
+    _pool: Arc<PoolInner>,
+}
+
+#[derive(Debug)]
+struct PoolInner {
+    units: Arc<Semaphore>,
+    total_units: u32,
+    _share: OwnedSemaphorePermit,
+    resident: Arc<Resident>,
+}
+
+impl Memory {
+    /// A budget of `limit_bytes`.
+    #[must_use]
+    pub fn new(limit_bytes: u64) -> Self {
+        let total_units = units(limit_bytes).max(RESERVE_DIVISOR);
+        let reserve_units = total_units / RESERVE_DIVISOR;
+        let semaphore = |units: u32| Arc::new(Semaphore::new(units as usize));
+        let waiting_kept = TaskTracker::new();
+        // To wait until it is empty, it has to be closed; it takes tokens all the same.
+        waiting_kept.close();
+        Self {
+            units: semaphore(total_units),
+            total_units,
+            reserve: semaphore(reserve_units),
+            reserve_units,
+            waiting_kept,
+            footers: semaphore(units(HEAD_POOL_BYTES)),
+            resident: Arc::new(Resident::new(u64::from(total_units) * UNIT_BYTES)),
+        }
+    }
+
+    /// The budget in bytes.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        u64::from(self.total_units) * UNIT_BYTES
+    }
+
+    /// What there is besides the reserve, in bytes.
+    #[must_use]
+    pub fn beside_reserve_bytes(&self) -> u64 {
+        u64::from(self.total_units - self.reserve_units) * UNIT_BYTES
+    }
+
+    /// So many keys are listed, and kept besides the budget.
+    pub fn listed(&self, keys: u64) {
+        self.resident.listed(keys * KEY_BYTES);
+    }
+
+    /// A seat. Who holds something that another one admitted must not wait with it.
+    #[must_use]
+    pub fn seat(&self) -> Seat {
+        Seat { memory: self.clone() }
+    }
+
+    /// As [`Seat::admit`], if all of it is free now and nobody waits: for what is useful but not necessary.
+    pub async fn try_admit(&self, need: Need) -> Option<Admitted<'static>> {
+        let wanted = units(need.total_bytes());
+        if wanted > self.total_units {
+            return None;
+        }
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted.max(1)).ok()?;
+        Some(self.admitted(permit, self.total_units, need, None).await)
+    }
+
+    /// Takes `bytes` of the reserve, if they are free now.
+    pub async fn try_reserve(&self, bytes: u64) -> Option<Reserved> {
+        let wanted = units(bytes).max(1);
+        let reserve = Arc::clone(&self.reserve).try_acquire_many_owned(wanted).ok()?;
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
+        let reserved = Reserved { _units: permit, _reserve: reserve, waiting: Some(self.waiting_kept.token()) };
+        self.resident.announce(bytes).await;
+        Some(reserved)
+    }
+
+    async fn admitted<'seat>(
+        &self,
+        mut permit: OwnedSemaphorePermit,
+        most_units: u32,
+        need: Need,
+        reserved: Option<Reserved>,
+    ) -> Admitted<'seat> {
+        // A share that was cut down to the budget may be smaller than its pool alone; one of a single unit is all pool.
+        let half = (permit.num_permits() / 2).max(1);
+        let pool_units = (units(need.message_bytes).max(1) as usize).min(half);
+        #[expect(clippy::expect_used, reason = "a permit has at least one unit, and no more are split off than it has")]
+        let part = permit.split(pool_units).expect("half of a share");
+        let bytes = need.total_bytes();
+        let admitted = Admitted {
+            permit,
+            most_units,
+            pool: MessagePool::new(part, Arc::clone(&self.resident)),
+            resident: Arc::clone(&self.resident),
+            need,
+            unfilled_bytes: bytes,
+            _reserved: reserved,
+            seat: PhantomData,
+        };
+        self.resident.share(bytes).await;
+        admitted
+    }
+}
+
+impl Seat {
+    /// Waits until all of `need` is there. More than the whole budget waits until nothing else is held. Dropping the future
+    /// gives up the place in the queue.
+    pub async fn admit(&mut self, need: Need) -> Admitted<'_> {
+        let memory = &self.memory;
+        memory.waiting_kept.wait().await;
+        let permit = acquire(&memory.units, need.total_bytes(), memory.total_units).await;
+        memory.admitted(permit, memory.total_units, need, None).await
+    }
+
+    /// As [`Seat::admit`], for an object whose bytes are held in the reserve already: it is served from the rest.
+    pub async fn admit_kept(&mut self, need: Need, mut reserved: Reserved) -> Admitted<'_> {
+        let memory = &self.memory;
+        let most_units = memory.total_units - memory.reserve_units;
+        let permit = acquire(&memory.units, need.total_bytes(), most_units).await;
+        reserved.waiting = None;
+        memory.admitted(permit, most_units, need, Some(reserved)).await
+    }
+
+    /// The most that a footer may take while it is read, in bytes.
+    #[must_use]
+    pub fn most_head_bytes(&self) -> u64 {
+        let beyond_pool_bytes = self.memory.beside_reserve_bytes();
+        self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(HEAD_POOL_BYTES))
+    }
+
+    /// Waits for room for a parsed footer of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
+    ///
+    /// # Errors
+    /// When there will never be so much.
+    pub async fn head_room(&mut self, bytes: u64) -> Result<HeadRoom, HeadTooLarge> {
+        let memory = &self.memory;
+        let most_bytes = self.most_head_bytes();
+        if bytes > most_bytes {
+            return Err(HeadTooLarge { bytes, most_bytes });
+        }
+        let permit = acquire(&memory.footers, bytes, units(HEAD_POOL_BYTES)).await;
+        memory.resident.announce(bytes).await;
+        let beyond = match bytes.saturating_sub(HEAD_POOL_BYTES) {
+            0 => None,
+            more => Some(acquire(&memory.units, more, memory.total_units - memory.reserve_units).await),
+        };
+        Ok(HeadRoom { permit, beyond })
+    }
+}
+
+impl HeadRoom {
+    /// Gives back all but `bytes`.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let in_pool = bytes.min(HEAD_POOL_BYTES);
+        shrink(&mut self.permit, in_pool);
+        match (&mut self.beyond, bytes - in_pool) {
+            (beyond, 0) => *beyond = None,
+            (Some(beyond), more) => shrink(beyond, more),
+            (None, _) => {}
+        }
+    }
+}
+
+fn shrink(permit: &mut OwnedSemaphorePermit, bytes: u64) {
+    let spare = permit.num_permits().saturating_sub(units(bytes).max(1) as usize);
+    drop(permit.split(spare));
+}
+
+impl Admitted<'_> {
+    /// What it was admitted for.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        self.need
+    }
+
+    /// It asked for more than there is and was admitted alone.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        units(self.need.total_bytes()) > self.most_units
+    }
+
+    /// The pool of its messages.
+    #[must_use]
+    pub fn pool(&self) -> &MessagePool {
+        &self.pool
+    }
+
+    /// Takes what `need` has beyond that of now, if it is free at this moment or held already.
+    #[must_use]
+    pub fn try_grow(&mut self, need: Need) -> bool {
+        let held = self.permit.num_permits() + self.pool.inner.total_units as usize;
+        let wanted = units(need.total_bytes()) as usize;
+        // Who holds all of it is alone already.
+        if wanted > held && held < self.most_units as usize {
+            let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
+            match Arc::clone(self.permit.semaphore()).try_acquire_many_owned(more) {
+                Ok(more) => self.permit.merge(more),
+                Err(_) => return false,
+            }
+        }
+        let more_bytes = need.total_bytes().saturating_sub(self.need.total_bytes());
+        if more_bytes > 0 {
+            self.unfilled_bytes += more_bytes;
+            self.need = need;
+            self.resident.grown(more_bytes, need.total_bytes());
+        }
+        true
+    }
+
+    /// Whether it is enough for what measured to be `need`, or can get it now.
+    #[must_use]
+    pub fn suffices_for(&mut self, need: Need) -> bool {
+        self.try_grow(need) || self.need.suffices_for(need)
+    }
+
+    /// What the step before took is out of use, and the next one begins to fill it anew.
+    pub async fn refill(&mut self) {
+        self.filled();
+        self.unfilled_bytes = self.need.total_bytes();
+        self.resident.refilled(self.unfilled_bytes).await;
+    }
+
+    /// So many bytes of what it was taken for are in memory.
+    pub fn arrived(&mut self, bytes: u64) {
+        let arrived = bytes.min(self.unfilled_bytes);
+        self.unfilled_bytes -= arrived;
+        self.resident.filled(arrived);
+    }
+
+    /// Everything that it was taken for is in memory, or was.
+    pub fn filled(&mut self) {
+        self.arrived(u64::MAX);
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.filled();
+        self.resident.given_up(self.need.total_bytes());
+    }
+}
+
+impl MessagePool {
+    fn new(share: OwnedSemaphorePermit, resident: Arc<Resident>) -> Self {
+        let total_units = u32::try_from(share.num_permits()).unwrap_or(u32::MAX).max(1);
+        let units = Arc::new(Semaphore::new(total_units as usize));
+        Self { inner: Arc::new(PoolInner { units, total_units, _share: share, resident }) }
+    }
+
+    /// Waits for room for a message of `bytes`: until enough of the object's earlier messages were sent. A message larger
+    /// than the pool waits for all of them.
+    pub async fn room(&self, bytes: u64) -> MessageRoom {
+        let permit = acquire(&self.inner.units, bytes, self.inner.total_units).await;
+        self.inner.resident.announce(bytes).await;
+        MessageRoom { _permit: permit, _pool: Arc::clone(&self.inner) }
+    }
+
+    /// Whether a message of `bytes` has room beside others.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        units(bytes) <= self.inner.total_units
+    }
+
+    /// Waits until all messages were sent.
+    pub async fn idle(&self) {
+        drop(acquire(&self.inner.units, u64::MAX, self.inner.total_units).await);
+    }
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, bytes: u64, most_units: u32) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(semaphore).acquire_many_owned(units(bytes).clamp(1, most_units)).await;
+    #[expect(clippy::expect_used, reason = "acquiring fails only for a closed semaphore, and nothing closes these")]
+    permit.expect("a memory budget is never closed")
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,9 @@
 use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
 use crate::config::{CredentialBase, Spec, SpecErrors};
 use crate::error_chain::error_chain;
+use crate::memory::Memory;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::sync::memory::Memory;
 use crate::sync::{self, Context, listing, survey};
 use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;

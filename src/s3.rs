@@ -35,7 +35,7 @@ pub struct Store {
 struct Inner {
     client: aws_sdk_s3::Client,
     bucket: String,
-    /// Shown in the first log line of a sync; without user info.
+    /// For people; without user info.
     endpoint: String,
     /// The endpoint was given by the user, so it stays in another region.
     custom_endpoint: bool,
@@ -52,12 +52,6 @@ impl Store {
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.inner.bucket
-    }
-
-    /// Where requests go, for messages.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.inner.endpoint
     }
 
     /// Counters of all requests made through this store.

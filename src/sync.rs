@@ -14,11 +14,9 @@ pub(crate) mod cpu;
 pub(crate) mod incremental;
 pub(crate) mod inspect;
 pub(crate) mod listing;
-pub(crate) mod memory;
 pub(crate) mod need;
 pub(crate) mod progress;
 pub(crate) mod report;
-pub mod resident;
 #[cfg(test)]
 mod second_format_test;
 pub(crate) mod sending;
@@ -30,12 +28,12 @@ use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, Sy
 use crate::config::{Concurrency, NestedAs, Spec};
 use crate::formats::error::ReadError;
 use crate::formats::limits::BATCH_BYTES;
+use crate::memory::Memory;
 use crate::s3::{self, Store};
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use incremental::State;
 use incremental::checkpoints::Pace;
-use memory::Memory;
 use report::Report;
 use sending::{Outcome, Task};
 use std::collections::VecDeque;
@@ -60,7 +58,7 @@ pub enum Error {
     Decode(#[from] ReadError),
     /// The head of the file is larger than memory.
     #[error(transparent)]
-    HeadTooLarge(#[from] memory::HeadTooLarge),
+    HeadTooLarge(#[from] crate::memory::HeadTooLarge),
     /// A row does not fit into a message.
     #[error(transparent)]
     RowTooLarge(#[from] batch::RowTooLarge),

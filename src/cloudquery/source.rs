@@ -114,6 +114,13 @@ pub enum Message {
 #[derive(Default)]
 pub struct Grant(pub Option<Box<dyn Send>>);
 
+impl Grant {
+    /// Holds something until the transport took the message.
+    pub fn holding(held: impl Send + 'static) -> Self {
+        Self(Some(Box::new(held)))
+    }
+}
+
 impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Grant")

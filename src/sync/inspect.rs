@@ -1,11 +1,11 @@
 //! What an object's file says of itself: read from its head (the first or last bytes), or from the object if it is in memory.
 
-use super::memory::{HeadRoom, Seat};
 use super::need::SMALL_OBJECT_BYTES;
 use super::{Error, cpu};
 use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use crate::formats::{File, HeadAt, Inspected};
+use crate::memory::{HeadRoom, Seat};
 use crate::s3::coalesce::coalesce;
 use crate::s3::{ByteRange, ETag, ErrorKind, Fetched, RetryBudget, Store};
 use bytes::{Bytes, BytesMut};

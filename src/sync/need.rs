@@ -1,12 +1,13 @@
 //! What an object needs at a time, and which GETs bring the steps in which it is read. Pure.
 //!
 //! A small object is one step: its bytes are fetched whole. A larger one has steps of about one GET, more where its format
-//! can't cut it so small. All of an object's steps run on what its largest takes, see [`super::memory`].
+//! can't cut it so small. All of an object's steps run on what its largest takes, see [`crate::memory`].
 
 use super::batch::TARGET_ROWS_BYTES;
 use crate::formats::error::ReadError;
 use crate::formats::limits::MAX_PIECE_BYTES;
 use crate::formats::{File, Position, Step};
+use crate::memory::need::Need;
 use crate::s3::coalesce::{MAX_GET_BYTES, coalesce};
 use std::ops::Range;
 
@@ -20,49 +21,6 @@ const _: () = assert!(MAX_GET_BYTES == MAX_PIECE_BYTES);
 const MESSAGE_POOL_BYTES: u64 = 2 * TARGET_ROWS_BYTES as u64;
 /// Least pool, for objects that decode to next to nothing: a schema and some padding.
 const MIN_MESSAGE_POOL_BYTES: u64 = 64 << 10;
-
-/// At most 1/TOLERANCE_DIVISOR of a need may be missing: estimates are no better, and a step that is dropped is fetched again.
-const TOLERANCE_DIVISOR: u64 = 8;
-
-/// What is needed at a time, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Need {
-    /// Fetched bytes.
-    pub input_bytes: u64,
-    /// What decoding them takes: pages, dictionaries, batches.
-    pub decoding_bytes: u64,
-    /// The parsed head of the file (a footer).
-    pub head_bytes: u64,
-    /// Messages on their way to the client.
-    pub message_bytes: u64,
-}
-
-impl Need {
-    /// All of it.
-    #[must_use]
-    pub fn total_bytes(self) -> u64 {
-        self.held_bytes().saturating_add(self.message_bytes)
-    }
-
-    /// Whether this is enough for what measured to be `measured`. A little less is: it is among the errors of the estimates,
-    /// and fetching everything once more would cost more.
-    #[must_use]
-    pub fn suffices_for(self, measured: Self) -> bool {
-        measured.total_bytes() <= self.total_bytes().saturating_add(self.total_bytes() / TOLERANCE_DIVISOR)
-    }
-
-    /// The same beside a share that has the head.
-    #[must_use]
-    pub fn without_head(self) -> Self {
-        Self { head_bytes: 0, ..self }
-    }
-
-    /// All but the messages.
-    #[must_use]
-    pub fn held_bytes(self) -> u64 {
-        self.input_bytes.saturating_add(self.decoding_bytes).saturating_add(self.head_bytes)
-    }
-}
 
 /// The need of an object of which [`Need::held_bytes`] and its size are known.
 #[must_use]

@@ -246,7 +246,7 @@ impl Report {
             get_bytes = Stats::get(&usage.bytes),
             retries = Stats::get(&usage.retries),
             seconds = elapsed.as_secs_f64(),
-            peak_memory_bytes = super::resident::peak_bytes(),
+            peak_memory_bytes = crate::memory::resident::peak_bytes(),
             "sync {}",
             if ended_well { "finished" } else { "ended early" }
         );

@@ -1,7 +1,7 @@
 //! One object from its first byte to its last row.
 //!
 //! A small object is one step: one GET (none if the survey kept it). A larger one has steps of about one GET each. The object
-//! is admitted once, with what its largest step takes (see [`super::memory`] and [`super::need`]), and its steps follow one
+//! is admitted once, with what its largest step takes (see [`crate::memory`] and [`super::need`]), and its steps follow one
 //! another on that; while one of them is decoded and sent, the next is fetched ahead if memory for it is free at that moment,
 //! no more than one.
 //!
@@ -20,13 +20,14 @@ mod row_sink;
 mod steps;
 
 use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
-use super::memory::{Admitted, Reserved, Seat};
-use super::need::{Experience, Facts, Need, SMALL_OBJECT_BYTES};
+use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
 use super::{Context, Error, cpu};
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
 use crate::formats::{File, Output};
+use crate::memory::need::Need;
+use crate::memory::{Admitted, Reserved, Seat};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use bytes::Bytes;
 use row_sink::RowSink;

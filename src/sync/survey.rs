@@ -6,7 +6,6 @@
 
 use super::incremental::TableState;
 use super::inspect::{self, Found, HeadGuess, Inspector, Room};
-use super::memory::Seat;
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
 use super::sending::{Kept, facts, need_of_bytes};
@@ -17,6 +16,7 @@ use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::error_chain::error_chain;
 use crate::formats::File;
+use crate::memory::Seat;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::names::FILE_COLUMNS;

@@ -104,11 +104,6 @@ impl Objects {
         self.lock().len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Those that are ready to be sent.
     #[must_use]
     pub fn planned(&self) -> Planned {

@@ -21,27 +21,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["about", "error_chain"]),
     ("s3", &["config", "error_chain"]),
-    ("tables", &["config", "hash", "s3"]),
     ("schema", &["config", "hash"]),
     ("cast", &["schema"]),
     ("formats", &["cast", "config", "schema"]),
+    ("tables", &["config", "formats", "hash", "s3"]),
+    ("memory", &[]),
     ("plan", &["schema"]),
     ("cloudquery", &["about", "error_chain", "hash", "schema", "telemetry"]),
     (
         "sync",
-        &["cast", "cloudquery", "config", "error_chain", "formats", "plan", "s3", "schema", "tables", "telemetry"],
+        &["cast", "cloudquery", "config", "error_chain", "formats", "memory", "plan", "s3", "schema", "tables", "telemetry"],
     ),
-    ("plugin", &["cloudquery", "config", "error_chain", "s3", "sync", "tables", "telemetry"]),
+    ("plugin", &["cloudquery", "config", "error_chain", "memory", "s3", "sync", "tables", "telemetry"]),
     ("cli", &["cloudquery", "telemetry"]),
     ("run", &["about", "cli", "cloudquery", "plugin", "shutdown", "telemetry"]),
-    ("allocator", &["sync"]),
+    ("allocator", &["memory"]),
     ("main", &["run"]),
 ];
 
 /// Who may name a crate: paths below `src`, without `.rs`; a folder's name stands for its files, too. A crate's name that ends
 /// with `_` stands for all that start so.
 const CRATES: &[(&str, &[&str])] = &[
-    ("parquet", &["formats/parquet", "sync"]),
+    ("parquet", &["formats/parquet"]),
     ("aws_config", &["s3"]),
     ("aws_credential_types", &["s3"]),
     ("aws_sdk_", &["s3"]),

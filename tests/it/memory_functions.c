@@ -1,10 +1,10 @@
-/* Holds src/memory/functions.c against loops over bytes: every size up to where the long copies begin and past it, every
+/* Holds src/libc_memory/functions.c against loops over bytes: every size up to where the long copies begin and past it, every
  * alignment, every overlap, each right before and right after memory that must not be touched. Prints what differs, ends with 1. */
 
 #define _DEFAULT_SOURCE
 #define NAME(name) ours_##name
 #define ALL_FUNCTIONS
-#include "../../src/memory/functions.c"
+#include "../../src/libc_memory/functions.c"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-//! What copies memory in static binaries, `src/memory/functions.c`, against loops over bytes. Most tests run with the C library
+//! What copies memory in static binaries, `src/libc_memory/functions.c`, against loops over bytes. Most tests run with the C library
 //! of the machine, so this one compiles it for itself.
 
 use std::path::Path;

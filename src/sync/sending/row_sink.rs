@@ -1,11 +1,11 @@
 //! From the steps of an object to messages: decodes, cuts, encodes and sends.
 
 use crate::cloudquery::ipc::BatchEncoder;
-use crate::cloudquery::source::Message;
+use crate::cloudquery::source::{Grant, Message};
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{File, Output, Position, Reader, Rows, Step};
-use crate::sync::memory::MessagePool;
+use crate::memory::MessagePool;
 use crate::sync::table::TableRun;
 use crate::sync::{Context, Error, batch, cpu};
 use bytes::Bytes;
@@ -102,7 +102,7 @@ impl<'a> RowSink<'a> {
             for (record, rows) in messages {
                 let message_bytes = record.len() as u64;
                 oversized |= !pool.has_room_for(message_bytes);
-                let grant = pool.grant(message_bytes).await;
+                let grant = Grant::holding(pool.room(message_bytes).await);
                 cx.sink.send(Message::Insert { record, grant }).await.map_err(|_| Error::Disconnected)?;
                 self.next_row = rows.end;
                 self.sent = self.sent.max(rows.end);

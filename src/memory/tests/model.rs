@@ -3,8 +3,8 @@
 //! none can.
 
 use super::super::{Admitted, Memory, Reserved, Seat};
-use crate::cloudquery::source::Grant;
-use crate::sync::need::Need;
+use crate::memory::MessageRoom;
+use crate::memory::need::Need;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -102,11 +102,11 @@ fn need(random: &mut Random, limit: u64) -> Need {
 }
 
 /// Messages of one step, larger than their pool now and then.
-async fn send(random: &mut Random, admitted: &Admitted<'_>, client: &mpsc::Sender<Grant>) {
+async fn send(random: &mut Random, admitted: &Admitted<'_>, client: &mpsc::Sender<MessageRoom>) {
     for _ in 0..random.below(4) {
         random.pause().await;
-        let grant = admitted.pool().grant(random.below(10 * MIB)).await;
-        client.send(grant).await.expect("the client reads to the end");
+        let room = admitted.pool().room(random.below(10 * MIB)).await;
+        client.send(room).await.expect("the client reads to the end");
     }
 }
 
@@ -125,7 +125,7 @@ async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<R
 }
 
 /// An object that is read in steps (one, for a small one) that may turn out larger than foreseen, and be replaced.
-async fn object(random: &mut Random, memory: &Memory, seat: &mut Seat, client: &mpsc::Sender<Grant>) {
+async fn object(random: &mut Random, memory: &Memory, seat: &mut Seat, client: &mpsc::Sender<MessageRoom>) {
     let limit = memory.limit_bytes();
     let mut need = need(random, limit);
     let mut steps = 1 + random.below(5);
@@ -194,7 +194,7 @@ fn mix(seed: u64) -> usize {
         return stuck;
     }
 
-    let (client, mut messages) = mpsc::channel::<Grant>(1 + random.below(8) as usize);
+    let (client, mut messages) = mpsc::channel::<MessageRoom>(1 + random.below(8) as usize);
     let mut reader = random.clone();
     let mut sends: Tasks<'_> = vec![Box::pin(async move {
         while let Some(grant) = messages.recv().await {

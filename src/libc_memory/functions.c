@@ -246,6 +246,6 @@ int NAME(memcmp)(const void *a, const void *b, size_t bytes) { return compare(a,
 int NAME(bcmp)(const void *a, const void *b, size_t bytes) { return compare(a, b, bytes); }
 
 #ifndef ALL_FUNCTIONS
-/* Named by src/memory.rs, so that this file is linked whatever else is. */
+/* Named by src/libc_memory.rs, so that this file is linked whatever else is. */
 void cq_source_s3_memory_functions(void) {}
 #endif

@@ -1,6 +1,6 @@
 //! What the kernel counts against the process, and how it is kept near the budget.
 //!
-//! The budget of [`super::memory`] counts what is in use. An allocator would keep what was freed for a while, because getting
+//! The budget of [`super`] counts what is in use. An allocator would keep what was freed for a while, because getting
 //! pages from the kernel again costs more than the work that is done on them; at hundreds of megabytes a second it would
 //! soon keep more than `memory_limit`, and what it hands out again counts in full, however little of it is used. So:
 //!

@@ -30,7 +30,7 @@ async fn what_is_held_stays_held_while_messages_come_and_go() {
     let (mut seat, mut other) = (memory.seat(), memory.seat());
     let admitted = seat.admit(need(80, 30)).await;
     for _ in 0..10 {
-        drop(admitted.pool().grant(30 * KIB).await);
+        drop(admitted.pool().room(30 * KIB).await);
     }
     assert!(timeout(SOON, other.admit(need(21, 1))).await.is_err(), "messages that were sent free nothing else");
     drop(admitted);
@@ -42,7 +42,7 @@ async fn messages_hold_their_pool_after_the_object_is_done() {
     let memory = Memory::new(100 * KIB);
     let (mut seat, mut other) = (memory.seat(), memory.seat());
     let admitted = seat.admit(need(80, 30)).await;
-    let message = admitted.pool().grant(KIB).await;
+    let message = admitted.pool().room(KIB).await;
     drop(admitted);
     assert!(timeout(SOON, other.admit(need(71, 1))).await.is_err());
     drop(message);
@@ -54,10 +54,10 @@ async fn a_message_larger_than_the_pool_waits_for_the_earlier_ones() {
     let memory = Memory::new(100 * KIB);
     let mut seat = memory.seat();
     let admitted = seat.admit(need(80, 30)).await;
-    let first = admitted.pool().grant(KIB).await;
-    assert!(timeout(SOON, admitted.pool().grant(500 * KIB)).await.is_err());
+    let first = admitted.pool().room(KIB).await;
+    assert!(timeout(SOON, admitted.pool().room(500 * KIB)).await.is_err());
     drop(first);
-    drop(admitted.pool().grant(500 * KIB).await);
+    drop(admitted.pool().room(500 * KIB).await);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn the_smallest_share_still_has_a_pool() {
     let memory = Memory::new(100 * KIB);
     let mut seat = memory.seat();
     let admitted = seat.admit(Need::default()).await;
-    drop(admitted.pool().grant(10 * KIB).await);
+    drop(admitted.pool().room(10 * KIB).await);
 }
 
 #[tokio::test]
