@@ -11,13 +11,10 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
-use s3_server::{Action, DEFAULT_BUCKET, S3Server};
 use serde_json::json;
 use std::collections::BTreeSet;
+use testkit::s3_server::{Action, DEFAULT_BUCKET, S3Server};
 use tokio_util::sync::CancellationToken;
-
-#[path = "../../tests/support/s3_server.rs"]
-mod s3_server;
 
 /// Longer than a step is cut: with 32 MiB of memory a step aims at 4 MiB.
 const LARGE_RECORD_BYTES: usize = 300_007;
