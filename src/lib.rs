@@ -19,7 +19,7 @@
 //! The modules in reading order; `tests/it/layers.rs` has which of them uses which:
 //!
 //! - [`run`] is the process: from arguments to the exit status.
-//! - [`cli`] has the arguments.
+//! - [`cli`] has the commands and flags of the program.
 //! - [`shutdown`] turns signals into one token on which everything stops.
 //! - [`about`] has the plugin's name and version.
 //! - [`config`] is what the user wants: the spec, validated.

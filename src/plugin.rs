@@ -6,7 +6,7 @@ use crate::error_chain::error_chain;
 use crate::memory::Memory;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::sync::{self, Context, listing, survey};
+use crate::sync::{self, Context, listing, sample};
 use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
@@ -87,11 +87,11 @@ impl Source for S3Source {
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);
-        let tables_at_a_time = (cx.concurrency / survey::SAMPLED_OBJECTS).max(1);
+        let tables_at_a_time = (cx.concurrency / sample::SAMPLED_OBJECTS).max(1);
         let mut samples = futures::stream::iter(selected.tables)
             .map(|table| {
                 let cx = &cx;
-                async move { survey::sample(cx, &table).await }
+                async move { sample::sample(cx, &table).await }
             })
             .buffered(tables_at_a_time);
         while let Some(sample) = samples.next().await {

@@ -8,6 +8,7 @@
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
+pub(crate) mod announce;
 pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod cpu;
@@ -17,6 +18,7 @@ pub(crate) mod listing;
 pub(crate) mod need;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod sample;
 #[cfg(test)]
 mod second_format_test;
 pub(crate) mod sending;

@@ -1,13 +1,15 @@
 //! What an object's file says of itself: read from its head (the first or last bytes), or from the object if it is in memory.
 
 use super::need::SMALL_OBJECT_BYTES;
-use super::{Error, cpu};
+use super::{Context, Error, cpu};
 use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use crate::formats::{File, HeadAt, Inspected};
 use crate::memory::{HeadRoom, Seat};
 use crate::s3::coalesce::coalesce;
 use crate::s3::{ByteRange, ETag, ErrorKind, Fetched, RetryBudget, Store};
+use crate::schema::file::FileSchema;
+use crate::tables::group::ListedObject;
 use bytes::{Bytes, BytesMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -193,6 +195,36 @@ impl Inspector<'_> {
         }
         Ok(whole.freeze())
     }
+}
+
+/// What the listed object says of itself, or the one that has replaced it since: nothing was read of the old version yet.
+///
+/// # Errors
+/// As [`Inspector::fetch`] and [`Inspector::fetch_current`].
+pub async fn inspect_listed(
+    cx: &Context,
+    seat: &mut Seat,
+    key: &str,
+    object: &ListedObject,
+    guess: &HeadGuess,
+) -> Result<Found, Error> {
+    let budget = RetryBudget::default();
+    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, key };
+    match inspector.fetch(object.size_bytes, object.etag.as_ref(), Room::Asked(seat)).await {
+        Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {
+            inspector.fetch_current(object.size_bytes, seat).await
+        }
+        other => other,
+    }
+}
+
+/// The columns of a file, by the spec's choices.
+///
+/// # Errors
+/// When they can't be mapped to outgoing types.
+pub async fn file_schema(cx: &Context, file: &File) -> Result<FileSchema, Error> {
+    let (file, nested_as) = (file.clone(), cx.rows.nested_as);
+    Ok(cpu::run(move || file.schema(nested_as)).await??)
 }
 
 /// A head that needs more bytes than it said.

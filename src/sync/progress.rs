@@ -117,7 +117,7 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::survey::tests::run;
+    use super::super::announce::tests::run;
     use super::*;
     use std::fmt::Write as _;
     use std::sync::Mutex;

@@ -1,39 +1,30 @@
-//! The footer pass: what columns does each table have, and what does each object need?
+//! The survey: what columns does each table have, and what does each object need?
 //!
-//! A table's schema comes from the footers of all its objects, `concurrency` at a time, over all tables. Of each object
-//! only its version and the memory that it will need are kept, and of each table at most two file schemas. A small
+//! A table's schema comes from what all its objects say of themselves, `concurrency` at a time, over all tables. Of each
+//! object only its version and the memory that it will need are kept, and of each table at most two file schemas. A small
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
+use super::announce::announced;
 use super::incremental::TableState;
-use super::inspect::{self, Found, HeadGuess, Inspector, Room};
+use super::inspect::{self, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
 use super::sending::{Kept, facts, need_of_bytes};
-use super::table::{Objects, Stats, TableRun};
-use super::{Context, Error, cpu};
-use crate::cloudquery::ipc::BatchEncoder;
+use super::table::{Objects, TableRun};
+use super::{Context, Error};
 use crate::cloudquery::schema;
-use crate::cloudquery::source::{ErrorKind, SourceError};
+use crate::cloudquery::source::SourceError;
 use crate::error_chain::error_chain;
-use crate::formats::File;
-use crate::memory::Seat;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
-use crate::schema::names::FILE_COLUMNS;
-use crate::schema::{merge::SchemaMerger, table::TableSchema};
+use crate::schema::merge::SchemaMerger;
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::shard::Shard;
 use crate::telemetry::otlp::TableTelemetry;
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use futures::StreamExt as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Objects of a table whose footers GetTables reads: the first and the newest. Enough to show its columns; a sync reads
-/// all of them.
-pub const SAMPLED_OBJECTS: usize = 10;
 
 /// Follows a conflict with the schema that earlier syncs left: its first file may be gone, and the files may agree by now.
 const SCHEMA_IS_KEPT: &str = ". The first one set the columns of the table in an earlier sync, and they are kept even if it \
@@ -89,45 +80,14 @@ pub async fn survey(
     let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
     let looks = objects.map(|(survey, index)| {
         let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
-        async move { survey.object(&cx, index, shard, &report).await }
+        async move { survey.inspect_object(&cx, index, shard, &report).await }
     });
     super::run_each(cx.concurrency, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
         let Some(survey) = Arc::into_inner(survey) else { continue };
-        let Survey { name, objects, schema: merger, kept, mut state, rows, telemetry } = survey;
-        let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let reference = merger.reference_key().unwrap_or_default().to_owned();
-        match merger.finish() {
-            Err(conflict) => {
-                let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
-                let hint = if kept { SCHEMA_IS_KEPT } else { "" };
-                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
-                report.table(&name, &format!("{conflict}{hint}"), out).await?;
-            }
-            // Each of its objects was reported.
-            Ok(None) => {}
-            Ok(Some(columns)) => {
-                let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-                if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
-                    if state.schema.differs(&columns) {
-                        state.start_anew(&name);
-                        objects.forget_all_rows_sent();
-                    } else {
-                        objects.withdraw(|key, object| state.is_done(key, object));
-                        kept.retain(|index, _| objects.is_ready(*index));
-                    }
-                }
-                let mut announced = announced(&name, &columns, cx.rows.file_columns);
-                if state.is_some() {
-                    // Else the default write mode deletes every row that is not sent again.
-                    announced = schema::incremental(&announced);
-                }
-                let run = Arc::new(run(name, columns, announced, objects, telemetry)?);
-                surveyed.push(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) });
-            }
-        }
+        surveyed.extend(survey.conclude(cx, report).await?);
     }
     Ok(surveyed)
 }
@@ -148,7 +108,7 @@ pub fn emptied(
     tracing::info!(table = name, "the table has no object any more: it is announced without rows");
     let announced = schema::incremental(&announced(&name, &stored.schema, cx.rows.file_columns));
     let telemetry = report.telemetry().table(&name);
-    let run = Arc::new(run(name, stored.schema, announced, Objects::none(), telemetry)?);
+    let run = Arc::new(TableRun::new(name, stored.schema, announced, Objects::none(), telemetry)?);
     Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), state: Some((state, stored.key)) }))
 }
 
@@ -163,133 +123,6 @@ fn unsent_archived(table: &Table, state: &TableState, shard: Shard) -> Archived 
         }
     }
     archived
-}
-
-fn run(
-    name: String,
-    columns: TableSchema,
-    announced: SchemaRef,
-    objects: Objects,
-    telemetry: TableTelemetry,
-) -> Result<TableRun, SourceError> {
-    let encoder = BatchEncoder::new(announced)
-        .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {name}: {error}")))?;
-    Ok(TableRun {
-        name,
-        schema: Arc::new(columns),
-        encoder: Arc::new(encoder),
-        casts: Arc::default(),
-        planned: objects.planned(),
-        objects,
-        stats: Stats::default(),
-        telemetry,
-    })
-}
-
-/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else. With `file_columns`
-/// the columns that say where a row is from stand behind the ids.
-#[must_use]
-pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaRef {
-    let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
-    let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
-    let added = added.iter().map(|(name, added)| schema::field(*name, added, true));
-    let columns = table.columns().iter().map(|column| schema::field(&column.name, &column.column_type, true));
-    schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
-}
-
-/// What a sample of a table's footers gave.
-#[derive(Debug)]
-pub struct Sample {
-    /// Its columns; `None` when no object of the sample could be read, or its files do not agree.
-    pub schema: Option<SchemaRef>,
-    /// The sample had all of its objects.
-    pub whole: bool,
-    /// Why the first of the objects that could not be read could not be read.
-    pub error: Option<String>,
-}
-
-/// The columns of `table` by a sample of its footers, `concurrency` at a time.
-///
-/// # Errors
-/// When nothing will work.
-pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> {
-    let sampled = sampled(&table.objects);
-    let whole = sampled.len() == table.objects.len();
-    let guess = HeadGuess::default();
-    let sampled: Vec<(String, ListedObject)> =
-        sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
-    let mut reads = futures::stream::iter(sampled)
-        .map(|(key, object)| {
-            let guess = &guess;
-            async move {
-                let schema = async {
-                    // What is found goes with this block, and with it its room, which the others wait for.
-                    let mut seat = cx.memory.seat();
-                    let found = inspect_listed(cx, &mut seat, &key, &object, guess).await?;
-                    file_schema(cx, &found.file).await
-                };
-                let schema: Result<FileSchema, Error> = schema.await;
-                (key, schema)
-            }
-        })
-        .buffer_unordered(cx.concurrency.clamp(1, SAMPLED_OBJECTS));
-    let mut merger = SchemaMerger::new();
-    let mut first_error = None;
-    while let Some((key, read)) = reads.next().await {
-        match read {
-            Ok(schema) => merger.add(&key, schema),
-            Err(Error::S3(error)) if error.is_fatal() => return Err(super::fatal(&error)),
-            Err(error) => {
-                let text = super::report::object_text(cx.store.bucket(), &key, &error);
-                tracing::warn!(
-                    table = table.name,
-                    bucket = cx.store.bucket(),
-                    key,
-                    error = text,
-                    "footer could not be read"
-                );
-                first_error.get_or_insert(text);
-            }
-        }
-    }
-    let schema = match merger.finish() {
-        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, cx.rows.file_columns)),
-        Err(conflict) => {
-            let error = conflict.to_string();
-            tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
-            None
-        }
-    };
-    Ok(Sample { schema, whole, error: first_error })
-}
-
-/// The first half by key, the newest for the rest.
-fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
-    if objects.len() <= SAMPLED_OBJECTS {
-        return objects.iter().collect();
-    }
-    let (first, others) = objects.split_at(SAMPLED_OBJECTS / 2);
-    let mut others: Vec<&ListedObject> = others.iter().collect();
-    others.sort_by_key(|object| std::cmp::Reverse(object.last_modified_s));
-    first.iter().chain(others.into_iter().take(SAMPLED_OBJECTS - first.len())).collect()
-}
-
-/// What the listed object says of itself, or the one that has replaced it since: nothing was read of the old version yet.
-async fn inspect_listed(
-    cx: &Context,
-    seat: &mut Seat,
-    key: &str,
-    object: &ListedObject,
-    guess: &HeadGuess,
-) -> Result<Found, Error> {
-    let budget = RetryBudget::default();
-    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, key };
-    match inspector.fetch(object.size_bytes, object.etag.as_ref(), Room::Asked(seat)).await {
-        Err(Error::S3(error)) if error.kind == s3::ErrorKind::Changed => {
-            inspector.fetch_current(object.size_bytes, seat).await
-        }
-        other => other,
-    }
 }
 
 impl Survey {
@@ -308,8 +141,50 @@ impl Survey {
         }
     }
 
+    /// The table, when all of its objects were looked at; `None` if it is left out, which was reported.
+    async fn conclude(self, cx: &Context, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
+        let Self { name, objects, schema: merger, kept, mut state, rows, telemetry } = self;
+        let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let reference = merger.reference_key().unwrap_or_default().to_owned();
+        let columns = match merger.finish() {
+            Ok(Some(columns)) => columns,
+            // Each of its objects was reported.
+            Ok(None) => return Ok(None),
+            Err(conflict) => {
+                let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
+                let hint = if kept { SCHEMA_IS_KEPT } else { "" };
+                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
+                report.table(&name, &format!("{conflict}{hint}"), out).await?;
+                return Ok(None);
+            }
+        };
+        let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
+            if state.schema.differs(&columns) {
+                state.start_anew(&name);
+                objects.forget_all_rows_sent();
+            } else {
+                objects.withdraw(|key, object| state.is_done(key, object));
+                kept.retain(|index, _| objects.is_ready(*index));
+            }
+        }
+        let mut announced = announced(&name, &columns, cx.rows.file_columns);
+        if state.is_some() {
+            // Else the default write mode deletes every row that is not sent again.
+            announced = schema::incremental(&announced);
+        }
+        let run = Arc::new(TableRun::new(name, columns, announced, objects, telemetry)?);
+        Ok(Some(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) }))
+    }
+
     /// Looks at one object. Only what ends the whole sync is an error.
-    async fn object(&self, cx: &Context, index: usize, shard: Shard, report: &Report) -> Result<(), SourceError> {
+    async fn inspect_object(
+        &self,
+        cx: &Context,
+        index: usize,
+        shard: Shard,
+        report: &Report,
+    ) -> Result<(), SourceError> {
         let Some((key, object)) = self.objects.get(index) else { return Ok(()) };
         let (mut ours, mut looked_at) = (shard.has(&key), true);
         if let Some(state) = &self.state {
@@ -323,7 +198,7 @@ impl Survey {
             return Ok(());
         }
         self.telemetry.begun();
-        let looked = self.look(cx, index, &object, &key, ours).await;
+        let looked = self.fetch_and_inspect(cx, index, &object, &key, ours).await;
         report.progress().footer_done();
         match looked {
             Ok(schema) => {
@@ -358,7 +233,7 @@ impl Survey {
         }
     }
 
-    async fn look(
+    async fn fetch_and_inspect(
         &self,
         cx: &Context,
         index: usize,
@@ -396,11 +271,6 @@ impl Survey {
     }
 }
 
-async fn file_schema(cx: &Context, file: &File) -> Result<FileSchema, Error> {
-    let (file, nested_as) = (file.clone(), cx.rows.nested_as);
-    Ok(cpu::run(move || file.schema(nested_as)).await??)
-}
-
 /// The whole object as listed, in one GET. `None` when it was replaced since.
 async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<(Bytes, Option<ETag>)>, Error> {
     let range = ByteRange::Whole { most: object.size_bytes };
@@ -408,54 +278,5 @@ async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<
         Ok(fetched) => Ok(Some((fetched.bytes, fetched.etag))),
         Err(error) if error.kind == s3::ErrorKind::Changed => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::config::KeyFilter;
-    use crate::tables::group::Grouper;
-
-    /// The run of a table with `objects` objects of `object_bytes` bytes each and without columns, for tests that only
-    /// need one.
-    pub fn run(name: &str, objects: usize, object_bytes: u64) -> Arc<TableRun> {
-        let filter = KeyFilter::default();
-        let mut grouper = Grouper::new(&filter);
-        for n in 0..objects {
-            let key = format!("{name}/{n}.parquet");
-            let (size_bytes, etag, last_modified_s, archived) = (object_bytes, None, 0, false);
-            grouper.add(crate::s3::ObjectMeta { key, size_bytes, etag, last_modified_s, archived });
-        }
-        let objects_of_table = Objects::new(grouper.finish().tables.remove(0));
-        (0..objects).for_each(|index| objects_of_table.ready(index, None, object_bytes, 1));
-        let mut merger = SchemaMerger::new();
-        merger.add("k", FileSchema { columns: Vec::new() });
-        let columns = merger.finish().unwrap().unwrap();
-        let announced = announced(name, &columns, false);
-        let telemetry = TableTelemetry::default();
-        Arc::new(super::run(name.to_owned(), columns, announced, objects_of_table, telemetry).unwrap())
-    }
-
-    #[test]
-    fn the_sample_has_the_first_and_the_newest() {
-        let filter = crate::config::KeyFilter::default();
-        let mut grouper = Grouper::new(&filter);
-        for n in 0..30 {
-            grouper.add(crate::s3::ObjectMeta {
-                key: format!("t/{n:02}.parquet"),
-                size_bytes: 1,
-                etag: None,
-                last_modified_s: i64::from((n * 7) % 30),
-                archived: false,
-            });
-        }
-        let listing = grouper.finish();
-        let table = &listing.tables[0];
-        let keys: Vec<String> = sampled(&table.objects).into_iter().map(|object| table.object_key(object)).collect();
-        assert_eq!(keys.len(), SAMPLED_OBJECTS);
-        assert_eq!(keys[..2], ["t/00.parquet", "t/01.parquet"]);
-        // 7 n ≡ 29 (mod 30) for n = 17.
-        assert_eq!(keys[5], "t/17.parquet");
     }
 }

@@ -1,0 +1,120 @@
+//! The columns of tables by a sample of their objects, for GetTables.
+
+use super::announce::announced;
+use super::inspect::{HeadGuess, file_schema, inspect_listed};
+use super::{Context, Error};
+use crate::cloudquery::source::SourceError;
+use crate::schema::file::FileSchema;
+use crate::schema::merge::SchemaMerger;
+use crate::tables::group::{ListedObject, Table};
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt as _;
+
+/// Objects of a table that GetTables looks at: the first and the newest. Enough to show its columns; a sync reads
+/// all of them.
+pub const SAMPLED_OBJECTS: usize = 10;
+
+/// What a sample of a table's footers gave.
+#[derive(Debug)]
+pub struct Sample {
+    /// Its columns; `None` when no object of the sample could be read, or its files do not agree.
+    pub schema: Option<SchemaRef>,
+    /// The sample had all of its objects.
+    pub whole: bool,
+    /// Why the first of the objects that could not be read could not be read.
+    pub error: Option<String>,
+}
+
+/// The columns of `table` by a sample of its footers, `concurrency` at a time.
+///
+/// # Errors
+/// When nothing will work.
+pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> {
+    let sampled = sampled(&table.objects);
+    let whole = sampled.len() == table.objects.len();
+    let guess = HeadGuess::default();
+    let sampled: Vec<(String, ListedObject)> =
+        sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
+    let mut reads = futures::stream::iter(sampled)
+        .map(|(key, object)| {
+            let guess = &guess;
+            async move {
+                let schema = async {
+                    // What is found goes with this block, and with it its room, which the others wait for.
+                    let mut seat = cx.memory.seat();
+                    let found = inspect_listed(cx, &mut seat, &key, &object, guess).await?;
+                    file_schema(cx, &found.file).await
+                };
+                let schema: Result<FileSchema, Error> = schema.await;
+                (key, schema)
+            }
+        })
+        .buffer_unordered(cx.concurrency.clamp(1, SAMPLED_OBJECTS));
+    let mut merger = SchemaMerger::new();
+    let mut first_error = None;
+    while let Some((key, read)) = reads.next().await {
+        match read {
+            Ok(schema) => merger.add(&key, schema),
+            Err(Error::S3(error)) if error.is_fatal() => return Err(super::fatal(&error)),
+            Err(error) => {
+                let text = super::report::object_text(cx.store.bucket(), &key, &error);
+                tracing::warn!(
+                    table = table.name,
+                    bucket = cx.store.bucket(),
+                    key,
+                    error = text,
+                    "footer could not be read"
+                );
+                first_error.get_or_insert(text);
+            }
+        }
+    }
+    let schema = match merger.finish() {
+        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, cx.rows.file_columns)),
+        Err(conflict) => {
+            let error = conflict.to_string();
+            tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
+            None
+        }
+    };
+    Ok(Sample { schema, whole, error: first_error })
+}
+
+/// The first half by key, the newest for the rest.
+fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
+    if objects.len() <= SAMPLED_OBJECTS {
+        return objects.iter().collect();
+    }
+    let (first, others) = objects.split_at(SAMPLED_OBJECTS / 2);
+    let mut others: Vec<&ListedObject> = others.iter().collect();
+    others.sort_by_key(|object| std::cmp::Reverse(object.last_modified_s));
+    first.iter().chain(others.into_iter().take(SAMPLED_OBJECTS - first.len())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::group::Grouper;
+
+    #[test]
+    fn the_sample_has_the_first_and_the_newest() {
+        let filter = crate::config::KeyFilter::default();
+        let mut grouper = Grouper::new(&filter);
+        for n in 0..30 {
+            grouper.add(crate::s3::ObjectMeta {
+                key: format!("t/{n:02}.parquet"),
+                size_bytes: 1,
+                etag: None,
+                last_modified_s: i64::from((n * 7) % 30),
+                archived: false,
+            });
+        }
+        let listing = grouper.finish();
+        let table = &listing.tables[0];
+        let keys: Vec<String> = sampled(&table.objects).into_iter().map(|object| table.object_key(object)).collect();
+        assert_eq!(keys.len(), SAMPLED_OBJECTS);
+        assert_eq!(keys[..2], ["t/00.parquet", "t/01.parquet"]);
+        // 7 n ≡ 29 (mod 30) for n = 17.
+        assert_eq!(keys[5], "t/17.parquet");
+    }
+}
