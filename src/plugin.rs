@@ -6,7 +6,8 @@ use crate::error_chain::error_chain;
 use crate::memory::Memory;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::sync::{self, Context, listing, sample};
+use crate::sync::context::{Context, concurrency};
+use crate::sync::{self, listing, sample};
 use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
@@ -44,7 +45,7 @@ impl Client {
     async fn connect(&self) -> Result<(&Spec, Store), SourceError> {
         let spec = self.spec.as_ref().map_err(invalid_spec)?;
         let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
-            ConnectError::Region(error) => sync::fatal(error),
+            ConnectError::Region(error) => sync::error::fatal(error),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
                 SourceError::new(ErrorKind::InvalidSpec, error_chain(&error))
             }
@@ -81,7 +82,7 @@ impl Source for S3Source {
             memory: Memory::new(spec.memory_limit_bytes),
             sink,
             rows_per_record: spec.rows_per_record,
-            concurrency: sync::concurrency(spec),
+            concurrency: concurrency(spec),
             rows: spec.into(),
             delivery: None,
         };

@@ -1,5 +1,6 @@
 //! What was sent last, and the commit row behind it: see [`crate::plan::commit`] and [`crate::plan::tail`].
 
+use super::error::disconnected;
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::EncodeError;
@@ -83,7 +84,7 @@ impl Stream {
 /// When the peer has gone.
 pub async fn announce(table: &CommitTable, sink: &SyncSink) -> Result<(), SourceError> {
     let schema = table.migrate().map_err(|error| internal(table, &error))?;
-    sink.send(Message::Migrate(schema)).await.map_err(|_| super::disconnected())
+    sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())
 }
 
 /// Sends the commit row: all rows of the sync were sent, and the state that names this generation is written.
@@ -92,7 +93,7 @@ pub async fn announce(table: &CommitTable, sink: &SyncSink) -> Result<(), Source
 /// When the peer has gone.
 pub async fn send(table: &CommitTable, source: &str, generation: u64, sink: &SyncSink) -> Result<(), SourceError> {
     let record = table.row(source, generation).map_err(|error| internal(table, &error))?;
-    sink.send(Message::Insert { record, grant: Grant::default() }).await.map_err(|_| super::disconnected())
+    sink.send(Message::Insert { record, grant: Grant::default() }).await.map_err(|_| disconnected())
 }
 
 fn internal(table: &CommitTable, error: &EncodeError) -> SourceError {

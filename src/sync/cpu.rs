@@ -1,7 +1,7 @@
 //! Where CPU work runs: on the runtime's blocking threads, no more at a time than there are cores, and never taking the
 //! process down with it.
 
-use super::Error;
+use super::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use tokio::sync::Semaphore;

@@ -6,7 +6,6 @@
 use crate::cloudquery::source::{ErrorKind, Selection, SourceError};
 use crate::config::Spec;
 use crate::s3::{self, Store};
-use crate::tables::check;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
 use crate::tables::select::Selector;
 
@@ -73,7 +72,7 @@ pub async fn list(
                 store = store.moved_to(&region);
                 pages = store.list(&spec.path_prefix);
             }
-            Err(error) => return Err(super::fatal(&error)),
+            Err(error) => return Err(super::error::fatal(&error)),
         }
         first = false;
     }
@@ -155,7 +154,7 @@ pub fn select(listed: Listed, mut emptied: Vec<String>) -> Result<Selected, Sour
     if warnings.is_empty() && !why.is_empty() {
         tracing::warn!("there is no object{why}");
     }
-    check::names(&listing.tables).map_err(|error| invalid(error.to_string()))?;
+    listing.check_names().map_err(|error| invalid(error.to_string()))?;
     Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s })
 }
 

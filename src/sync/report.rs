@@ -1,8 +1,8 @@
 //! What went wrong and what was done: said at once, counted, summed up, and weighed at the end.
 
+use super::error::{Error, disconnected, fatal};
 use super::progress::Progress;
 use super::table::{Planned, Stats, TableRun};
-use super::{Error, fatal};
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncSink};
 use crate::config::{OnError, Spec};
 use crate::error_chain::error_chain;
@@ -101,7 +101,7 @@ impl Report {
     /// When the failure means that nothing else will work either, or the peer has gone.
     pub async fn object(&self, table: &str, key: &str, error: Error) -> Result<(), SourceError> {
         match &error {
-            Error::Disconnected => return Err(super::disconnected()),
+            Error::Disconnected => return Err(disconnected()),
             Error::Cancelled => return Err(SourceError::new(ErrorKind::Cancelled, error.to_string())),
             Error::S3(error) if error.is_fatal() => return Err(fatal(error)),
             Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.archived(table, key, 1).await,
@@ -148,7 +148,7 @@ impl Report {
             return Ok(());
         }
         let message = Message::Error { table: table.to_owned(), error: text };
-        self.sink.send(message).await.map_err(|_| super::disconnected())
+        self.sink.send(message).await.map_err(|_| disconnected())
     }
 
     /// `count` objects of a table are archived, `key` the first of them. By the spec that is an error of the table, or

@@ -1,8 +1,10 @@
 //! The columns of tables by a sample of their objects, for GetTables.
 
 use super::announce::announced;
-use super::inspect::{HeadGuess, file_schema, inspect_listed};
-use super::{Context, Error};
+use super::context::Context;
+use super::error::Error;
+use super::head_guess::HeadGuess;
+use super::inspect::{file_schema, inspect_listed};
 use crate::cloudquery::source::SourceError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
@@ -55,7 +57,7 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
     while let Some((key, read)) = reads.next().await {
         match read {
             Ok(schema) => merger.add(&key, schema),
-            Err(Error::S3(error)) if error.is_fatal() => return Err(super::fatal(&error)),
+            Err(Error::S3(error)) if error.is_fatal() => return Err(super::error::fatal(&error)),
             Err(error) => {
                 let text = super::report::object_text(cx.store.bucket(), &key, &error);
                 tracing::warn!(

@@ -19,10 +19,12 @@
 mod row_sink;
 mod steps;
 
+use super::context::Context;
+use super::cpu;
+use super::error::Error;
 use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
 use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
-use super::{Context, Error, cpu};
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
 use crate::formats::{File, Output};

@@ -5,13 +5,14 @@
 //! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
 
 use super::announce::announced;
+use super::context::Context;
+use super::error::Error;
 use super::incremental::TableState;
 use super::inspect::{self, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
 use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, TableRun};
-use super::{Context, Error};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
 use crate::error_chain::error_chain;
@@ -82,7 +83,7 @@ pub async fn survey(
         let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
         async move { survey.inspect_object(&cx, index, shard, &report).await }
     });
-    super::run_each(cx.concurrency, looks).await?;
+    super::tasks::run_each(cx.concurrency, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nobody else holds it.
@@ -208,7 +209,7 @@ impl Survey {
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => report.gone(&self.name, &key, 0).await,
             // The shard that sends it reports it.
-            Err(Error::S3(error)) if error.is_fatal() => Err(super::fatal(&error)),
+            Err(Error::S3(error)) if error.is_fatal() => Err(super::error::fatal(&error)),
             Err(error) if !ours => {
                 tracing::debug!(table = self.name, key, error = error_chain(&error), "unreadable, of another shard");
                 Ok(())

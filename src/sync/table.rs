@@ -1,6 +1,6 @@
 //! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
-use super::inspect::HeadGuess;
+use super::head_guess::HeadGuess;
 use crate::cast::counts::CastCounts;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::s3::ETag;

@@ -1,7 +1,6 @@
 //! Whether the selected tables can be synced together: each has a name of its own, and they are not absurdly many.
 
 use super::classify::partition_folders;
-use super::group::Table;
 use super::name::TableKey;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -137,16 +136,18 @@ pub fn number<'a>(
 ///
 /// # Errors
 /// [`TablesError::SameName`], for the first two that have not.
-pub fn names(tables: &[Table]) -> Result<(), TablesError> {
-    for pair in tables.windows(2) {
-        if pair[0].name == pair[1].name {
+pub fn names<'a>(tables: impl Iterator<Item = (&'a TableKey, &'a str)>) -> Result<(), TablesError> {
+    let mut before: Option<(&TableKey, &str)> = None;
+    for (key, name) in tables {
+        if let Some((first, _)) = before.filter(|(_, before)| *before == name) {
             return Err(TablesError::SameName {
-                name: pair[0].name.clone(),
-                first: pair[0].key.prefix(),
-                second: pair[1].key.prefix(),
-                exclude: pair[1].key.exclude_glob(),
+                name: name.to_owned(),
+                first: first.prefix(),
+                second: key.prefix(),
+                exclude: key.exclude_glob(),
             });
         }
+        before = Some((key, name));
     }
     Ok(())
 }

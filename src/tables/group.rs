@@ -108,6 +108,14 @@ impl Listing {
         warnings
     }
 
+    /// Makes sure that the tables have names of their own.
+    ///
+    /// # Errors
+    /// [`TablesError::SameName`].
+    pub fn check_names(&self) -> Result<(), TablesError> {
+        check::names(self.tables.iter().map(|table| (&table.key, table.name.as_str())))
+    }
+
     /// What the user should know about the selection.
     ///
     /// # Errors
@@ -339,7 +347,7 @@ mod tests {
     #[test]
     fn two_prefixes_with_one_name_are_both_named_with_the_cure() {
         let listing = list(&["a-b/1.parquet", "a_b/1.parquet"]);
-        let error = check::names(&listing.tables).unwrap_err().to_string();
+        let error = listing.check_names().unwrap_err().to_string();
         assert!(error.contains("\"a-b/\" and \"a_b/\" would both become the table a_b"), "{error}");
         assert!(error.contains("exclude: [\"a_b/*.parquet\"]"), "{error}");
     }

@@ -5,7 +5,7 @@ use super::columns;
 use super::errors::damaged;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::memory::{estimated_bytes, measured_bytes};
-use super::reader::Reader;
+use super::reader::{Reader, row_groups};
 use crate::config::NestedAs;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
@@ -107,10 +107,4 @@ impl File {
     pub(in crate::formats) fn reader(&self, output: Output) -> Result<Reader, ReadError> {
         Reader::new(Arc::clone(&self.metadata), output)
     }
-}
-
-/// The row groups of a step.
-pub(super) fn row_groups(step: &Step) -> Range<usize> {
-    let index = |position: Position| usize::try_from(position.part).unwrap_or(usize::MAX);
-    index(step.from)..index(step.next)
 }

@@ -1,6 +1,5 @@
 //! Reads the steps of a Parquet file, behind [`crate::formats`]: one row group after the other.
 
-use super::file::row_groups;
 use super::row_groups::{ObjectPlan, RowGroupDecoder};
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
@@ -73,4 +72,10 @@ impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("left", &self.left).field("row", &self.row).finish_non_exhaustive()
     }
+}
+
+/// The row groups of a step.
+pub(super) fn row_groups(step: &Step) -> Range<usize> {
+    let index = |position: Position| usize::try_from(position.part).unwrap_or(usize::MAX);
+    index(step.from)..index(step.next)
 }

@@ -7,8 +7,10 @@ use crate::formats::{File, Position};
 use crate::memory::need::Need;
 use crate::memory::{Admitted, Seat};
 use crate::s3::{ByteRange, ETag, RetryBudget};
+use crate::sync::context::Context;
+use crate::sync::cpu;
+use crate::sync::error::Error;
 use crate::sync::need::{Experience, Facts, Fetch};
-use crate::sync::{Context, Error, cpu};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 

@@ -1,0 +1,102 @@
+//! What every task of a sync needs, and the spec's choices in numbers.
+
+use super::commit::Delivery;
+use super::table::TableRun;
+use crate::cast::origin::{Origin, file_columns_row_bytes};
+use crate::cloudquery::source::SyncSink;
+use crate::config::{Concurrency, NestedAs, Spec};
+use crate::formats::limits::BATCH_BYTES;
+use crate::memory::Memory;
+use crate::s3::Store;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Objects at a time where the user set no limit: memory is the limit then, this only bounds idle tasks and sockets.
+const MAX_CONCURRENCY: usize = 1_000;
+
+/// What every task of a sync needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The bucket.
+    pub store: Store,
+    /// The budget.
+    pub memory: Memory,
+    /// Where messages go.
+    pub sink: SyncSink,
+    /// Most rows of a message.
+    pub rows_per_record: NonZeroUsize,
+    /// Objects at a time.
+    pub concurrency: usize,
+    /// How rows look.
+    pub rows: RowOptions,
+    /// What was sent last; only in incremental syncs.
+    pub delivery: Option<Arc<Delivery>>,
+}
+
+/// The spec's choices about what rows look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowOptions {
+    /// How structs, maps and lists of structs travel.
+    pub nested_as: NestedAs,
+    /// Add the columns that say where a row is from ([`crate::schema::names::FILE_COLUMNS`]).
+    pub file_columns: bool,
+}
+
+impl From<&Spec> for RowOptions {
+    fn from(spec: &Spec) -> Self {
+        Self { nested_as: spec.nested_as, file_columns: spec.file_columns }
+    }
+}
+
+impl RowOptions {
+    /// Where the rows of an object are from, as rows tell it.
+    #[must_use]
+    pub fn origin(self, bucket: &str, key: &str, last_modified_s: i64) -> Origin {
+        if self.file_columns {
+            Origin::with_file_columns(bucket, key, last_modified_s)
+        } else {
+            Origin::new(bucket, key)
+        }
+    }
+
+    /// Memory that these choices take while an object with batches of `batch_rows` rows is decoded, in bytes, besides that
+    /// of its own columns.
+    #[must_use]
+    pub fn working_bytes(self, key: &str, batch_rows: u64) -> u64 {
+        if !self.file_columns {
+            return 0;
+        }
+        // The keys that are kept, and a batch and the one before.
+        batch_rows.saturating_mul(file_columns_row_bytes(key)).min(BATCH_BYTES).saturating_mul(2)
+    }
+}
+
+impl Context {
+    /// A message of so many rows and encoded bytes was sent.
+    pub(super) fn sent(&self, table: &TableRun, rows: u64, bytes: u64) {
+        table.sent(rows, bytes);
+        if let Some(delivery) = &self.delivery {
+            delivery.message(rows, bytes);
+        }
+    }
+
+    /// An object needs more than the whole budget and was admitted alone.
+    pub(super) fn warn_oversized(&self, key: &str, bytes: u64) {
+        tracing::warn!(
+            bucket = self.store.bucket(),
+            key,
+            bytes,
+            memory_limit_bytes = self.memory.limit_bytes(),
+            "a row group needs more memory than memory_limit; it is read alone, with nothing else in memory"
+        );
+    }
+}
+
+/// Objects at a time, as a number.
+#[must_use]
+pub fn concurrency(spec: &Spec) -> usize {
+    match spec.concurrency {
+        Concurrency::Limited(objects) => objects.get().min(MAX_CONCURRENCY),
+        Concurrency::Unlimited => MAX_CONCURRENCY,
+    }
+}
