@@ -277,6 +277,15 @@ impl Reader {
         }
     }
 
+    /// Whether it is known that the step has no more rows.
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Self::Parquet(reader) => reader.is_done(),
+            #[cfg(test)]
+            Self::Records(_) => false,
+        }
+    }
+
     /// Where another reader can go on behind a step that was read to its end: for when everything in memory is given up. It
     /// may be before rows that were given.
     pub(crate) fn resume_at(&self) -> Position {

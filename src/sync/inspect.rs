@@ -62,20 +62,30 @@ fn shrink(room: &mut Option<HeadRoom>, file: &File) {
     }
 }
 
-/// Inspects an object that is in memory.
+/// Inspects an object that is in memory and has `look` look at its file, on the same thread: for a small object, handing over
+/// to another thread costs more than the work itself.
 ///
 /// # Errors
-/// When it is no sound file of the format, or its head is larger than memory.
-pub async fn of_bytes(format: Format, bytes: &Bytes, mut room: Room<'_>) -> Result<(File, Option<HeadRoom>), Error> {
+/// When it is no sound file of the format, or its head is larger than memory; those of `look`.
+pub async fn of_bytes<T: Send + 'static>(
+    format: Format,
+    bytes: &Bytes,
+    mut room: Room<'_>,
+    look: impl FnOnce(&File) -> Result<T, Error> + Send + 'static,
+) -> Result<(File, Option<HeadRoom>, T), Error> {
     let head_bytes = format.head_bytes(bytes).min(bytes.len() as u64);
     let mut room = room.take(format, head_bytes).await?;
-    match inspect(format, bytes.clone(), bytes.len() as u64).await? {
+    let object = bytes.clone();
+    let inspected = cpu::run(move || match format.inspect(&object, object.len() as u64)? {
         Inspected::File(file) => {
-            shrink(&mut room, &file);
-            Ok((file, room))
+            let seen = look(&file)?;
+            Ok((file, seen))
         }
-        Inspected::Needs(_) => Err(inconsistent().into()),
-    }
+        Inspected::Needs(_) => Err(Error::from(inconsistent())),
+    });
+    let (file, seen) = inspected.await??;
+    shrink(&mut room, &file);
+    Ok((file, room, seen))
 }
 
 /// Reads heads of objects. Made for one object, or a version of it.

@@ -20,14 +20,13 @@ mod row_sink;
 mod steps;
 
 use super::context::Context;
-use super::cpu;
 use super::error::Error;
 use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
 use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
-use crate::formats::{File, Output};
+use crate::formats::{File, Output, Reader};
 use crate::memory::need::Need;
 use crate::memory::{Admitted, Reserved, Seat};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
@@ -100,19 +99,24 @@ pub fn facts(cx: &Context, key: &str, file: &File, object_bytes: u64) -> Facts {
     }
 }
 
-/// The need of an object that is in memory as a whole: measured.
-///
-/// # Errors
-/// When what the file says makes no sense, or the measuring thread ends.
-pub async fn need_of_bytes(cx: &Context, key: &str, file: &File, bytes: &Bytes) -> Result<Need, Error> {
-    let facts = facts(cx, key, file, bytes.len() as u64);
-    let (file, bytes) = (file.clone(), FetchedRanges::whole(bytes.clone()));
-    cpu::run(move || {
+/// What measures the need of an object that is in memory as a whole, given its file: work for [`super::cpu::run`].
+pub fn need_of_bytes(
+    cx: &Context,
+    key: &str,
+    bytes: &Bytes,
+) -> impl FnOnce(&File) -> Result<Need, Error> + Send + 'static {
+    let (rows, limit_bytes, key, object) = (cx.rows, cx.memory.limit_bytes(), key.to_owned(), bytes.clone());
+    move |file| {
+        let facts = Facts {
+            object_bytes: object.len() as u64,
+            added_bytes: rows.working_bytes(&key, file.most_batch_rows()),
+            limit_bytes,
+            experience: Experience::default(),
+        };
         let step = file.step(file.position_of_row(0), u64::MAX)?;
-        let decoding_bytes = step.map_or(0, |step| file.measured_bytes(&step, &bytes));
-        Ok(facts.need(&file, facts.object_bytes, decoding_bytes))
-    })
-    .await?
+        let decoding_bytes = step.map_or(0, |step| file.measured_bytes(&step, &FetchedRanges::whole(object)));
+        Ok(facts.need(file, facts.object_bytes, decoding_bytes))
+    }
 }
 
 /// An object on its way.
@@ -220,8 +224,10 @@ impl Sending<'_> {
         // The reserve holds them.
         let need = Need { input_bytes: 0, ..self.task.need };
         let mut admitted = seat.admit_kept(need, kept.share).await;
-        let (file, _) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted).await?;
-        Box::pin(self.send_whole(&mut admitted, &file, kept.bytes)).await
+        let output = self.output();
+        let look = move |file: &File| Ok(file.reader(output)?);
+        let (file, _, reader) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, look).await?;
+        Box::pin(self.send_whole(&mut admitted, &file, reader, kept.bytes)).await
     }
 
     async fn send_small(&mut self, seat: &mut Seat) -> Result<(), Error> {
@@ -242,20 +248,27 @@ impl Sending<'_> {
         let range = ByteRange::Whole { most: task.object_bytes };
         let bytes = cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
         admitted.arrived(bytes.len() as u64);
-        let (file, _) = inspect::of_bytes(task.format, &bytes, Room::Admitted).await?;
-        let measured = need_of_bytes(cx, &task.key, &file, &bytes).await?;
+        let (need_of, output) = (need_of_bytes(cx, &task.key, &bytes), self.output());
+        let look = move |file: &File| Ok((need_of(file)?, file.reader(output)?));
+        let (file, _, (measured, reader)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
         if !admitted.suffices_for(measured) {
             return Ok(Held::Needs(measured));
         }
         self.warn_if_alone(admitted);
-        self.send_whole(admitted, &file, bytes).await?;
+        self.send_whole(admitted, &file, reader, bytes).await?;
         Ok(Held::Done)
     }
 
     /// All rows of an object that is in memory.
-    async fn send_whole(&mut self, admitted: &mut Admitted<'_>, file: &File, bytes: Bytes) -> Result<(), Error> {
+    async fn send_whole(
+        &mut self,
+        admitted: &mut Admitted<'_>,
+        file: &File,
+        reader: Reader,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
         let Some(step) = file.step(file.position_of_row(self.rows.next_row()), u64::MAX)? else { return Ok(()) };
-        self.rows.read(file, self.output()).await?;
+        self.rows.read(reader);
         self.rows.send_step(step, FetchedRanges::whole(bytes), admitted.pool()).await?;
         admitted.filled();
         Ok(())

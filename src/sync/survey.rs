@@ -16,6 +16,7 @@ use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
 use crate::error_chain::error_chain;
+use crate::formats::File;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
@@ -248,10 +249,11 @@ impl Survey {
             && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
             && let Some((bytes, etag)) = whole(cx, key, object).await?
         {
-            let (file, _room) = inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat)).await?;
-            let schema = file_schema(cx, &file).await?;
-            let held_bytes = need_of_bytes(cx, key, &file, &bytes).await?.held_bytes();
-            let object_bytes = bytes.len() as u64;
+            let (nested_as, need_of) = (cx.rows.nested_as, need_of_bytes(cx, key, &bytes));
+            let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
+            let (file, _room, (schema, need)) =
+                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), look).await?;
+            let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
             self.objects.ready(index, etag, object_bytes, held_bytes);
             self.rows.fetch_add(file.rows().unwrap_or(0), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.

@@ -55,11 +55,22 @@ impl Reader {
                 Some(batch) => {
                     let first_row = self.row;
                     self.row += batch.num_rows() as u64;
+                    if decoder.is_done() {
+                        // At once: the batch may wait long for its peer.
+                        self.decoder = None;
+                        if self.left.is_empty() {
+                            self.bytes = FetchedRanges::default();
+                        }
+                    }
                     return Ok(Some(Rows { first_row, batch }));
                 }
                 None => self.decoder = None,
             }
         }
+    }
+
+    pub(in crate::formats) fn is_done(&self) -> bool {
+        self.left.is_empty() && self.decoder.is_none()
     }
 
     /// The row group behind those of the step, which was read to its end.

@@ -4,7 +4,7 @@ use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::source::{Grant, Message};
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
-use crate::formats::{File, Output, Position, Reader, Rows, Step};
+use crate::formats::{Position, Reader, Rows, Step};
 use crate::memory::MessagePool;
 use crate::sync::context::Context;
 use crate::sync::error::Error;
@@ -62,14 +62,9 @@ impl<'a> RowSink<'a> {
         Ok(self.sent)
     }
 
-    /// Steps of `file` come next.
-    ///
-    /// # Errors
-    /// As [`File::reader`].
-    pub(super) async fn read(&mut self, file: &File, output: Output) -> Result<(), Error> {
-        let file = file.clone();
-        self.reader = Some(cpu::run(move || file.reader(output)).await??);
-        Ok(())
+    /// Steps of another file, or of the same one, come next, by this reader.
+    pub(super) fn read(&mut self, reader: Reader) {
+        self.reader = Some(reader);
     }
 
     /// Where reading can go on behind the last step, with another reader.
@@ -100,6 +95,8 @@ impl<'a> RowSink<'a> {
             .await?;
             reader = back;
             let Some(messages) = messages? else { break };
+            // No thread is woken only to say that there is no more.
+            let done = reader.is_done();
             let mut oversized = false;
             for (record, rows) in messages {
                 let message_bytes = record.len() as u64;
@@ -113,6 +110,9 @@ impl<'a> RowSink<'a> {
             if oversized {
                 // The next batch may be as large: not both at a time.
                 pool.idle().await;
+            }
+            if done {
+                break;
             }
         }
         self.reader = Some(reader);

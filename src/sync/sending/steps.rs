@@ -91,7 +91,8 @@ impl Sending<'_> {
             return Ok(Held::Needs(need));
         }
         self.warn_if_alone(own);
-        self.rows.read(file, self.output()).await?;
+        let (of, output) = (file.clone(), self.output());
+        self.rows.read(cpu::run(move || of.reader(output)).await??);
         let (cx, key, etag) = (self.cx, self.task.key.as_str(), found.etag.as_ref());
         let source = Source { cx, key, file, etag, budget, facts };
         Steps { source, rows: &mut self.rows, walk, at: from }.send(own).await
