@@ -1,10 +1,10 @@
-//! The conductor of one sync: list → group → select → footers → migrates → inserts → summary → state.
+//! The conductor of one sync: list → survey → announce → send → conclude.
 //!
-//! [`run`] walks the phases. Listing and footers ([`survey`]) come first, since all migrates go out before the first
-//! insert; then every object is a task of its own ([`sending`]), `concurrency` at a time, tables taking turns. Nothing is
-//! written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if the peer
-//! takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice. How far
-//! it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
+//! [`run`] walks the phases. Listing ([`listing`]) and [`survey`] come first, since all migrates go out before the first
+//! insert; then every object is a task of its own ([`insert`], [`sending`]), `concurrency` at a time, tables taking turns.
+//! Nothing is written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if
+//! the peer takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice.
+//! How far it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
@@ -30,20 +30,25 @@ pub(crate) mod survey;
 pub(crate) mod table;
 mod tasks;
 
+use crate::cloudquery::ipc::encode_schema;
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};
 use crate::config::Spec;
 use crate::memory::Memory;
 use crate::s3::Store;
+use crate::tables::group::Table;
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use context::{Context, concurrency};
 use error::disconnected;
-use incremental::State;
+use incremental::Table as SentTable;
 use incremental::checkpoints::Pace;
+use incremental::{State, TableState};
 use insert::insert;
+use listing::Selected;
 use report::Report;
 use std::sync::Arc;
 use std::time::Instant;
+use survey::SurveyedTable;
 use table::TableRun;
 
 /// One whole sync. Dropping the future stops it.
@@ -65,93 +70,144 @@ pub async fn run(
     };
     let (with_errors, incremental) = (request.with_error_messages, state.is_some());
     let report = Arc::new(Report::new(store.bucket(), sink.clone(), with_errors, incremental, spec.on_archived));
-    let phases = phases(spec, store, &request, sink, state.map(|state| (state, pace)), started, &report);
-    let result = report.progress().logged(progress::INTERVAL, phases).await;
+    let run = SyncRun { spec, request: &request, sink, report: &report, state, pace };
+    let result = report.progress().logged(progress::INTERVAL, run.phases(store, started)).await;
     // The peer reads the counters when the stream has ended.
     report.telemetry().finish().await;
     result
 }
 
-async fn phases(
-    spec: &Spec,
-    store: &Store,
-    request: &SyncRequest,
+/// A sync on its way through the phases.
+struct SyncRun<'a> {
+    spec: &'a Spec,
+    request: &'a SyncRequest,
     sink: SyncSink,
-    state: Option<(State, Pace)>,
-    started: Instant,
-    report: &Arc<Report>,
-) -> Result<(), SourceError> {
-    let (mut state, pace) = state.map_or((None, Pace::default()), |(state, pace)| (Some(state), pace));
-    let listed = listing::list(spec, store, &request.selection, state.is_some()).await?;
-    let emptied = state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
-    let tables = listing::select(listed, emptied)?;
-    let cx = Context {
-        store: tables.store.clone(),
-        memory: Memory::new(spec.memory_limit_bytes),
-        sink: sink.clone(),
-        rows_per_record: spec.rows_per_record,
-        concurrency: concurrency(spec),
-        rows: spec.into(),
-        delivery: state.is_some().then(|| Arc::new(Delivery::new(pace.behind))),
-    };
-    cx.memory.listed(tables.tables.iter().map(|table| table.objects.len() as u64).sum());
-    let (skipped, date_s, emptied) = (tables.skipped, tables.date_s, tables.emptied);
-    let mut selected = Vec::with_capacity(tables.tables.len());
-    for table in tables.tables {
-        let table_state = state.as_ref().map(|state| state.table(&table.name)).transpose()?;
-        selected.push((table, table_state));
+    report: &'a Arc<Report>,
+    /// What earlier syncs did; only in incremental syncs.
+    state: Option<State>,
+    pace: Pace,
+}
+
+impl SyncRun<'_> {
+    async fn phases(mut self, store: &Store, started: Instant) -> Result<(), SourceError> {
+        let selected = self.list(store).await?;
+        let (skipped, date_s) = (selected.skipped, selected.date_s);
+        let cx = self.context(selected.store);
+        let surveyed = self.survey(&cx, selected.tables, selected.emptied).await?;
+        self.announce(&surveyed).await?;
+        let (runs, sent) = self.send(&cx, surveyed).await?;
+        let ended_well = sent.is_ok();
+        let result = match sent {
+            Ok(tables) => self.conclude(&cx, tables, date_s).await,
+            Err(error) => Err(error),
+        };
+        self.report.summary(&cx.store, &runs, &skipped, started.elapsed(), ended_well);
+        result
     }
-    incremental::say_what_comes_again(selected.iter().filter_map(|(_, state)| state.as_ref()));
-    let mut surveyed = survey::survey(&cx, selected, Shard::new(request.shard), report).await?;
-    for name in emptied {
-        let table_state = state.as_ref().map(|state| state.table(&name)).transpose()?;
-        surveyed.extend(survey::emptied(&cx, name, table_state, report)?);
+
+    /// Lists the bucket and selects tables.
+    async fn list(&self, store: &Store) -> Result<Selected, SourceError> {
+        let listed = listing::list(self.spec, store, &self.request.selection, self.state.is_some()).await?;
+        let emptied = self.state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
+        listing::select(listed, emptied)
     }
-    surveyed.sort_by(|a, b| a.run.name.cmp(&b.run.name));
-    for table in &surveyed {
-        let schema = crate::cloudquery::ipc::encode_schema(table.run.encoder.schema())
-            .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
-        sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
+
+    fn context(&self, store: Store) -> Context {
+        Context {
+            store,
+            memory: Memory::new(self.spec.memory_limit_bytes),
+            sink: self.sink.clone(),
+            rows_per_record: self.spec.rows_per_record,
+            concurrency: concurrency(self.spec),
+            rows: self.spec.into(),
+            delivery: self.state.is_some().then(|| Arc::new(Delivery::new(self.pace.behind))),
+        }
     }
-    let to_send = surveyed.iter().any(|table| table.run.planned.objects > 0);
-    if let Some(state) = &mut state {
+
+    /// What is known of a table from earlier syncs.
+    fn table_state(&self, name: &str) -> Result<Option<TableState>, SourceError> {
+        self.state.as_ref().map(|state| state.table(name)).transpose()
+    }
+
+    /// Reads what the objects say of themselves. Tables come in the order of their names.
+    async fn survey(
+        &self,
+        cx: &Context,
+        tables: Vec<Table>,
+        emptied: Vec<String>,
+    ) -> Result<Vec<SurveyedTable>, SourceError> {
+        cx.memory.listed(tables.iter().map(|table| table.objects.len() as u64).sum());
+        let mut selected = Vec::with_capacity(tables.len());
+        for table in tables {
+            let table_state = self.table_state(&table.name)?;
+            selected.push((table, table_state));
+        }
+        incremental::say_what_comes_again(selected.iter().filter_map(|(_, state)| state.as_ref()));
+        let mut surveyed = survey::survey(cx, selected, Shard::new(self.request.shard), self.report).await?;
+        for name in emptied {
+            let table_state = self.table_state(&name)?;
+            surveyed.extend(survey::emptied(cx, name, table_state, self.report)?);
+        }
+        surveyed.sort_by(|a, b| a.run.name.cmp(&b.run.name));
+        Ok(surveyed)
+    }
+
+    /// All migrates of the sync, before its first insert.
+    async fn announce(&mut self, surveyed: &[SurveyedTable]) -> Result<(), SourceError> {
+        for table in surveyed {
+            let schema = encode_schema(table.run.encoder.schema())
+                .map_err(|error| SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.run.name)))?;
+            self.sink.send(Message::Migrate(schema)).await.map_err(|_| disconnected())?;
+        }
+        let Some(state) = &mut self.state else { return Ok(()) };
         surveyed.iter().for_each(|table| state.name_is_taken(&table.run.name));
         // Where nothing is sent, there is nothing to commit.
+        let to_send = surveyed.iter().any(|table| table.run.planned.objects > 0);
         if let Some(table) = state.commit_table().filter(|_| to_send) {
-            commit::announce(table, &sink).await?;
+            commit::announce(table, &self.sink).await?;
         }
+        Ok(())
     }
-    let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
-    let states = surveyed.iter_mut().map(|table| table.state.take());
-    let mut states: Vec<_> = runs.iter().map(Arc::clone).zip(states).collect();
-    report.progress().inserts_begin(&runs);
-    let inserts = insert(&cx, surveyed, report);
-    let sent = match (&mut state, &cx.delivery) {
-        (Some(state), Some(delivery)) => {
-            state.begin(&mut states).await?;
-            state.with_checkpoints(pace, &mut states, delivery, inserts).await
-        }
-        _ => inserts.await,
-    };
-    let ended_well = sent.is_ok();
-    let conclude = async {
-        sent?;
-        report.verdict(spec)?;
-        let Some(state) = &mut state else { return Ok(()) };
+
+    /// Sends all objects, with checkpoints meanwhile. Gives the runs of the tables, and the tables with their states unless
+    /// the sync cannot go on.
+    ///
+    /// # Errors
+    /// When the backend fails for good before the first object.
+    async fn send(&mut self, cx: &Context, mut surveyed: Vec<SurveyedTable>) -> Result<Sent, SourceError> {
+        let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
+        let states = surveyed.iter_mut().map(|table| table.state.take());
+        let mut tables: Vec<SentTable> = runs.iter().map(Arc::clone).zip(states).collect();
+        self.report.progress().inserts_begin(&runs);
+        let inserts = insert(cx, surveyed, self.report);
+        let sent = match (&mut self.state, &cx.delivery) {
+            (Some(state), Some(delivery)) => {
+                state.begin(&mut tables).await?;
+                state.with_checkpoints(self.pace, &mut tables, delivery, inserts).await
+            }
+            _ => inserts.await,
+        };
+        Ok((runs, sent.map(|()| tables)))
+    }
+
+    /// Says how the sync ends, and writes the state of one that ends well.
+    async fn conclude(&mut self, cx: &Context, tables: Vec<SentTable>, date_s: Option<i64>) -> Result<(), SourceError> {
+        self.report.verdict(self.spec)?;
+        let Some(state) = &mut self.state else { return Ok(()) };
         // Not before the transport took the last row: a state that is ahead of the rows would lose them.
-        sink.drained().await.map_err(|_| disconnected())?;
-        for (run, table_state) in states {
+        self.sink.drained().await.map_err(|_| disconnected())?;
+        for (run, table_state) in tables {
             if let Some((table_state, reference)) = table_state {
                 let last = cx.delivery.as_ref().map(|delivery| delivery.last(&run)).unwrap_or_default();
                 state.update(&run, table_state, reference, date_s, &last);
             }
         }
         if let (Some(generation), Some(table)) = (state.flush(date_s).await?, state.commit_table()) {
-            commit::send(table, &state.source(), generation, &sink).await?;
+            commit::send(table, &state.source(), generation, &self.sink).await?;
         }
         Ok(())
-    };
-    let result = conclude.await;
-    report.summary(&cx.store, &runs, &skipped, started.elapsed(), ended_well);
-    result
+    }
 }
+
+/// What [`SyncRun::send`] leaves: the tables' runs; how it went.
+type Sent = (Vec<Arc<TableRun>>, Result<Vec<SentTable>, SourceError>);
