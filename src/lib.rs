@@ -9,7 +9,7 @@
 //!   │        ├─▶ s3 ─▶ the bucket                                             ranges and pages: knows nothing of gRPC
 //!   │        ├─▶ tables                                                       keys ─▶ tables
 //!   │        ├─▶ formats ─▶ cast ─▶ schema                                    bytes ─▶ record batches
-//!   │        └─▶ plan ─────────────▶ schema                                   what earlier syncs did
+//!   │        └─▶ state ────────────▶ schema                                   what earlier syncs did
 //!   └─▶ config                                                                what the user wants
 //! ```
 //!
@@ -31,7 +31,7 @@
 //! - [`tables`] makes tables of keys.
 //! - [`formats`] makes record batches of the bytes of an object.
 //! - [`cast`] makes outgoing arrays of a file's arrays, and the columns that no file has.
-//! - [`plan`] is what earlier syncs did, as text in the state backend.
+//! - [`state`] is what earlier syncs did, as text in the state backend.
 //! - [`schema`] is the ground floor: what columns are, in files and in tables.
 //! - [`telemetry`] is for all of them: logs, traces, counters.
 //! - [`error_chain`] writes an error with its causes.
@@ -67,7 +67,7 @@ pub mod formats;
 
 pub mod cast;
 
-pub(crate) mod plan;
+pub(crate) mod state;
 
 pub mod schema;
 

@@ -1,11 +1,11 @@
-//! What was sent last, and the commit row behind it: see [`crate::plan::commit`] and [`crate::plan::tail`].
+//! What was sent last, and the commit row behind it: see [`crate::state::commit`] and [`crate::state::tail`].
 
 use super::error::disconnected;
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::EncodeError;
 use crate::cloudquery::source::{ErrorKind, Grant, Message, SourceError, SyncSink};
-use crate::plan::tail::{Limits, Tail};
+use crate::state::tail::{Limits, Tail};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -3,26 +3,26 @@
 //! The state is loaded before the listing and written at the very end: after the transport took the last row, before the
 //! stream ends, and never after an error. So of a sync that fails or is cut off nothing counts but its [`checkpoints`], and
 //! the next one reads the other objects again, which overwrites their rows. Behind the state goes the commit row, the last
-//! of the stream: with it a destination says that it has stored all rows before it, see [`crate::plan::commit`].
+//! of the stream: with it a destination says that it has stored all rows before it, see [`crate::state::commit`].
 //!
 //! Two syncs of one source may run at the same time. Before the state is written it is read once more; of a table that
 //! another sync has written meanwhile nothing is written, so what the two write is not mixed, unless both write within the
 //! milliseconds between that read and the write. The checkpoints of the two may mix: then they do not count.
 //!
-//! What the values look like is [`crate::plan`]'s business, how they travel that of [`crate::cloudquery::state`].
+//! What the values look like is [`crate::state`]'s business, how they travel that of [`crate::cloudquery::state_client`].
 
 pub mod checkpoints;
 
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
-use crate::cloudquery::state::{StateClient, StateError};
+use crate::cloudquery::state_client::{StateClient, StateError};
 use crate::config::Spec;
-use crate::plan::Identity;
-use crate::plan::checkpoint::{self, Checkpoint};
-use crate::plan::commit::{Commits, Evidence};
-use crate::plan::ledger::{Changes, Ledger, Limits, Object};
-use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
+use crate::state::Identity;
+use crate::state::checkpoint::{self, Checkpoint};
+use crate::state::commit::{Commits, Evidence};
+use crate::state::ledger::{Changes, Ledger, Limits, Object};
+use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::tables::group::ListedObject;
 use crate::tables::shard::Shard;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -235,7 +235,7 @@ impl State {
     /// # Errors
     /// When the state is damaged: it never passes for "everything is done" or "nothing is".
     pub fn table(&self, name: &str) -> Result<TableState, SourceError> {
-        let bad = |error: crate::plan::BadState| SourceError::new(ErrorKind::InvalidState, error.to_string());
+        let bad = |error: crate::state::BadState| SourceError::new(ErrorKind::InvalidState, error.to_string());
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
         let entries: Vec<(&str, &str)> = self.client.keys_with_prefix(&prefix).collect();

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("formats", &["cast", "config", "schema"]),
     ("tables", &["config", "formats", "hash", "s3"]),
     ("memory", &[]),
-    ("plan", &["schema"]),
+    ("state", &["hash", "schema"]),
     ("cloudquery", &["about", "error_chain", "hash", "schema", "telemetry"]),
     (
         "sync",
@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "error_chain",
             "formats",
             "memory",
-            "plan",
+            "state",
             "s3",
             "schema",
             "tables",
@@ -68,7 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Neither I/O nor a clock: all that these need is in their arguments.
-const PURE: &[&str] = &["config", "tables", "schema", "cast", "formats", "plan", "hash"];
+const PURE: &[&str] = &["config", "tables", "schema", "cast", "formats", "state", "hash"];
 
 /// What [`PURE`] modules do not name.
 const IMPURE: &[&str] =

@@ -1,7 +1,7 @@
 //! The state client against a backend in memory.
 
 use cq_source_s3::cloudquery::source;
-use cq_source_s3::cloudquery::state::{OpenError, Patience, StateClient, StateError};
+use cq_source_s3::cloudquery::state_client::{OpenError, Patience, StateClient, StateError};
 use std::time::{Duration, Instant};
 use testkit::backend::{Backend, Call, Method, Mode, Row, Trouble};
 use testkit::proxy::Proxy;

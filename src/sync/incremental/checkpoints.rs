@@ -1,15 +1,15 @@
 //! Checkpoints: now and then, while rows are sent, what counts as stored by then is written as done. A sync that is killed
 //! after days goes on where it was at the last one.
 //!
-//! What a checkpoint holds, and when it counts, is told in [`crate::plan::checkpoint`]. It is written beside the objects that
+//! What a checkpoint holds, and when it counts, is told in [`crate::state::checkpoint`]. It is written beside the objects that
 //! are sent, and by one connection at a time. A backend that fails then is worth a warning: what could not be written stays
 //! set in the client, and comes first the next time.
 
 use super::{State, Table, TableState};
-use crate::cloudquery::state::StateError;
-use crate::plan::ledger::Object;
-use crate::plan::schema::StoredSchema;
-use crate::plan::tail::LIMITS;
+use crate::cloudquery::state_client::StateError;
+use crate::state::ledger::Object;
+use crate::state::schema::StoredSchema;
+use crate::state::tail::LIMITS;
 use crate::sync::commit::{Delivery, Sent};
 use crate::sync::cpu;
 use futures::future::{Either, select};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-pub use crate::plan::tail::Limits as Behind;
+pub use crate::state::tail::Limits as Behind;
 
 /// Time between two checkpoints: so much is read again at most, besides what is not known to be stored. Short against a sync
 /// that is worth it, long against a write to a warehouse that takes half a minute.

@@ -1,6 +1,6 @@
 //! What earlier syncs did, and what is left to do: which objects of a table are done, and the schema that was announced.
 //! All of it is kept as text under a few keys of the state backend. Everything here is pure: values in, values out; the
-//! client of the backend is [`crate::cloudquery::state`].
+//! client of the backend is [`crate::cloudquery::state_client`].
 //!
 //! An object is *done* when exactly this content (key and ETag) was sent to its last row, in a sync that ended well or long
 //! enough before a [`checkpoint`] of one that did not. The [`ledger`] holds a hash of each done object of a table that is
@@ -21,16 +21,17 @@
 //! Beside them one value of the whole source says what is known of earlier syncs: [`commit`].
 //!
 //! How parts and heads make one whole that is never half old and half new is told in `parts`; how hashes become text, in
-//! `format`. Both are frozen by golden files: state written by one release is read by the next.
+//! `hash_text`. Both are frozen by golden files: state written by one release is read by the next.
 
 pub mod checkpoint;
 pub mod commit;
-mod format;
+mod hash_text;
 pub mod ledger;
 mod parts;
 pub mod schema;
 pub mod tail;
 
+use crate::hash::{hex, update_framed};
 use sha2::{Digest as _, Sha256};
 
 /// Longest state key, in ASCII characters: what MySQL can index in a `text` column.
@@ -81,9 +82,7 @@ impl Identity<'_> {
         let (number, total) = shard.unwrap_or((1, 1));
         let shard = format!("{number}/{total}");
         for part in [self.endpoint, self.bucket, self.prefix, self.table, &shard, self.state_id] {
-            // Lengths first: no two identities give the same bytes.
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
+            update_framed(&mut hash, part);
         }
         prefix.push_str(&hex(&hash.finalize()[..16]));
         prefix.push('/');
@@ -111,10 +110,6 @@ impl Identity<'_> {
 fn shown(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     name.chars().take(MAX_SHOWN_CHARS).map(plain).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// State that cannot be used. It never passes for "everything is done" or "nothing is".

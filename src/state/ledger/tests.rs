@@ -1,8 +1,8 @@
 //! The ledger against a model: random histories, torn writes, limits; and its size.
 
 use super::*;
-use crate::plan::commit::Evidence;
-use crate::plan::{MAX_KEY_CHARS, MAX_VALUE_CHARS};
+use crate::state::commit::Evidence;
+use crate::state::{MAX_KEY_CHARS, MAX_VALUE_CHARS};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

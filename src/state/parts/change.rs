@@ -2,12 +2,12 @@
 
 use super::head::{CHECKSUM, Checksum, Digest, Head, VERSION, digest};
 use super::{PREVIOUS, PartSet};
-use crate::plan::MAX_VALUE_CHARS;
+use crate::state::MAX_VALUE_CHARS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The new contents of a set.
 #[derive(Debug)]
-pub(in crate::plan) struct Change {
+pub(in crate::state) struct Change {
     set: PartSet,
     /// Numbers that are not free: those of the old parts, and of the new ones so far.
     taken: BTreeSet<u32>,
@@ -25,14 +25,14 @@ impl Change {
     }
 
     /// All parts that the set holds now stay.
-    pub(in crate::plan) fn keep_all(&mut self) {
+    pub(in crate::state) fn keep_all(&mut self) {
         let Self { set, parts, .. } = self;
         parts.extend(set.live.iter().filter(|(_, number)| set.current.contains(number)).map(|(d, n)| (*n, *d)));
         self.chars = set.chars;
     }
 
     /// Takes out a part that stayed.
-    pub(in crate::plan) fn remove(&mut self, part: &str) {
+    pub(in crate::state) fn remove(&mut self, part: &str) {
         let value = format!("{VERSION}{part}");
         if let Some(number) = self.set.live.get(&digest(&value))
             && self.parts.remove(number).is_some()
@@ -42,7 +42,7 @@ impl Change {
     }
 
     /// Adds a part (ASCII, no two alike). One that is in the set already stays where it is. True if it is new.
-    pub(in crate::plan) fn add(&mut self, part: &str) -> bool {
+    pub(in crate::state) fn add(&mut self, part: &str) -> bool {
         let value = format!("{VERSION}{part}");
         debug_assert!(value.is_ascii() && value.len() <= MAX_VALUE_CHARS, "{} characters", value.len());
         let digest = digest(&value);
@@ -61,7 +61,7 @@ impl Change {
     }
 
     /// Whether the set holds just this already, and `also` besides, under a head with this `meta`.
-    pub(in crate::plan) fn is_stored(&self, also: &[String], meta: &str) -> bool {
+    pub(in crate::state) fn is_stored(&self, also: &[String], meta: &str) -> bool {
         let also = also.iter().map(|part| self.set.live.get(&digest(&format!("{VERSION}{part}"))).copied());
         let numbers: Option<BTreeSet<u32>> = also.chain(self.parts.keys().copied().map(Some)).collect();
         self.written.is_empty() && self.set.meta == meta && numbers.is_some_and(|numbers| numbers == self.set.current)
@@ -69,17 +69,17 @@ impl Change {
 
     /// The keys to write with their values, in that order; none when nothing changed. `meta`: words `name=value`,
     /// separated by single spaces. The head that the change started from is not kept.
-    pub(in crate::plan) fn finish(self, meta: &str) -> Vec<(String, String)> {
+    pub(in crate::state) fn finish(self, meta: &str) -> Vec<(String, String)> {
         self.finish_with(meta, false)
     }
 
     /// The same, with the head that the change started from as the previous one, so that the next reader may choose.
-    pub(in crate::plan) fn finish_revocably(self, meta: &str) -> Vec<(String, String)> {
+    pub(in crate::state) fn finish_revocably(self, meta: &str) -> Vec<(String, String)> {
         self.finish_with(meta, true)
     }
 
     /// [`Change::finish`], with the set as it is once all of it is written.
-    pub(in crate::plan) fn finish_and_go_on(self, meta: &str) -> (Vec<(String, String)>, PartSet) {
+    pub(in crate::state) fn finish_and_go_on(self, meta: &str) -> (Vec<(String, String)>, PartSet) {
         if self.is_stored(&[], meta) { (Vec::new(), self.set) } else { self.write_and_go_on(meta) }
     }
 

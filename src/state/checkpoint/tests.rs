@@ -1,12 +1,12 @@
 //! Checkpoints by themselves: what is written, what it costs, and when it counts. That no row is lost with them is shown by
-//! the model of syncs and destinations in `plan::commit`.
+//! the model of syncs and destinations in `state::commit`.
 
 use super::*;
-use crate::plan::MAX_VALUE_CHARS;
-use crate::plan::commit::Commits;
-use crate::plan::ledger::{Limits, Object};
-use crate::plan::schema::{ColumnOptions, StoredSchema};
 use crate::schema::table::TableSchema;
+use crate::state::MAX_VALUE_CHARS;
+use crate::state::commit::Commits;
+use crate::state::ledger::{Limits, Object};
+use crate::state::schema::{ColumnOptions, StoredSchema};
 
 type Rows = std::collections::BTreeMap<String, String>;
 

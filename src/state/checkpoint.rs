@@ -21,7 +21,7 @@
 //! objects are read again.
 
 use super::Identity;
-use super::format;
+use super::hash_text;
 use super::ledger::{Ledger, MAX_CHUNK_OBJECTS};
 use super::parts::{PartSet, Stored, Which};
 use super::schema::SchemaState;
@@ -207,14 +207,14 @@ fn meta(after: &str, schema: &str) -> String {
 
 /// A part: hashes ascending, none twice.
 fn text(hashes: &[u64]) -> String {
-    format!("{OBJECTS}{} {}", hashes.len(), format::encode(hashes))
+    format!("{OBJECTS}{} {}", hashes.len(), hash_text::encode(hashes))
 }
 
 /// The hashes of a part.
 fn objects(part: &str) -> Result<Vec<u64>, &'static str> {
     let words = part.strip_prefix(OBJECTS).and_then(|words| words.split_once(' '));
     let (count, hashes) = words.ok_or("it has no objects")?;
-    format::decode(hashes, count.parse().map_err(|_| "it has no number of objects")?)
+    hash_text::decode(hashes, count.parse().map_err(|_| "it has no number of objects")?)
 }
 
 #[cfg(test)]

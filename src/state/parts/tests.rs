@@ -1,7 +1,7 @@
 //! Sets of parts: what is written when, and that anything torn or damaged is seen.
 
 use super::*;
-use crate::plan::MAX_VALUE_CHARS;
+use crate::state::MAX_VALUE_CHARS;
 
 type Rows = BTreeMap<String, String>;
 

@@ -1,6 +1,6 @@
 //! The texts of a ledger: the words of its head, and its parts.
 
-use super::super::format;
+use super::super::hash_text;
 use super::super::parts::Change;
 use super::partly::Partly;
 use super::{Entry, Place};
@@ -62,7 +62,7 @@ impl Contents {
             if let Some(part) = part.strip_prefix(LAST) {
                 let (count, hashes) = part.split_once(' ').ok_or_else(unknown)?;
                 let count = count.parse().map_err(|_| unknown())?;
-                last.extend(format::decode(hashes, count).map_err(damaged)?);
+                last.extend(hash_text::decode(hashes, count).map_err(damaged)?);
             } else if Partly::is_part(part) {
                 partly = Partly::parse(part).ok_or_else(|| format!("a part of {key} is damaged"))?;
             } else {
@@ -73,7 +73,7 @@ impl Contents {
         let mut entries = Vec::new();
         entries.reserve_exact(chunks.iter().map(|chunk| chunk.count).sum());
         for chunk in &chunks {
-            let hashes = format::decode(chunk.hashes, chunk.count).map_err(damaged)?;
+            let hashes = hash_text::decode(chunk.hashes, chunk.count).map_err(damaged)?;
             entries.extend(hashes.into_iter().map(|hash| Entry::new(hash, 0)));
         }
         entries.sort_unstable_by_key(Entry::hash);
@@ -90,7 +90,7 @@ pub(super) const LAST: &str = "last ";
 /// Such a part; the entries by hash, none twice.
 pub(super) fn last_text(entries: &[Entry]) -> String {
     let hashes: Vec<u64> = entries.iter().map(Entry::hash).collect();
-    format!("{LAST}{} {}", hashes.len(), format::encode(&hashes))
+    format!("{LAST}{} {}", hashes.len(), hash_text::encode(&hashes))
 }
 
 /// A chunk as text: `<time>.<hash> <count> <hashes>`, the first two being the place where it begins.
@@ -103,7 +103,7 @@ pub(super) struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     pub(super) fn add(change: &mut Change, start: Place, hashes: &[u64]) {
         let Place { time, hash } = start;
-        change.add(&format!("{time}.{hash:016x} {} {}", hashes.len(), format::encode(hashes)));
+        change.add(&format!("{time}.{hash:016x} {} {}", hashes.len(), hash_text::encode(hashes)));
     }
 
     fn parse(text: &'a str) -> Option<Self> {

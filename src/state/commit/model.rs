@@ -7,11 +7,11 @@
 //! turn, and a good one follows. What a checkpoint had is never sent again.
 
 use super::*;
-use crate::plan::checkpoint::Checkpoint;
-use crate::plan::ledger::{Ledger, Limits as LedgerLimits, Object};
-use crate::plan::schema::{ColumnOptions, SchemaState, StoredSchema};
-use crate::plan::tail::{Limits, Tail};
 use crate::schema::table::TableSchema;
+use crate::state::checkpoint::Checkpoint;
+use crate::state::ledger::{Ledger, Limits as LedgerLimits, Object};
+use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema};
+use crate::state::tail::{Limits, Tail};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The head of a set: which parts count, and a checksum over all of them.
 
-use crate::plan::hex;
+use crate::state::hex;
 use sha2::{Digest as _, Sha256};
 
 /// First word of all values. Another format gets another word.
-pub(in crate::plan) const VERSION: &str = "v1 ";
+pub(in crate::state) const VERSION: &str = "v1 ";
 /// What the checksum stands behind.
 pub(super) const CHECKSUM: &str = " checksum=";
 /// Bytes of a part's digest.

@@ -23,6 +23,7 @@ mod partly;
 use super::commit::{Commits, Counting};
 use super::parts::{Change, PartSet, Stored, Which};
 use super::{BadState, Identity};
+use crate::hash::{first_u64, update_framed};
 use contents::{Chunk, Contents, LAST, Meta};
 use partly::Partly;
 use sha2::{Digest as _, Sha256};
@@ -60,14 +61,9 @@ impl Object<'_> {
     pub fn hash(&self) -> Option<u64> {
         let etag = self.etag?;
         let mut hash = Sha256::new();
-        // The length first: no two pairs give the same bytes.
-        hash.update((self.key.len() as u64).to_be_bytes());
-        hash.update(self.key);
+        update_framed(&mut hash, self.key);
         hash.update(etag);
-        let digest = hash.finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        Some(u64::from_be_bytes(first))
+        Some(first_u64(&hash.finalize()))
     }
 
     fn time(&self) -> u32 {

@@ -60,7 +60,7 @@ impl Partly {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::MAX_VALUE_CHARS;
+    use crate::state::MAX_VALUE_CHARS;
 
     #[test]
     fn what_was_written_is_read() {
