@@ -81,7 +81,7 @@ pub async fn of_bytes<T: Send + 'static>(
             let seen = look(&file)?;
             Ok((file, seen))
         }
-        Inspected::Needs(_) => Err(Error::from(inconsistent())),
+        Inspected::Needs(_) => Err(Error::from(inconsistent(format))),
     });
     let (file, seen) = inspected.await??;
     shrink(&mut room, &file);
@@ -143,7 +143,7 @@ impl Inspector<'_> {
                 fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
                 match inspect(format, fetched.bytes.clone(), object_bytes).await? {
                     Inspected::File(file) => file,
-                    Inspected::Needs(_) => return Err(inconsistent().into()),
+                    Inspected::Needs(_) => return Err(inconsistent(format).into()),
                 }
             }
         };
@@ -205,9 +205,13 @@ pub async fn file_schema(cx: &Context, file: &File) -> Result<FileSchema, Error>
     Ok(cpu::run(move || file.schema(nested_as)).await??)
 }
 
-/// A head that needs more bytes than it said.
-fn inconsistent() -> ReadError {
-    ReadError::Internal { what: "the head of a file is not as long as it said".to_owned() }
+/// A head that needs more bytes than it said: of a server without ETags, the object was replaced meanwhile.
+fn inconsistent(format: Format) -> ReadError {
+    let head = match format.head_at() {
+        HeadAt::Start => "header",
+        HeadAt::End => "footer",
+    };
+    ReadError::Damaged { format, what: format!("the {head}'s length changed while it was read") }
 }
 
 /// Away from the async threads: the head of a wide table takes milliseconds.
