@@ -1,7 +1,7 @@
 //! The one memory budget of a sync: fetched bytes, decoded batches and queued messages all live on shares of it.
 //!
 //! Whoever sends an object takes a [`Seat`] and asks with it, at once, for all that the object's largest step takes at a
-//! time: fetched bytes, decoding, the parsed footer, messages ([`Need`]). What comes back, [`Admitted`], is held until the
+//! time: fetched bytes, decoding, the parsed head of the file, messages ([`Need`]). What comes back, [`Admitted`], is held until the
 //! object is done or gives all of it back, and serves each of its steps in turn. A part of it is the pool of the messages,
 //! which holds until the last of them was sent: a message waits for room in its own object's pool. So a slow client holds
 //! messages, messages hold pools, and without shares nothing is fetched: back-pressure reaches S3.
@@ -13,11 +13,11 @@
 //!    than foreseen) is taken if it is free at this moment, or not at all: then the step comes when the one before has ended,
 //!    or everything is given back and asked for anew. Messages only wait for earlier ones, which the client takes. So every
 //!    holder finishes.
-//! 2. Small objects that the footer pass kept hold the reserve, at most a quarter of the budget, and wait for a share of the
+//! 2. Small objects that the survey kept hold the reserve, at most a quarter of the budget, and wait for a share of the
 //!    rest. Nobody else is admitted before the last of them was, and none asks for more than the rest.
-//! 3. Parsed footers of the footer pass, and of objects that were replaced while they were read, have a pool of their own,
+//! 3. Parsed heads (footers) of the survey, and of objects that were replaced while they were read, have a pool of their own,
 //!    and what is larger than it takes the remainder of the budget's rest: first one, then the other. Who holds one waits
-//!    for no other footer and for no share.
+//!    for no other head and for no share.
 //! 4. Requests are served in the order they came, so none is passed over; one that is larger than the budget asks for all of
 //!    it, which means that it is admitted alone, once nothing else is held.
 //!
@@ -25,7 +25,7 @@
 //!
 //! The bound for the process: max(`memory_limit`, largest row group) + 64 MB + 120 bytes for each listed key. A row group
 //! counts unpacked where its pages are large, and with three times its largest value where that has many MB: decoded, in a
-//! message, and on its way. The 64 MB are the program itself, the runtime, TLS buffers, the footers' pool, what tonic and h2
+//! message, and on its way. The 64 MB are the program itself, the runtime, TLS buffers, the heads' pool, what tonic and h2
 //! hold of messages in flight, and errors of the estimates; the 120 bytes are a record of [`crate::tables::group`]. What was
 //! freed but not given back to the system is the matter of [`resident`].
 
@@ -42,9 +42,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Budget is handed out in units of 1 KiB: a semaphore's request is a `u32`, which is 4 TiB this way.
 const UNIT_BYTES: u64 = 1024;
-/// One part in so many of the budget may hold whole small objects from the footer pass to the insert phase.
+/// One part in so many of the budget may hold whole small objects from the survey to the insert phase.
 const RESERVE_DIVISOR: u32 = 4;
-/// Parsed footers of the footer pass have a small pool of their own. Part of the 64 MB.
+/// Parsed heads of the survey have a small pool of their own. Part of the 64 MB.
 const HEAD_POOL_BYTES: u64 = 24 << 20;
 /// For each listed key, in the bound.
 const KEY_BYTES: u64 = 120;
@@ -59,7 +59,7 @@ pub struct Memory {
     reserve_units: u32,
     /// Kept objects without their share.
     waiting_kept: TaskTracker,
-    footers: Arc<Semaphore>,
+    heads: Arc<Semaphore>,
     resident: Arc<Resident>,
 }
 
@@ -93,7 +93,7 @@ pub struct Reserved {
     waiting: Option<TaskTrackerToken>,
 }
 
-/// Room for one parsed footer, given back on drop.
+/// Room for one parsed head of a file, given back on drop.
 #[derive(Debug)]
 pub struct HeadRoom {
     permit: OwnedSemaphorePermit,
@@ -101,7 +101,7 @@ pub struct HeadRoom {
     beyond: Option<OwnedSemaphorePermit>,
 }
 
-/// A footer that takes more memory than there is.
+/// A head of a file (today always a footer) that takes more memory than there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "its footer takes about {bytes} bytes of memory when it is read, more than the {most_bytes} that `memory_limit` leaves \
@@ -152,7 +152,7 @@ impl Memory {
             reserve: semaphore(reserve_units),
             reserve_units,
             waiting_kept,
-            footers: semaphore(units(HEAD_POOL_BYTES)),
+            heads: semaphore(units(HEAD_POOL_BYTES)),
             resident: Arc::new(Resident::new(u64::from(total_units) * UNIT_BYTES)),
         }
     }
@@ -247,14 +247,14 @@ impl Seat {
         memory.admitted(permit, most_units, need, Some(reserved)).await
     }
 
-    /// The most that a footer may take while it is read, in bytes.
+    /// The most that a head may take while it is read, in bytes.
     #[must_use]
     pub fn most_head_bytes(&self) -> u64 {
         let beyond_pool_bytes = self.memory.beside_reserve_bytes();
         self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(HEAD_POOL_BYTES))
     }
 
-    /// Waits for room for a parsed footer of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
+    /// Waits for room for a parsed head of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
     ///
     /// # Errors
     /// When there will never be so much.
@@ -264,7 +264,7 @@ impl Seat {
         if bytes > most_bytes {
             return Err(HeadTooLarge { bytes, most_bytes });
         }
-        let permit = acquire(&memory.footers, bytes, units(HEAD_POOL_BYTES)).await;
+        let permit = acquire(&memory.heads, bytes, units(HEAD_POOL_BYTES)).await;
         memory.resident.announce(bytes).await;
         let beyond = match bytes.saturating_sub(HEAD_POOL_BYTES) {
             0 => None,

@@ -13,26 +13,26 @@ pub const INTERVAL: Duration = Duration::from_secs(15);
 /// How far one sync is. Shared by all its tasks.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Objects whose footers are to be read; set when the listing is done.
-    footers_planned: OnceLock<u64>,
-    footers_done: AtomicU64,
-    /// Set when all footers are read.
+    /// Objects that the survey inspects; set when the listing is done.
+    to_inspect: OnceLock<u64>,
+    inspected: AtomicU64,
+    /// Set when all are inspected.
     tables: OnceLock<Vec<Arc<TableRun>>>,
 }
 
 impl Progress {
-    /// The listing is done; the footers of so many objects come next.
-    pub fn footers_begin(&self, objects: u64) {
+    /// The listing is done; the survey of `objects` objects comes next.
+    pub fn survey_begins(&self, objects: u64) {
         // Set once a sync.
-        let _ = self.footers_planned.set(objects);
+        let _ = self.to_inspect.set(objects);
     }
 
-    /// One footer was read, or could not be.
-    pub fn footer_done(&self) {
-        self.footers_done.fetch_add(1, Ordering::Relaxed);
+    /// One object was inspected, or could not be.
+    pub fn object_inspected(&self) {
+        self.inspected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All footers are read; the objects of these tables come next.
+    /// The survey is done; the objects of these tables come next.
     pub fn inserts_begin(&self, tables: &[Arc<TableRun>]) {
         let _ = self.tables.set(tables.to_vec());
     }
@@ -51,13 +51,13 @@ impl Progress {
     }
 
     fn log(&self) {
-        let Some(&footers_planned) = self.footers_planned.get() else {
+        let Some(&to_inspect) = self.to_inspect.get() else {
             tracing::info!("listing the bucket");
             return;
         };
         let Some(tables) = self.tables.get() else {
-            let done = self.footers_done.load(Ordering::Relaxed);
-            tracing::info!(objects_done = done, objects = footers_planned, "reading footers");
+            let done = self.inspected.load(Ordering::Relaxed);
+            tracing::info!(objects_done = done, objects = to_inspect, "reading footers");
             return;
         };
         let mut total = Counts::default();
@@ -154,8 +154,8 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let progress = Progress::default();
             progress.log();
-            progress.footers_begin(3);
-            progress.footer_done();
+            progress.survey_begins(3);
+            progress.object_inspected();
             progress.log();
             let (a, b) = (run("a", 2, 1_000), run("b", 1, 50));
             a.sent(7, 100);

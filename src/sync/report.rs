@@ -41,7 +41,7 @@ pub struct Report {
 pub struct LeftOut {
     /// The objects that would have been sent.
     pub planned: Planned,
-    /// Their rows, by their footers.
+    /// Their rows, as far as their files say.
     pub rows: u64,
 }
 

@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 /// all of them.
 pub const SAMPLED_OBJECTS: usize = 10;
 
-/// What a sample of a table's footers gave.
+/// What a sample of a table's objects gave.
 #[derive(Debug)]
 pub struct Sample {
     /// Its columns; `None` when no object of the sample could be read, or its files do not agree.
@@ -27,7 +27,7 @@ pub struct Sample {
     pub error: Option<String>,
 }
 
-/// The columns of `table` by a sample of its footers, `concurrency` at a time.
+/// The columns of `table` by a sample of its objects, `concurrency` at a time.
 ///
 /// # Errors
 /// When nothing will work.

@@ -37,13 +37,13 @@ const SCHEMA_IS_KEPT: &str = ". The first one set the columns of the table in an
 pub struct SurveyedTable {
     /// What its objects share.
     pub run: Arc<TableRun>,
-    /// Objects that the footer pass kept in memory, by their index.
+    /// Objects that the survey kept in memory, by their index.
     pub kept: BTreeMap<usize, Kept>,
     /// The table's state, and the object that its schema is from; only in incremental syncs.
     pub state: Option<(TableState, String)>,
 }
 
-/// A table while its footers are read.
+/// A table while its objects are inspected.
 struct Survey {
     name: String,
     objects: Objects,
@@ -52,12 +52,12 @@ struct Survey {
     /// Held for an insert.
     kept: Mutex<BTreeMap<usize, Kept>>,
     state: Option<TableState>,
-    /// Rows of the objects that are ready to be sent, by their footers.
+    /// Rows of the objects that are ready to be sent, as far as their files say.
     rows: AtomicU64,
     telemetry: TableTelemetry,
 }
 
-/// Reads the footers of all objects of all tables; only those of `shard` are sent later, but all shards announce the same
+/// Inspects all objects of all tables; only those of `shard` are sent later, but all shards announce the same
 /// tables. Tables without a readable object are left out, as are those whose files do not agree; both were reported.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub async fn survey(
         let telemetry = report.telemetry().table(&table.name);
         surveys.push(Arc::new(Survey::new(table, state, telemetry)));
     }
-    report.progress().footers_begin(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
+    report.progress().survey_begins(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
     let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
     let looks = objects.map(|(survey, index)| {
         let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
@@ -190,18 +190,18 @@ impl Survey {
         let Some((key, object)) = self.objects.get(index) else { return Ok(()) };
         let (mut ours, mut looked_at) = (shard.has(&key), true);
         if let Some(state) = &self.state {
-            // Without a schema from earlier syncs all footers are needed, those of done objects and of other shards too.
+            // Without a schema from earlier syncs all objects are inspected, those that are done and of other shards too.
             looked_at = state.schema.stored().is_none();
-            // With an outdated one, whether done objects are sent again is known when all footers are.
+            // With an outdated one, whether done objects are sent again is known when all objects are inspected.
             ours = ours && (state.schema.is_outdated() || !state.is_done(&key, &object));
         }
         if !ours && !looked_at {
-            report.progress().footer_done();
+            report.progress().object_inspected();
             return Ok(());
         }
         self.telemetry.begun();
         let looked = self.fetch_and_inspect(cx, index, &object, &key, ours).await;
-        report.progress().footer_done();
+        report.progress().object_inspected();
         match looked {
             Ok(schema) => {
                 self.resume(index, &key, &object);

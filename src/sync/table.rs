@@ -57,7 +57,7 @@ pub struct Planned {
     pub bytes: u64,
 }
 
-/// The objects of a table, in the order of their keys, with what the footer pass learned of them. There may be millions,
+/// The objects of a table, in the order of their keys, with what the survey learned of them. There may be millions,
 /// so each exists once and is updated in place.
 #[derive(Debug)]
 pub struct Objects {

@@ -21,7 +21,7 @@ pub struct ListedObject {
     pub size_bytes: u64,
     /// Last modification, seconds since 1970.
     pub last_modified_s: i64,
-    /// What the footer pass found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent.
+    /// What the survey found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent.
     held_kib: u32,
     /// By its name.
     pub format: Format,

@@ -110,7 +110,7 @@ async fn send(random: &mut Random, admitted: &Admitted<'_>, client: &mpsc::Sende
     }
 }
 
-/// A part of the footer pass: the object's bytes may be kept.
+/// A part of the survey: the object's bytes may be kept.
 async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<Reserved> {
     let bytes = random.below(8 * MIB);
     let reserved = if random.one_in(2) { memory.try_reserve(bytes).await } else { None };
