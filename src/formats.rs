@@ -12,7 +12,7 @@
 //! no async. Arrays of files become outgoing arrays in [`crate::cast`].
 //!
 //! The formats are a closed enum, not a trait: the spec's words are closed, too, and a match that lacks a format does not
-//! compile. To add one: a module here, its cases in this file, its name and extension in [`format`](self::format).
+//! compile. To add one: a module here, its cases in this file, its name and extension in `format.rs`.
 
 pub mod error;
 pub mod fetched;
