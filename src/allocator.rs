@@ -12,7 +12,7 @@ const KEEP_MS: c_long = 1_000;
 #[expect(unsafe_code, reason = "mimalloc has no other safe interface for these")]
 unsafe extern "C" {
     /// Sets an option unless the environment (`MIMALLOC_…`) did. Two integers in, nothing out. mimalloc lets options be set
-    /// while the program runs and reads them anew each time, as a plain word: a thread that frees memory meanwhile goes by
+    /// while the program runs and reads them again each time, as a plain word: a thread that frees memory meanwhile goes by
     /// the old value or by the new one.
     safe fn mi_option_set_default(option: c_int, value: c_long);
 

@@ -108,7 +108,7 @@ pub enum NestedAs {
 /// How many objects are read at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concurrency {
-    /// At most so many.
+    /// At most this many.
     Limited(NonZeroUsize),
     /// As many as the memory budget lets in.
     Unlimited,

@@ -9,16 +9,16 @@
 //! Nothing can wait for ever:
 //!
 //! 1. Who was admitted never waits for more memory. The compiler sees to it: what is admitted borrows the seat, and no one
-//!    waits for memory without one. What would be useful besides (the next step, fetched ahead; a step that turns out larger
+//!    waits for memory without one. What would be useful on top (the next step, fetched ahead; a step that turns out larger
 //!    than foreseen) is taken if it is free at this moment, or not at all: then the step comes when the one before has ended,
-//!    or everything is given back and asked for anew. Messages only wait for earlier ones, which the client takes. So every
+//!    or everything is given back and asked for again. Messages only wait for earlier ones, which the client takes. So every
 //!    holder finishes.
 //! 2. Small objects that the survey kept hold the reserve, at most a quarter of the budget, and wait for a share of the
-//!    rest. Nobody else is admitted before the last of them was, and none asks for more than the rest.
+//!    rest. Nothing else is admitted before the last of them was, and none asks for more than the rest.
 //! 3. Parsed heads (footers) of the survey, and of objects that were replaced while they were read, have a pool of their own,
 //!    and what is larger than it takes the remainder of the budget's rest: first one, then the other. Who holds one waits
 //!    for no other head and for no share.
-//! 4. Requests are served in the order they came, so none is passed over; one that is larger than the budget asks for all of
+//! 4. Requests are served in the order they came, so none is overtaken; one that is larger than the budget asks for all of
 //!    it, which means that it is admitted alone, once nothing else is held.
 //!
 //! The test `every_mix_of_objects_ends` plays this with thousands of random mixes.
@@ -42,7 +42,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Budget is handed out in units of 1 KiB: a semaphore's request is a `u32`, which is 4 TiB this way.
 const UNIT_BYTES: u64 = 1024;
-/// One part in so many of the budget may hold whole small objects from the survey to the insert phase.
+/// At most 1/RESERVE_DIVISOR of the budget may hold whole small objects from the survey to the insert phase.
 const RESERVE_DIVISOR: u32 = 4;
 /// Parsed heads of the survey have a small pool of their own. Part of the 64 MB.
 const HEAD_POOL_BYTES: u64 = 24 << 20;
@@ -163,13 +163,13 @@ impl Memory {
         u64::from(self.total_units) * UNIT_BYTES
     }
 
-    /// What there is besides the reserve, in bytes.
+    /// The budget without the reserve, in bytes.
     #[must_use]
     pub fn beside_reserve_bytes(&self) -> u64 {
         u64::from(self.total_units - self.reserve_units) * UNIT_BYTES
     }
 
-    /// So many keys are listed, and kept besides the budget.
+    /// Accounts for the memory of listed keys, which is not part of the budget.
     pub fn listed(&self, keys: u64) {
         self.resident.listed(keys * KEY_BYTES);
     }
@@ -180,7 +180,7 @@ impl Memory {
         Seat { memory: self.clone() }
     }
 
-    /// As [`Seat::admit`], if all of it is free now and nobody waits: for what is useful but not necessary.
+    /// As [`Seat::admit`], if all of it is free now and nothing waits: for what is useful but not necessary.
     pub async fn try_admit(&self, need: Need) -> Option<Admitted<'static>> {
         let wanted = units(need.total_bytes());
         if wanted > self.total_units {
@@ -257,7 +257,7 @@ impl Seat {
     /// Waits for room for a parsed head of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
     ///
     /// # Errors
-    /// When there will never be so much.
+    /// When there will never be as much.
     pub async fn head_room(&mut self, bytes: u64) -> Result<HeadRoom, HeadTooLarge> {
         let memory = &self.memory;
         let most_bytes = self.most_head_bytes();
@@ -339,14 +339,14 @@ impl Admitted<'_> {
         self.try_grow(need) || self.need.suffices_for(need)
     }
 
-    /// What the step before took is out of use, and the next one begins to fill it anew.
+    /// What the step before took is out of use, and the next one begins to fill it again.
     pub async fn refill(&mut self) {
         self.filled();
         self.unfilled_bytes = self.need.total_bytes();
         self.resident.refilled(self.unfilled_bytes).await;
     }
 
-    /// So many bytes of what it was taken for are in memory.
+    /// `bytes` of what it was taken for are in memory.
     pub fn arrived(&mut self, bytes: u64) {
         let arrived = bytes.min(self.unfilled_bytes);
         self.unfilled_bytes -= arrived;

@@ -35,7 +35,7 @@ impl S3Source {
     }
 }
 
-/// What Init leaves: a valid spec, or why it is none. Connecting comes later, with the first call that needs S3.
+/// What Init leaves: a valid spec, or what is wrong with it. Connecting comes later, with the first call that needs S3.
 #[derive(Debug)]
 pub struct Client {
     spec: Result<Spec, SpecErrors>,

@@ -43,7 +43,7 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Listens first, so that the CLI, which dials at once, finds somebody; everything else comes after.
+/// Listens first, since the CLI dials at once; everything else comes after.
 fn serve(flags: Serve) -> Result<(), Box<dyn std::error::Error>> {
     let listener = server::bind(flags.network, &flags.address)?;
     let token = CancellationToken::new();

@@ -1,9 +1,9 @@
 //! From signals to the end of the process.
 //!
-//! SIGINT and SIGTERM (Ctrl-C on Windows) fire one [`CancellationToken`], and so does a stdout that nobody reads any
-//! more: then the CLI has died without a word. Everybody stops on that token; `main` ends the process when the server
+//! SIGINT and SIGTERM (Ctrl-C on Windows) fire one [`CancellationToken`], and so does a stdout whose reader is gone:
+//! then the CLI has died without a signal. Everything stops on that token; `main` ends the process when the server
 //! has stopped. A thread of its own watches, so that busy workers cannot delay it, and it ends the process itself when
-//! the orderly way takes longer than [`HARD_EXIT`]. The exit status is 0 both ways: to be told to stop is no failure.
+//! the orderly way takes longer than [`HARD_EXIT`]. The exit status is 0 both ways: to be told to stop is not a failure.
 
 use std::{io, sync::mpsc, thread, time::Duration};
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@
 //!
 //! Events come through `tracing`. Those of this crate are shown from the chosen level on. Those of other crates are shown
 //! when the level is `trace` only, since a frame or a connection of theirs is a line, and as `debug` at most, because a
-//! request that is retried is no error. Their `trace` events are never shown: they print whole requests. Spans are not
+//! request that is retried is not an error. Their `trace` events are never shown: they print whole requests. Spans are not
 //! printed.
 //!
 //! A line is built first and written in one call under the lock of `Stdout`, which nothing else here takes. When nobody
@@ -44,7 +44,7 @@ const MIN_VALUE_BYTES: usize = 64;
 /// Keys with a meaning of their own: a field of that name gets [`RENAMED`] in front. `time` is the CLI's.
 const RESERVED: [&str; 5] = ["level", "message", "module", "invocation_id", "time"];
 const RENAMED: &str = "field_";
-/// Stands in a line where a secret was.
+/// Replaces a secret in a line.
 const REDACTED: &str = "[redacted]";
 /// Shorter secrets are not searched for in lines: they would hit ordinary words.
 const MIN_SECRET_BYTES: usize = 6;
@@ -81,7 +81,7 @@ pub fn init(format: Format, level: LevelFilter, closed: CancellationToken) {
     }
 }
 
-/// Names the CLI run in every line from now on; an empty text is no name.
+/// Names the CLI run in every line from now on; an empty text removes the name.
 pub fn set_invocation_id(id: &str) {
     let id = (!id.is_empty()).then(|| Arc::from(id));
     *INVOCATION_ID.write().unwrap_or_else(PoisonError::into_inner) = id;
@@ -92,7 +92,7 @@ fn invocation_id() -> Option<Arc<str>> {
     INVOCATION_ID.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Replaces the set of texts that are blanked in every line, whoever logs them. A second net: nobody should log them
+/// Replaces the set of texts that are blanked in every line, whatever logs them. A second net: nothing should log them
 /// in the first place. Texts under 6 bytes are ignored.
 pub fn set_secrets(secrets: impl IntoIterator<Item = String>) {
     let secrets: Vec<_> = secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES).collect();

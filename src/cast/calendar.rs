@@ -54,7 +54,7 @@ pub(crate) fn int96_micros(micros: i64, seconds: i64) -> Option<i64> {
 }
 
 /// An ISO 8601 duration. Parquet's three parts are unsigned; they are not carried over into one another, because a month
-/// is no fixed number of days.
+/// is not a fixed number of days.
 pub(crate) fn write_interval(months: i32, days: i32, millis: i32, out: &mut String) {
     let (months, days, millis) = (months.cast_unsigned(), days.cast_unsigned(), millis.cast_unsigned());
     let start = out.len();

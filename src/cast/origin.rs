@@ -32,7 +32,7 @@ impl Origin {
         Self { id: ObjectId::new(bucket, key), file: None }
     }
 
-    /// The object `key` in `bucket`, last modified so many seconds after 1970 as the listing says; rows get the
+    /// The object `key` in `bucket`, last modified this many seconds after 1970 as the listing says; rows get the
     /// [`FILE_COLUMNS`].
     #[must_use]
     pub fn with_file_columns(bucket: &str, key: &str, last_modified_s: i64) -> Self {
@@ -40,7 +40,7 @@ impl Origin {
         Self { file: Some(file), ..Self::new(bucket, key) }
     }
 
-    /// The columns that rows get besides their ids.
+    /// The columns that rows get beside their ids.
     pub(crate) fn columns(&self) -> &'static [(&'static str, ColumnType)] {
         if self.file.is_some() { &FILE_COLUMNS } else { &[] }
     }

@@ -95,7 +95,7 @@ impl CommitTable {
     /// # Errors
     /// What is wrong with the record.
     pub fn generation(source: &str, record: &Bytes) -> Result<Option<u64>, String> {
-        let unreadable = |error: arrow::error::ArrowError| format!("it is no Arrow record: {error}");
+        let unreadable = |error: arrow::error::ArrowError| format!("it is not an Arrow record: {error}");
         let mut highest = None;
         for batch in StreamReader::try_new(&record[..], None).map_err(unreadable)? {
             let batch = batch.map_err(unreadable)?;

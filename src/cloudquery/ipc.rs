@@ -55,7 +55,7 @@ pub struct BatchEncoder {
     schema: SchemaRef,
     /// The encoded schema message: what every message begins with.
     prefix: Bytes,
-    /// Writers that nobody uses now; each has its schema behind it. A writer is taken out for one batch, so the lock is
+    /// Writers that are not in use; each has its schema behind it. A writer is taken out for one batch, so the lock is
     /// held for a push or a pop only. There are as many as batches were ever encoded at the same time.
     idle: Mutex<Vec<StreamWriter<Vec<u8>>>>,
 }

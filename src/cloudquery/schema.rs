@@ -28,14 +28,14 @@ const OTHER_TABLE_KEYS: [(&str, &str); 5] = [
     ("cq:table_sensitive_columns", "[]"),
 ];
 
-/// A column that is no part of the primary key. Metadata that says the default is not written, see [`PRIMARY_KEY`].
+/// A column outside the primary key. Metadata that says the default is not written, see [`PRIMARY_KEY`].
 pub fn field(name: impl Into<String>, column_type: &ColumnType, nullable: bool) -> Field {
     Field::new(name, column_type.arrow_type(), nullable).with_metadata(column_type.extension_metadata())
 }
 
 /// `_cq_id`: a `uuid`, never null, the primary key.
 ///
-/// Not announced as unique besides: destinations would keep a second index that says the same, and where CloudQuery
+/// Not announced as unique, too: destinations would keep a second index that says the same, and where CloudQuery
 /// makes a column of its own part of the primary key (`sync_group_id`), one id has a row in each group.
 pub fn cq_id_field() -> Field {
     let mut id = field(CQ_ID, &ColumnType::Uuid, false);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_id_is_the_primary_key_and_neither_null_nor_unique_besides() {
+    fn the_row_id_is_the_primary_key_and_neither_null_nor_unique() {
         let (id, parent) = (cq_id_field(), cq_parent_id_field());
         assert_eq!((id.name().as_str(), id.is_nullable()), ("_cq_id", false));
         assert_eq!((parent.name().as_str(), parent.is_nullable()), ("_cq_parent_id", true));

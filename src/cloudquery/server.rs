@@ -1,7 +1,7 @@
 //! Listens and serves: TCP or a unix socket, discovery, the plugin, health and reflection.
 //!
 //! [`bind`] comes first in the process and is synchronous: the CLI dials right after it started the plugin, and waits a
-//! whole second when nobody listens yet. Connections that arrive before [`Listener::serve`] runs wait in the kernel.
+//! whole second when nothing listens yet. Connections that arrive before [`Listener::serve`] runs wait in the kernel.
 //!
 //! On stop, streams end and the socket file goes; connections that stay open are not waited for longer than
 //! [`STOP_GRACE`].
@@ -51,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Why the plugin does not listen or serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is no `host:port`, or the name is unknown.
+    /// The address is not `host:port`, or the name is unknown.
     #[error("cannot resolve --address `{address}`: {cause}; expected host:port, for example localhost:7777")]
     Resolve {
         /// As given.
@@ -75,7 +75,7 @@ pub enum ServeError {
         /// The system's answer.
         cause: io::Error,
     },
-    /// Something that is no socket lies at the path, or another process serves there.
+    /// The path is taken by something else than a socket, or another process serves there.
     #[error("cannot listen on unix socket `{path}`: {reason}")]
     SocketPath {
         /// The path.

@@ -33,7 +33,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 /// Messages of a sync that wait for the transport. Enough that encoding the next message and sending this one overlap;
 /// few, because each may hold several MiB. Senders wait while it is full.
 pub const SYNC_CHANNEL_MESSAGES: usize = 4;
-/// How long a sync may go on after its token was cancelled; then it is dropped where it stands.
+/// How long a sync may go on after its token was cancelled; then it is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 const IN_USE: &str = "plugin already in use";
@@ -49,7 +49,7 @@ pub struct Service<S: Source> {
 
 struct Shared<S: Source> {
     source: S,
-    /// Held by a running Init, Sync or Close. Nobody ever waits for it: who finds it taken fails at once.
+    /// Held by a running Init, Sync or Close. It is never waited for: a call that finds it taken fails at once.
     busy: Arc<Mutex<()>>,
     /// What the last successful Init made; none before it and after Close. A call takes a share of it, so a replaced
     /// client lives until its last call ended. Locked for a clone or a store only.

@@ -196,7 +196,7 @@ impl SyncReceiver {
     }
 }
 
-/// A Sync stream that holds at most `capacity` messages (at least 1) that nobody has taken yet.
+/// A Sync stream that holds at most `capacity` messages (at least 1) that have not been taken yet.
 pub fn sync_channel(capacity: usize) -> (SyncSink, SyncReceiver) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let (taken_sender, taken) = watch::channel(0);
@@ -271,7 +271,7 @@ mod tests {
         receiver.recv().await.unwrap();
         assert!(sink.drained().now_or_never().is_none(), "one is still queued");
         receiver.recv().await.unwrap();
-        assert!(sink.drained().now_or_never().is_none(), "the last was given out, but nobody asked for more");
+        assert!(sink.drained().now_or_never().is_none(), "the last was given out, but no more was asked for");
         assert!(receiver.recv().now_or_never().is_none());
         sink.drained().now_or_never().expect("asked for more").unwrap();
     }

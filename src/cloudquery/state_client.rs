@@ -43,7 +43,7 @@ const MAX_INSERT_BYTES: usize = 64 << 20;
 /// The version of the plugin protocol that a backend must speak.
 const PROTOCOL_VERSION: i32 = 3;
 
-/// Why there is no state, or why it was not written.
+/// Why the state cannot be read or was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// One of the two strings is missing.
@@ -76,10 +76,10 @@ pub enum StateError {
 /// What went wrong while the state was loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// `connection` is no target.
+    /// `connection` is not a target.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Nobody answers there.
+    /// Nothing answers there.
     #[error("connect to the backend at {target:?}: {reason}")]
     Connect {
         /// `connection`, as given.
@@ -332,7 +332,7 @@ fn one(message: pb::write::request::Message) -> impl futures::Stream<Item = pb::
 
 /// Takes the rows of a record of the Read stream. Columns go by position, since backends rename them.
 fn add_record(entries: &mut BTreeMap<String, Entry>, record: &Bytes) -> Result<(), String> {
-    let unreadable = |error: ArrowError| format!("its answer is no Arrow record: {error}");
+    let unreadable = |error: ArrowError| format!("its answer is not an Arrow record: {error}");
     for batch in StreamReader::try_new(&record[..], None).map_err(unreadable)? {
         let batch = batch.map_err(unreadable)?;
         let column = |index: usize, name: &str, as_type: &DataType| -> Result<ArrayRef, String> {

@@ -24,7 +24,7 @@ pub(super) const MAX_MEMORY_BYTES: u64 = 1 << 53;
 /// Most characters of a text without a limit of its own: session tokens, the longest, have some 2,000.
 const MAX_TEXT_CHARS: usize = 65_536;
 
-/// Implements `JsonSchema` for a type whose schema stands inside the field, not under `$defs`.
+/// Implements `JsonSchema` for a type whose schema is written inside the field, not under `$defs`.
 macro_rules! inline_schema {
     ($type:ty $(, $param:ident: $bound:ident)?; $schema:expr) => {
         impl$(<$param: $bound>)? JsonSchema for $type {
@@ -43,7 +43,7 @@ macro_rules! inline_schema {
     };
 }
 
-/// Reads an integer however it was written: 50, 50.0, 5e1. `None` if it has a fraction or is no number.
+/// Reads an integer however it was written: 50, 50.0, 5e1. `None` if it has a fraction or is not a number.
 fn integer(value: &Value) -> Option<i128> {
     if let Some(number) = value.as_i64() {
         return Some(number.into());
@@ -300,7 +300,7 @@ impl FromJson for GlobList {
             let Some(AnyText(text)) = AnyText::from_json(item, &path, mistakes) else { continue };
             match glob::to_regex(&text) {
                 Ok(_) => globs.push(text),
-                Err(error) => mistakes.add(path, format!("{} is no pattern: {error}", quote(&text))),
+                Err(error) => mistakes.add(path, format!("{} is not a valid pattern: {error}", quote(&text))),
             }
         }
         Some(Self(globs))
@@ -375,7 +375,7 @@ impl FromJson for MemoryLimit {
     }
 }
 
-/// The bytes that `text` means; `None` if it is none of ours or too large.
+/// The bytes that `text` means; `None` if its unit is unknown or it is too large.
 fn memory_bytes(text: &str) -> Option<u64> {
     UNITS.iter().find_map(|(unit, unit_bytes, max_digits)| {
         let digits = text.strip_suffix(unit)?;

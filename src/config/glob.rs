@@ -12,7 +12,7 @@
 //! | `\` before one of `*?[]{}\,` | that character itself |
 //!
 //! Square brackets are refused unless escaped: they would mean something else in most other glob languages. The usual
-//! crates stop `**` at `/` unless it stands alone between slashes, which nobody expects of `raw/2024**`.
+//! crates stop `**` at `/` unless it is alone between slashes, which is not what users expect of `raw/2024**`.
 
 use regex_automata::meta::{BuildError, Regex};
 use std::fmt;
@@ -31,7 +31,7 @@ impl KeyFilter {
     /// Builds a filter.
     ///
     /// # Errors
-    /// [`BadGlob`], the first pattern that is none.
+    /// [`BadGlob`], the first invalid pattern.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, BadGlob> {
         Ok(Self { include: Globs::new(include)?, exclude: Globs::new(exclude)? })
     }
@@ -74,7 +74,7 @@ impl Globs {
     }
 }
 
-/// Why a text is no glob.
+/// Why a text is not a glob.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BadGlob {
     /// Nothing can match it.

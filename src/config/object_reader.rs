@@ -76,7 +76,7 @@ pub(super) fn wrong_type(expected: &str, value: &Value) -> String {
     format!("expected {expected}, found {}{hint}", type_name(value))
 }
 
-/// Reads the fields of one JSON object and then knows which keys nobody asked for.
+/// Reads the fields of one JSON object and then knows which keys are left over.
 pub(super) struct ObjectReader<'a> {
     map: &'a Map<String, Value>,
     /// With a trailing dot; empty for the spec itself.
@@ -85,7 +85,7 @@ pub(super) struct ObjectReader<'a> {
 }
 
 impl<'a> ObjectReader<'a> {
-    /// Starts reading `map`, which stands at `path` (empty for the spec itself).
+    /// Starts reading `map`, whose place in the spec is `path` (empty for the spec itself).
     pub(super) fn new(map: &'a Map<String, Value>, path: &str) -> Self {
         let path = if path.is_empty() { String::new() } else { format!("{path}.") };
         Self { map, path, known: Vec::new() }

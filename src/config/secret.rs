@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// What stands in place of a secret wherever something prints one.
+/// Printed in place of a secret.
 const REDACTED: &str = "[redacted]";
 
 impl Secret {

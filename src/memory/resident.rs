@@ -7,7 +7,7 @@
 //! - with a small limit nothing is kept: every page that is freed goes back at once, which costs up to half of the throughput;
 //! - from 256 MiB on it may be kept as long as the process is within `memory_limit`, and is given back when the
 //!   process is about to leave it: before memory is used, which always has a share of the budget, the resident size is
-//!   looked at. The 64 MB that the bound has besides are for what happens between two looks.
+//!   looked at. The 64 MB that the bound adds are for what happens between two looks.
 //!
 //! A look, and all the more giving back, takes time: both are done on the runtime's blocking threads, and who is about to
 //! use memory waits for them without holding up a worker.
@@ -18,9 +18,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The resident size is looked at once for so much memory that is about to be used: a look takes some 20 µs.
+/// The resident size is looked at once for this much memory that is about to be used: a look takes some 20 µs.
 const LOOK_EVERY_BYTES: u64 = 2 << 20;
-/// Memory is given back only if the process has grown by so much since it had least: what is still there after a try is in
+/// Memory is given back only if the process has grown this far above its lowest resident size: what is still there after a try is in
 /// use, and asking for it again and again would only cost time.
 const GROWTH_BYTES: u64 = 4_000_000;
 /// From this limit on freed memory may be kept. What is lost by handing out used pages again was up to 20 MB in tests: a good
@@ -48,7 +48,7 @@ struct Managed {
 }
 
 /// Budgets that are in use, whose limits let memory be kept or not. The allocator is the process's: it may keep memory only
-/// while nobody minds. Held for counting.
+/// while that is free. Held for counting.
 static IN_USE: Mutex<InUse> = Mutex::new(InUse { keeping: 0, strict: 0 });
 
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ pub struct Resident {
     limit_bytes: u64,
     /// Memory may be kept, and so has to be watched.
     keeps: bool,
-    /// Used besides the budget, by the length of the listing.
+    /// Used on top of the budget, by the length of the listing.
     listed_bytes: AtomicU64,
     /// The share that is larger than the budget, while it is held: it is alone.
     oversized_bytes: AtomicU64,
@@ -137,25 +137,25 @@ impl Resident {
         }
     }
 
-    /// So much more may be used besides the budget.
+    /// Raises what may be used on top of the budget.
     pub fn listed(&self, bytes: u64) {
         self.listed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The budget handed out a share of so many bytes, more than it has or not. To be undone with [`Self::filled`] and
+    /// The budget handed out a share of `bytes`, more than it has or not. To be undone with [`Self::filled`] and
     /// [`Self::given_up`]; it counts at once, even if the future is dropped.
     pub async fn share(self: &Arc<Self>, bytes: u64) {
         self.count_oversized(bytes);
         self.refilled(bytes).await;
     }
 
-    /// A share is about to be filled anew with so many bytes. Counts at once, even if the future is dropped.
+    /// A share is about to be filled again with `bytes`. Counts at once, even if the future is dropped.
     pub async fn refilled(self: &Arc<Self>, bytes: u64) {
         self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.announce(bytes).await;
     }
 
-    /// A share that was handed out is so much larger now, which makes it `share_bytes`.
+    /// A share that was handed out has grown, which makes it `share_bytes`.
     pub fn grown(&self, bytes: u64, share_bytes: u64) {
         self.count_oversized(share_bytes);
         self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -168,19 +168,19 @@ impl Resident {
         }
     }
 
-    /// So many bytes of a share are in memory, or never will be.
+    /// `bytes` of a share are in memory, or never will be.
     pub fn filled(&self, bytes: u64) {
         self.unfilled_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// A share of so many bytes was given back.
+    /// A share of `bytes` was given back.
     pub fn given_up(&self, bytes: u64) {
         if bytes > self.limit_bytes {
             self.oversized_bytes.store(0, Ordering::Relaxed);
         }
     }
 
-    /// So many bytes are about to be used. Waits while memory is given back.
+    /// `bytes` are about to be used. Waits while memory is given back.
     pub async fn announce(self: &Arc<Self>, bytes: u64) {
         if !self.keeps {
             return;
@@ -309,6 +309,6 @@ mod tests {
         assert!(now.keep());
         now.strict += 1;
         assert!(!now.keep());
-        assert!(!InUse { keeping: 0, strict: 0 }.keep(), "nobody is there: a server at rest");
+        assert!(!InUse { keeping: 0, strict: 0 }.keep(), "no budget is there: a server at rest");
     }
 }

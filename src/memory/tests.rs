@@ -5,7 +5,7 @@ use tokio::time::timeout;
 const KIB: u64 = 1024;
 const SOON: Duration = Duration::from_millis(50);
 
-/// Of so many KiB in all, a part of them for messages.
+/// A budget of `total_kib`, a part of it for messages.
 fn need(total_kib: u64, message_kib: u64) -> Need {
     Need { decoding_bytes: (total_kib - message_kib) * KIB, message_bytes: message_kib * KIB, ..Need::default() }
 }
@@ -83,11 +83,11 @@ async fn growing_takes_what_is_free_and_waits_for_nothing() {
     assert!(admitted.is_alone());
     drop(admitted);
     let mut part = seat.admit(need(90, 10)).await;
-    assert!(!part.try_grow(need(101, 10)), "more than there is is admitted alone, anew");
+    assert!(!part.try_grow(need(101, 10)), "more than there is is admitted alone, again");
 }
 
 #[tokio::test]
-async fn what_is_only_useful_is_admitted_when_nobody_waits() {
+async fn what_is_only_useful_is_admitted_when_nothing_waits() {
     let memory = Memory::new(100 * KIB);
     let (mut seat, mut other) = (memory.seat(), memory.seat());
     let held = seat.admit(need(40, 10)).await;
@@ -98,7 +98,7 @@ async fn what_is_only_useful_is_admitted_when_nobody_waits() {
         let waiting = other.admit(need(80, 10));
         tokio::pin!(waiting);
         assert!(timeout(SOON, &mut waiting).await.is_err());
-        assert!(memory.try_admit(need(1, 0)).await.is_none(), "somebody waits for it");
+        assert!(memory.try_admit(need(1, 0)).await.is_none(), "another one waits for it");
     }
     assert!(memory.try_admit(need(101, 10)).await.is_none(), "more than there is");
     drop(held);

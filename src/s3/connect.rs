@@ -26,7 +26,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::fmt;
 use std::sync::Arc;
 
-/// Region for signing where a custom endpoint is given and nobody says otherwise: what other S3 servers expect.
+/// Region for signing where a custom endpoint is given and no region is: what other S3 servers expect.
 const CUSTOM_ENDPOINT_REGION: &str = "us-east-1";
 /// Where a bucket is asked for its region. Every region answers with the right one.
 const ASK_REGION: &str = "us-east-1";
@@ -292,7 +292,7 @@ fn usable_certificates(pem: Vec<u8>) -> std::io::Result<Vec<u8>> {
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         count += 1;
-        let certificate = certificate.map_err(|error| invalid(format!("certificate {count} is no PEM: {error}")))?;
+        let certificate = certificate.map_err(|error| invalid(format!("certificate {count} is not PEM: {error}")))?;
         webpki::anchor_from_trusted_cert(&certificate)
             .map_err(|error| invalid(format!("certificate {count} cannot be used: {error}; remove it")))?;
     }

@@ -59,7 +59,7 @@ where
 {
     match error {
         SdkError::TimeoutError(_) => Failure::transport("Timeout", "no answer in time"),
-        // An error whose body is not S3's XML, from whatever stands between S3 and us: its status says enough.
+        // An error whose body is not S3's XML, from whatever is between S3 and us: its status says enough.
         SdkError::ResponseError(context) if matches!(context.raw().status().as_u16(), 429 | 500..) => {
             let failure = of_answer(operation, context.raw().status().as_u16(), "", &error_chain(error), None, None);
             Failure { retry_after: retry_after(context.raw()), ..failure }
@@ -134,7 +134,7 @@ pub(super) fn of_answer(
         }
         (403, _) => (ErrorKind::AccessDenied(operation.action()), false),
         (404, "NoSuchKey") => (ErrorKind::Gone, false),
-        // Any other 404 may come from whatever stands between S3 and us: it does not prove that the object is gone.
+        // Any other 404 may come from whatever is between S3 and us: it does not prove that the object is gone.
         (404, _) if operation == Operation::Get => (ErrorKind::Refused, false),
         (404, _) => (ErrorKind::NoSuchBucket, false),
         (501, _) => (ErrorKind::Refused, false),
@@ -184,7 +184,7 @@ fn retry_after(raw: &HttpResponse) -> Option<Duration> {
 }
 
 /// The text of a `Retry-After` header as a time to wait: seconds, or a point in time by the clock of whoever sent it,
-/// which `date` tells; `now` stands in where it does not.
+/// which `date` tells; `now` is taken where it does not.
 fn retry_wait(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What separates the folders of a key.
 const DELIMITER: &str = "/";
-/// So much of a continuation token is shown in an error: enough to find it in a server's log.
+/// This much of a continuation token is shown in an error: enough to find it in a server's log.
 const SHOWN_TOKEN_CHARS: usize = 64;
 
-/// Where a listing stands. [`Pages::next`] gives one page after the other.
+/// A listing under way. [`Pages::next`] gives one page after the other.
 #[derive(Debug)]
 pub struct Pages {
     store: Store,
@@ -47,7 +47,7 @@ enum State {
     Done,
 }
 
-/// What is asked for besides the listing itself.
+/// What is asked for on top of the listing itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extras {
     /// The state of restores, and keys in URL encoding.
@@ -309,7 +309,7 @@ fn key_text(shown: &str, encoded: bool) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// What we keep of a listed object. An entry without a key is no object.
+/// What we keep of a listed object. An entry without a key is not an object.
 fn meta(object: &Object, encoded: bool) -> Option<ObjectMeta> {
     let restored = object.restore_status().is_some_and(|status| {
         !status.is_restore_in_progress().unwrap_or(false) && status.restore_expiry_date().is_some()

@@ -5,7 +5,7 @@
 //! many as before. [`Window`] decides how many, from nothing but answers and the time: every throttled answer may halve
 //! it, once in a [`CUT_INTERVAL`], since the answers of one burst are one piece of news; every good answer lets it grow
 //! a little, and much faster once nothing was throttled for [`CALM`]. [`Pace`] has the requests wait in line for their
-//! place. Waiting here is our own doing: nobody counts it as S3's silence, see [`super::retry`].
+//! place. Waiting here is our own doing: it does not count as S3's silence, see [`super::retry`].
 //!
 //! A [`Permit`] is held until the body has been read, so the window also bounds the sockets. Who holds one waits for
 //! nothing but S3; so places come back.
@@ -31,7 +31,7 @@ struct Window {
     limit: usize,
     /// Requests that are.
     in_flight: usize,
-    /// Most requests in flight since the last cut: a limit that nobody reached is no measure of what was too much.
+    /// Most requests in flight since the last cut: a limit that was never reached does not tell what was too much.
     peak: usize,
     /// Requests in flight beyond the limit, whose places go when they end.
     surplus: usize,
@@ -120,7 +120,7 @@ impl Pace {
 
     /// A place for one request. Dropping the future gives up the place in line.
     pub async fn admit(self: &Arc<Self>) -> Permit {
-        // Nobody closes the semaphore; if somebody did, requests would go out without a place.
+        // The semaphore is never closed; if it were, requests would go out without a place.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         self.window().enter();
         Permit { pace: Arc::clone(self), place, sent_at: self.start.elapsed() }

@@ -1,4 +1,4 @@
-//! Questions that somebody waits for: does it work, and where is the bucket?
+//! Questions that a user waits for: does it work, and where is the bucket?
 
 use super::failure::{Failure, classify};
 use super::retry::{Attempts, Patience, RetryBudget};
@@ -9,7 +9,7 @@ impl Store {
     /// any and is not archived.
     ///
     /// # Errors
-    /// The first call that fails. Gives up after a few tries: somebody is waiting.
+    /// The first call that fails. Gives up after a few tries: a user is waiting.
     pub async fn probe(&self, prefix: &str, wanted: impl Fn(&ObjectMeta) -> bool) -> Result<(), Error> {
         let page = self.list_with(prefix, Patience::PROBE).next().await?.unwrap_or_default();
         let readable = || page.iter().filter(|object| object.size_bytes > 0 && !object.archived);

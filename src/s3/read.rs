@@ -24,7 +24,7 @@ pub enum ByteRange {
         /// How many; at least 1.
         len: u64,
     },
-    /// The last bytes, at most so many.
+    /// The last bytes, at most `len`.
     Suffix {
         /// How many.
         len: u64,
@@ -107,7 +107,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] when the object no longer has that ETag, `Gone`, `Archived`, … and what S3 answered
-    /// last when it is no use to ask again, see [`super::retry`].
+    /// last when asking again is of no use, see [`super::retry`].
     pub async fn get(
         &self,
         key: &str,
@@ -238,7 +238,7 @@ impl Progress {
         }
     }
 
-    /// Holds the answer against the question, and learns position, size and version from the first one.
+    /// Checks the answer against the request, and learns position, size and version from the first one.
     fn check(&mut self, answer: &GetObjectOutput, range: ByteRange, resumed: u64) -> Result<(), Failure> {
         let ranged = resumed > 0 || !matches!(range, ByteRange::Whole { .. });
         let body_bytes = answer.content_length().and_then(|len| u64::try_from(len).ok());
@@ -288,8 +288,8 @@ impl Progress {
     }
 }
 
-/// What stands in a listing for a character that XML cannot write, where the server does not encode keys, and in a key for
-/// bytes that are no UTF-8.
+/// What a listing has for a character that XML cannot write, where the server does not encode keys, and in a key for
+/// bytes that are not UTF-8.
 const REPLACED: char = '\u{fffd}';
 
 /// An object that is not there may never have been there under this key. Then it was not deleted, its rows are missing.
@@ -299,7 +299,7 @@ fn not_as_listed(key: &str, failure: Failure) -> Failure {
     }
     let message = format!(
         "the listing has {REPLACED:?} in the key, most likely in place of a character that the server cannot list, or \
-         of bytes that are no UTF-8; give the object another key"
+         of bytes that are not UTF-8; give the object another key"
     );
     Failure { kind: ErrorKind::Refused, message, ..failure }
 }

@@ -3,10 +3,10 @@
 //! The SDK makes one attempt a call: trying again is done here, because a body that breaks off must be resumed where it
 //! ended, and because an error has to say truthfully how often and how long it was tried.
 //!
-//! Failures are of two sorts. S3 asking for fewer requests is no failure of the object: `pace` slows all
+//! Failures are of two sorts. S3 asking for fewer requests is not a failure of the object: `pace` slows all
 //! requests down, and the one that was refused is sent again for as long as anything might come of it
 //! (`Patience::max_lost` without any success), however often that is. Everything else (no answer, a broken body, an
-//! error of S3's own) counts: so many tries a request, so much lost time an object.
+//! error of S3's own) counts: tries of a request, and lost time of an object, have a limit.
 //!
 //! Time in our own queue is neither S3's silence nor lost: clocks stand still there.
 
@@ -74,7 +74,7 @@ impl Patience {
     };
     /// For listings.
     pub const LIST: Self = Self { max_lost: MAX_LOST_WITHOUT_ANSWER, ..Self::OBJECT };
-    /// For somebody who waits at a terminal: TestConnection, and asking a bucket for its region.
+    /// For a user who waits at a terminal: TestConnection, and asking a bucket for its region.
     pub const PROBE: Self = Self {
         max_attempts: 3,
         max_lost: Duration::from_secs(15),

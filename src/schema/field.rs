@@ -128,7 +128,7 @@ impl FileField {
         }
     }
 
-    /// Bytes of JSON that a value takes besides its leaves: keys, quotes, commas, and `null` for each leaf. `times` says how
+    /// Bytes of JSON that a value takes on top of its leaves: keys, quotes, commas, and `null` for each leaf. `times` says how
     /// often a leaf occurs in a row; the field itself occurs `occurrences` times.
     pub(crate) fn json_overhead_bytes(&self, occurrences: u64, times: &impl Fn(usize) -> u64) -> u64 {
         const BRACKETS: u64 = 2;

@@ -337,7 +337,7 @@ mod tests {
             (conflict.reference_type.as_str(), conflict.other_type.as_str()),
             ("source list<utf8>", "source json")
         );
-        // Nobody says a type: text.
+        // No sample has a type: text.
         let schema = merge(&files[..1]).unwrap().unwrap();
         let types: Vec<String> = schema.columns().iter().map(|column| column.column_type.to_string()).collect();
         assert_eq!(types, ["utf8", "list<utf8>"]);

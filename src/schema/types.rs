@@ -154,7 +154,7 @@ impl ColumnType {
         Arc::new(Field::new(name, self.arrow_type(), nullable).with_metadata(self.extension_metadata()))
     }
 
-    /// Name and parameters of the extension type as field metadata; empty when it is none.
+    /// Name and parameters of the extension type as field metadata; empty for a plain type.
     #[must_use]
     pub fn extension_metadata(&self) -> HashMap<String, String> {
         let Some(extension) = self.extension() else { return HashMap::new() };

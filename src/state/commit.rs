@@ -25,8 +25,8 @@ use super::Identity;
 use super::parts::VERSION;
 use std::fmt::Write as _;
 
-/// So many syncs in a row whose commit row is not there where an earlier one is, and it is taken for given that the backend
-/// is no destination any more. Until then what they sent is sent again in full: more than a few of such kills in a row are
+/// After this many syncs in a row whose commit row is missing where an earlier one is there, we assume that the backend
+/// is not a destination any more. Until then what they sent is sent again in full: more than a few of such kills in a row are
 /// rare, and a destination that was taken out of the configuration must not make each sync repeat the last ones for ever.
 const MAX_MISSES: u32 = 3;
 /// Most ranges of generations in a list: two such lists of the longest numbers fit into a value of 48 KiB.
@@ -39,7 +39,7 @@ pub enum Evidence {
     Stored(u64),
     /// The table can be read, and has no row of this source.
     NoRow,
-    /// The table cannot be read, or none is written: most likely the backend is none of the destinations.
+    /// The table cannot be read, or is not written: most likely the backend is not one of the destinations.
     #[default]
     None,
 }
@@ -151,7 +151,7 @@ impl Commits {
     }
 
     /// The generation of a sync that sends rows now. `now_s` (seconds since 1970) is where the first one starts: ahead of
-    /// commit rows that are left of a state that somebody removed.
+    /// commit rows that are left of a state that was removed.
     #[must_use]
     pub fn next(&self, now_s: u64) -> u64 {
         let stored = if let Evidence::Stored(stored) = self.evidence { stored } else { 0 };

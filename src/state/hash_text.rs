@@ -168,7 +168,7 @@ fn from_text(text: &str) -> Result<Vec<u8>, &'static str> {
         for &char in group {
             let digit = DIGITS[usize::from(char)];
             if digit == NONE {
-                return Err("it has a character that is none of its alphabet");
+                return Err("it has a character outside its alphabet");
             }
             number = number * 85 + u64::from(digit);
         }

@@ -94,7 +94,7 @@ impl Entry {
     }
 }
 
-/// Where an object stands among all: by time, those of one second by hash. Chunks begin at places.
+/// The position of an object among all: by time, those of one second by hash. Chunks begin at places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     time: u32,
@@ -118,7 +118,7 @@ pub struct Ledger {
     low_water: u32,
     /// Objects that failed when some of their rows were sent.
     partly: Partly,
-    /// What the backend holds besides the chunks.
+    /// What else the backend holds than the chunks.
     held: Held,
     /// Objects that are to be read once more though the state has them as done. By hash.
     again: Vec<u64>,
@@ -130,7 +130,7 @@ pub struct Ledger {
     anew: bool,
 }
 
-/// What is in the backend's current ledger besides the chunks, for the case that nothing changes.
+/// What else is in the backend's current ledger than the chunks, for the case that nothing changes.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 struct Held {
@@ -145,7 +145,7 @@ struct Held {
 /// When objects stop being remembered one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Above so many done objects the oldest are forgotten, and the *low water* rises to the last of them: from then on
+    /// Above this number of done objects the oldest are forgotten, and the *low water* rises to the last of them: from then on
     /// every object last modified by that time counts as done, be it known or not. What is not seen any more is an
     /// object that arrives with an older last modification (a restored backup of the bucket, another storage system's
     /// copy), and an old object that failed, was archived or not selected so far.
@@ -384,7 +384,7 @@ impl Update {
         }
     }
 
-    /// Of an object that was named with [`Update::listed`], with the ETag that it was read with, so many rows were sent,
+    /// Of an object that was named with [`Update::listed`], with the ETag that it was read with, this many rows were sent,
     /// from the first one on, before it failed.
     pub fn sent_partly(&mut self, object: &Object<'_>, rows: u64) {
         if let Some(hash) = object.hash()

@@ -51,7 +51,7 @@ pub(super) struct PartSet {
     key: String,
     /// How often the set was changed; 0 when it was never written.
     generation: u64,
-    /// What the current head says besides the parts.
+    /// What else the current head says than the parts.
     meta: String,
     /// The numbers that the current head counts.
     current: BTreeSet<u32>,
@@ -75,14 +75,14 @@ pub(super) struct PartSet {
 #[derive(Debug)]
 pub(super) struct Loaded<'a> {
     pub(super) set: PartSet,
-    /// What the head says besides the parts; `None` when the set was never written.
+    /// What else the head says than the parts; `None` when the set was never written.
     pub(super) meta: Option<String>,
     /// The parts that count, without the version, in the order of their numbers.
     pub(super) parts: Vec<&'a str>,
 }
 
 impl<'a> Stored<'a> {
-    /// Picks the set with this key out of `entries` (keys and values, others are passed over).
+    /// Picks the set with this key out of `entries` (keys and values; other keys are ignored).
     pub(super) fn read(key: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
         let (mut head, mut previous) = ("", "");
         let mut parts = BTreeMap::new();
@@ -110,7 +110,7 @@ impl<'a> Stored<'a> {
         Ok(Self { key: key.to_owned(), current, previous, parts })
     }
 
-    /// What the head says besides the parts; `None`: there is no such head.
+    /// What else the head says than the parts; `None`: there is no such head.
     pub(super) fn meta(&self, which: Which) -> Option<&str> {
         self.head(which).map(|head| head.meta.as_str())
     }
@@ -179,7 +179,7 @@ impl<'a> Stored<'a> {
 }
 
 impl PartSet {
-    /// Picks the set with this key out of `entries` (keys and values, others are passed over) and checks it, as the last
+    /// Picks the set with this key out of `entries` (keys and values; other keys are ignored) and checks it, as the last
     /// change left it.
     pub(super) fn load<'a>(
         key: &str,

@@ -31,7 +31,7 @@ pub struct StoredSchema {
     pub schema: TableSchema,
 }
 
-/// What a table's columns depend on besides the files.
+/// What else a table's columns depend on than the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnOptions {
     /// [`crate::schema::column_rules`].
@@ -75,7 +75,7 @@ struct Named {
 }
 
 /// The names of the tables whose schemas are in `entries` (keys and values of any tables, sorted by key), each with what
-/// its state keys start with. Schemas that cannot be read or do not know their table are passed over.
+/// its state keys start with. Schemas that cannot be read or do not name their table are ignored.
 #[must_use]
 pub fn named_tables<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, String)> {
     let mut of_table: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
@@ -133,10 +133,10 @@ impl SchemaState {
         if text.is_empty() {
             return Ok(state);
         }
-        let stored: Stored = serde_json::from_str(&text).map_err(|error| format!("{key} is no schema: {error}"))?;
+        let stored: Stored = serde_json::from_str(&text).map_err(|error| format!("{key} is not a schema: {error}"))?;
         state.had_file_columns = stored.file_columns;
         if stored.rules != state.options.rules {
-            // What other rules made may have types that are not known here; it is made anew anyway.
+            // What other rules made may have types that are not known here; it is made again anyway.
             let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
             former.sort_unstable();
             state.former = Some(former);
@@ -158,7 +158,7 @@ impl SchemaState {
         self.stored.as_ref()
     }
 
-    /// Whether there is a schema that other rules made: it must be made anew from all footers.
+    /// Whether there is a schema that other rules made: it must be made again from all footers.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.former.is_some()

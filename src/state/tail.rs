@@ -52,7 +52,7 @@ impl<T> Tail<T> {
         Self { limits, rows: 0, bytes: 0, objects: VecDeque::new() }
     }
 
-    /// A message of so many rows and encoded bytes was sent.
+    /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub fn message(&mut self, rows: u64, bytes: u64) {
         self.rows += rows;
         self.bytes += bytes;

@@ -36,7 +36,7 @@ impl Delivery {
         Self { began: Instant::now(), stream: Mutex::new(stream) }
     }
 
-    /// A message of so many rows and encoded bytes was sent.
+    /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub fn message(&self, rows: u64, bytes: u64) {
         self.lock().tail.message(rows, bytes);
     }

@@ -72,7 +72,7 @@ impl RowOptions {
 }
 
 impl Context {
-    /// A message of so many rows and encoded bytes was sent.
+    /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub(super) fn sent(&self, table: &TableRun, rows: u64, bytes: u64) {
         table.sent(rows, bytes);
         if let Some(delivery) = &self.delivery {

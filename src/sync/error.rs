@@ -12,7 +12,7 @@ pub enum Error {
     /// S3 refused or did not answer.
     #[error(transparent)]
     S3(#[from] s3::Error),
-    /// It is no sound Parquet file, or not what the table was announced with.
+    /// It is not a sound Parquet file, or not what the table was announced with.
     #[error(transparent)]
     Decode(#[from] ReadError),
     /// The head of the file is larger than memory.
@@ -39,7 +39,7 @@ pub enum Error {
         rows: u64,
     },
     /// The object was replaced again and again.
-    #[error("it was replaced {times} times while it was read; sync again when nobody writes to it, or `exclude` it")]
+    #[error("it was replaced {times} times while it was read; sync again when nothing writes to it, or `exclude` it")]
     NeverRests {
         /// How often.
         times: u32,

@@ -136,7 +136,7 @@ impl State {
     /// Loads the state. `None` when no backend is configured.
     ///
     /// # Errors
-    /// When the backend cannot be reached or is no backend.
+    /// When the backend cannot be reached or is not a backend.
     pub async fn open(backend: &Backend, spec: &Spec, request: &SyncRequest) -> Result<Option<Self>, SourceError> {
         let Some(client) = StateClient::open(backend).await.map_err(unavailable)? else { return Ok(None) };
         let mut state = Self {
@@ -179,7 +179,7 @@ impl State {
         })?;
         let source = self.source();
         let evidence = match &self.commit_table {
-            // Nobody is asked for a table that cannot be there: some backends log an error.
+            // A table that cannot be there is not asked for: some backends log an error.
             Some(table) if commits.any() => match self.client.generation(table, &source).await.map_err(unavailable)? {
                 Ok(Some(generation)) => Evidence::Stored(generation),
                 Ok(None) => Evidence::NoRow,

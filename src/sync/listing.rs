@@ -18,7 +18,7 @@ pub struct Selected {
     pub tables: Vec<Table>,
     /// Selected tables without any object, of those that the caller knew.
     pub emptied: Vec<String>,
-    /// What the listing had besides.
+    /// What else the listing had.
     pub skipped: Skipped,
     /// S3's clock at the first page, seconds since 1970.
     pub date_s: Option<i64>,
@@ -66,7 +66,7 @@ pub async fn list(
                 let nothing = if empty { Some(nothing(&store, &spec.path_prefix).await) } else { None };
                 return Ok(Listed { store, date_s: pages.date_s(), listing: grouper.finish(), nothing });
             }
-            // Nobody set the region in the spec: follow S3's advice instead of asking for it.
+            // The spec has no region: follow S3's advice instead of asking for it.
             Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if first && spec.region.is_none() => {
                 tracing::info!(bucket = store.bucket(), region, "the bucket is in another region, going there");
                 store = store.moved_to(&region);
@@ -94,7 +94,7 @@ async fn nothing(store: &Store, prefix: &str) -> String {
     text
 }
 
-/// What is no beginning of a key, if it is obvious.
+/// Why the prefix cannot be the beginning of a key, if it is obvious.
 fn slip(bucket: &str, prefix: &str) -> Option<String> {
     if let Some(rest) = prefix.strip_prefix("s3://") {
         let (named, key) = rest.split_once('/').unwrap_or((rest, ""));

@@ -59,7 +59,7 @@ pub struct Experience {
 }
 
 impl Experience {
-    /// So much was estimated, and so much found.
+    /// Learns from what was estimated and what was found.
     pub fn learn(&mut self, estimated_bytes: u64, measured_bytes: u64) {
         if u128::from(measured_bytes) > self.scaled(estimated_bytes) {
             *self = Self { estimated_bytes: estimated_bytes.max(1), measured_bytes };
@@ -85,7 +85,7 @@ impl Facts {
         Self { experience, ..self }
     }
 
-    /// The need of a step that fetches `input_bytes` and decodes with `decoding_bytes`, besides what the options add.
+    /// The need of a step that fetches `input_bytes` and decodes with `decoding_bytes`, on top of what the options add.
     #[must_use]
     pub fn need(self, file: &File, input_bytes: u64, decoding_bytes: u64) -> Need {
         let decoding_bytes = decoding_bytes.saturating_add(self.added_bytes);

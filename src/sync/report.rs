@@ -169,7 +169,7 @@ impl Report {
         self.message(table, text).await
     }
 
-    /// An object was deleted since the listing, after so many of its rows were sent: a warning, since no other try can read
+    /// An object was deleted since the listing, after some of its rows were sent: a warning, since no other try can read
     /// more. With rows of it at the destination the table's errors say so, too.
     ///
     /// # Errors
@@ -335,7 +335,7 @@ pub fn object_text(bucket: &str, key: &str, error: &Error) -> String {
         }
         error => {
             let text = error_chain(error);
-            format!("s3://{bucket}/{key}: {text}; write it anew, or put it into `exclude`")
+            format!("s3://{bucket}/{key}: {text}; write it again, or put it into `exclude`")
         }
     }
 }

@@ -6,7 +6,7 @@
 //! no more than one.
 //!
 //! What decoding takes may be an estimate until the bytes are there. If it is more than the object was admitted with, and that
-//! is not free either, everything is given back and the object is admitted anew, for as much as is known by then, and goes on
+//! is not free either, everything is given back and the object is admitted again, for as much as is known by then, and goes on
 //! with that step.
 //!
 //! Every GET names the ETag. When the object was replaced meanwhile (412), what was decoded is forgotten and the object

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Follows a conflict with the schema that earlier syncs left: its first file may be gone, and the files may agree by now.
 const SCHEMA_IS_KEPT: &str = ". The first one set the columns of the table in an earlier sync, and they are kept even if it \
-    is gone: when all files have the new columns, a new `state_id` reads everything anew";
+    is gone: when all files have the new columns, a new `state_id` reads everything again";
 
 /// A table with its schema, and its objects ready to be sent.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub async fn survey(
     super::tasks::run_each(cx.concurrency, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
-        // All tasks have ended, so nobody else holds it.
+        // All tasks have ended, so nothing else holds it.
         let Some(survey) = Arc::into_inner(survey) else { continue };
         surveyed.extend(survey.conclude(cx, report).await?);
     }
@@ -114,7 +114,7 @@ pub fn emptied(
     Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), state: Some((state, stored.key)) }))
 }
 
-/// The archived objects of a table that `shard` would send: those that an earlier sync sent are nobody's trouble.
+/// The archived objects of a table that `shard` would send: those that an earlier sync sent do not matter.
 fn unsent_archived(table: &Table, state: &TableState, shard: Shard) -> Archived {
     let mut archived = Archived::default();
     for object in table.unread.iter().filter(|object| object.archived) {

@@ -33,13 +33,13 @@ pub struct TableRun {
 }
 
 impl TableRun {
-    /// A message of so many rows and encoded bytes was sent.
+    /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub(super) fn sent(&self, rows: u64, bytes: u64) {
         self.stats.message(rows, bytes);
         self.telemetry.add_resources(rows);
     }
 
-    /// Nothing more will be sent of an object of so many bytes, whatever became of it.
+    /// Nothing more will be sent of an object of `object_bytes`, whatever became of it.
     pub(super) fn handled(&self, object_bytes: u64) {
         self.stats.handled_bytes.fetch_add(object_bytes, Ordering::Relaxed);
         if self.stats.handled.fetch_add(1, Ordering::Relaxed) + 1 >= self.planned.objects {
@@ -169,7 +169,7 @@ impl Objects {
         self.lock_rows_sent().remove(&index);
     }
 
-    /// The table starts anew: nothing that was sent of any object counts.
+    /// The table starts over: nothing that was sent of any object counts.
     pub fn forget_all_rows_sent(&self) {
         self.lock_rows_sent().clear();
     }

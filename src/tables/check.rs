@@ -44,9 +44,9 @@ pub enum TablesError {
 pub enum Explosion {
     /// Nothing in particular.
     Unknown,
-    /// So many come from `key=value` folders.
+    /// How many come from `key=value` folders.
     Partitions(usize, String),
-    /// So many lie below one folder.
+    /// How many lie below one folder.
     Below(usize, String, String),
 }
 

@@ -43,7 +43,7 @@ pub enum SkipReason {
     DirectoryMarker,
     /// The spec's `include` or `exclude` says so.
     Excluded,
-    /// A file name that starts with `_` or `.`, or a folder in which engines keep what is no row of a table.
+    /// A file name that starts with `_` or `.`, or a folder in which engines keep what are not rows of a table.
     Hidden,
     /// Written by CloudQuery's S3 destination to test its access.
     TestObject,

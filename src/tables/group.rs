@@ -53,7 +53,7 @@ pub struct Archived {
     pub first_key: Option<String>,
 }
 
-/// What the listing had besides the objects of tables, by reason.
+/// What else the listing had than the objects of tables, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
     counts: BTreeMap<SkipReason, u64>,

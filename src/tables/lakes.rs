@@ -64,7 +64,7 @@ pub fn lake_table(key: &str) -> Option<(LakeFormat, &str)> {
     is_ducklake_file(file).then_some((LakeFormat::DuckLake, directory))
 }
 
-/// Whether an object of a lake table's own bookkeeping lies here: it is no data that somebody forgot to name well.
+/// Whether an object of a lake table's own bookkeeping lies here: it is not data under a careless name.
 pub(super) fn is_bookkeeping(key: &str) -> bool {
     const FOLDERS: [&str; 5] = ["metadata/", "snapshot/", "schema/", "manifest/", "statistics/"];
     FOLDERS.iter().any(|folder| without_last(split(key).0, folder).is_some()) || lake_table(key).is_some()

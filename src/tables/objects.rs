@@ -61,7 +61,7 @@ impl ListedObject {
         key
     }
 
-    /// The object can be sent, and takes so much memory at a time, without its messages.
+    /// The object can be sent, and takes this much memory at a time, without its messages.
     pub fn set_held_bytes(&mut self, bytes: u64) {
         self.held_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
     }

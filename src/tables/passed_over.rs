@@ -1,7 +1,7 @@
-//! Skipped objects that could be data: files under names by which nobody knows them as Parquet. They are no error, since
+//! Skipped objects that could be data: files whose names do not say that they are Parquet. They are no error, since
 //! a bucket holds what it holds, but whoever expects their rows has to hear of them more than as a number.
 //!
-//! What engines and tools put beside data (checksums, markers, manifests, files under way) is passed over in silence,
+//! What engines and tools put beside data (checksums, markers, manifests, temporary files) is skipped in silence,
 //! as is whatever the spec leaves out.
 
 use super::classify::{is_uuid, split};

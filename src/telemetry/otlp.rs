@@ -5,7 +5,7 @@
 //! when a point has no such attribute. So there are four counters and nothing else, each point has the attribute, and
 //! the SDK's overflow point, which has not, is kept from appearing: beyond `MAX_TABLES` tables are left out.
 //!
-//! Everything is collected by the SDK's own threads and sent by the collector's client; nobody waits for them, but at the
+//! Everything is collected by the SDK's own threads and sent by the collector's client; nothing waits for them, but at the
 //! end of a sync for a moment, because the CLI reads the counters when the stream has ended. What cannot be
 //! delivered is dropped.
 
@@ -39,7 +39,7 @@ const SCOPE: &str = "io.cloudquery";
 const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 /// How long the end of a sync may wait for the last export.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tables with counters, over the life of the process: the SDK reserves memory for so many, about 1 MB a counter.
+/// Tables with counters, over the life of the process: the SDK reserves memory for this many, about 1 MB a counter.
 const MAX_TABLES: usize = 20_000;
 
 /// Set once by [`init`]; empty when there is no collector.
@@ -59,7 +59,7 @@ struct Export {
     loggers: SdkLoggerProvider,
 }
 
-/// Starts exporting to `endpoint` (`host:port`), by tasks of `runtime`. An empty endpoint is none. Opens no connection.
+/// Starts exporting to `endpoint` (`host:port`), by tasks of `runtime`. Does nothing if the endpoint is empty. Opens no connection.
 /// An endpoint that cannot be one is said in the log, and nothing is exported.
 pub fn init(endpoint: &str, insecure: bool, runtime: Handle) {
     if endpoint.is_empty() {
@@ -135,7 +135,7 @@ impl Export {
             tokio::task::spawn_blocking(|| self.tracers.force_flush()),
             tokio::task::spawn_blocking(|| self.loggers.force_flush()),
         ];
-        // Failures were said by the collector's client, and a late end is none of the sync's business.
+        // The client has logged failures; the sync does not fail over late telemetry.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, futures::future::join_all(flushes)).await;
     }
 }
@@ -178,7 +178,7 @@ fn any_value(value: &Value) -> AnyValue {
     }
 }
 
-/// What one sync tells the collector; nothing when there is none. Cheap to clone.
+/// What one sync tells the collector, if there is one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct SyncTelemetry(Option<Arc<SyncState>>);
 
@@ -264,7 +264,7 @@ impl SyncState {
     }
 }
 
-/// What one table of a sync tells the collector; nothing when there is none. Cheap to clone.
+/// What one table of a sync tells the collector, if there is one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct TableTelemetry(Option<Arc<TableState>>);
 

@@ -225,32 +225,32 @@ async fn all_mistakes_of_a_spec_at_once() {
     let error = client.init(&mistakes).await.unwrap_err();
     check(
         &expect![[r#"
-        failed to init plugin: failed to initialize client: bucket: must not be empty;
-        it must be a bucket's name (3 to 255 letters, digits, dots, hyphens, underscores), an access point's alias or ARN
-        path_prefix: expected text, found a number;
-        put it in quotes
-        filetype: must be `parquet`, found "csv"
-        rows_per_record: must be at least 1, found -1
-        concurrency: must not be 0;
-        give the number of objects to read at a time, or -1 for no limit
-        endpoint: must be a URL such as https://s3.example.org:9000, without query, found "ftp://x"
-        credentials.secret_access_kye: unknown key;
-        did you mean `secret_access_key`?
-        credentials.secret_access_key: is required together with credentials.access_key_id
-        credentials.access_key_id: must not be given together with credentials.anonymous: true
-        include[0]: "a/[b" is no pattern: square brackets are not supported;
-        write `\[` or `\]` for the character, or `?` for any one character
-        memory_limit: must be at least 32 MiB (33554432 bytes), found "1 MiB"
-        max_tables: must be at least 1, found 0
-        on_archived: must be `skip` or `fail`, found "ignore"
-        late_arrival_window: must be a whole number of up to six digits with s, m, h or d, such as "24h", found "a day"
-        regoin: unknown key;
-        did you mean `region`?
-        credentials.access_key_id: must not be given together with local_profile;
-        keep one of them
-        credentials.anonymous: must not be true together with local_profile;
-        keep one of them
-    "#]],
+            failed to init plugin: failed to initialize client: bucket: must not be empty;
+            it must be a bucket's name (3 to 255 letters, digits, dots, hyphens, underscores), an access point's alias or ARN
+            path_prefix: expected text, found a number;
+            put it in quotes
+            filetype: must be `parquet`, found "csv"
+            rows_per_record: must be at least 1, found -1
+            concurrency: must not be 0;
+            give the number of objects to read at a time, or -1 for no limit
+            endpoint: must be a URL such as https://s3.example.org:9000, without query, found "ftp://x"
+            credentials.secret_access_kye: unknown key;
+            did you mean `secret_access_key`?
+            credentials.secret_access_key: is required together with credentials.access_key_id
+            credentials.access_key_id: must not be given together with credentials.anonymous: true
+            include[0]: "a/[b" is not a valid pattern: square brackets are not supported;
+            write `\[` or `\]` for the character, or `?` for any one character
+            memory_limit: must be at least 32 MiB (33554432 bytes), found "1 MiB"
+            max_tables: must be at least 1, found 0
+            on_archived: must be `skip` or `fail`, found "ignore"
+            late_arrival_window: must be a whole number of up to six digits with s, m, h or d, such as "24h", found "a day"
+            regoin: unknown key;
+            did you mean `region`?
+            credentials.access_key_id: must not be given together with local_profile;
+            keep one of them
+            credentials.anonymous: must not be true together with local_profile;
+            keep one of them
+        "#]],
         &error.message().replace("; ", ";\n"),
     );
 }

@@ -1,7 +1,7 @@
 //! Calls of a backend, each with a deadline, and tried again for about a minute before they count as failed.
 //!
 //! Each try has a connection of its own, and between calls there is none. A sync may run for days, and a connection that
-//! nobody uses is what firewalls, NAT gateways and proxies drop in silence. Pings are no cure: gRPC servers in Go, which
+//! is idle is what firewalls, NAT gateways and proxies drop in silence. Pings are not a cure: gRPC servers in Go, which
 //! CloudQuery's destinations are, take pings on an idle connection for abuse and hang up after the third
 //! (`ENHANCE_YOUR_CALM`). A new connection costs milliseconds, and there are few.
 //!
@@ -19,7 +19,7 @@ use tonic::{
 /// Room for state on its way, per stream and per connection: the default of 64 KiB would make a large state table slow.
 const WINDOW_BYTES: u32 = 4 << 20;
 /// A call that waits for a busy backend: probes of the system's, so that nothing in between forgets the connection, and a
-/// peer that is no more is seen. Below the idle times of usual gateways (AWS: 350 s; many firewalls: 5 minutes or less).
+/// peer that is gone is noticed. Below the idle times of usual gateways (AWS: 350 s; many firewalls: 5 minutes or less).
 const TCP_PROBES: Duration = Duration::from_secs(60);
 /// The slowest backend that is waited for, in bytes a second: what is added to the deadline of a large write.
 const SLOWEST_BYTES_A_SECOND: u64 = 256 << 10;

@@ -1,4 +1,4 @@
-//! Reads besides the one that opens the state: a table of the destination's, and the state once more before it is written.
+//! Later reads than the one that opens the state: a table of the destination's, and the state once more before it is written.
 
 use super::{Entry, OpenError, StateClient, StateError, add_record, pb, plugin};
 use crate::cloudquery::commits::CommitTable;
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, transport::Channel};
 
-/// What a backend that is asked for a table says while somebody else reads from it: in the text alone, the code says nothing.
+/// What a backend that is asked for a table says while another client reads from it: only the text tells, not the code.
 const BUSY: &str = "already in use";
 
 impl StateClient {
     /// The highest generation of `source` that the backend has in its table of commits; `None`: there is no row. A backend
-    /// that refuses has no such table, which is the usual thing where it is no destination: `Ok(Err(…))` says how it did.
+    /// that refuses has no such table, which is usual where it is not a destination: `Ok(Err(…))` says how it did.
     /// One that does not answer, or is busy, is tried again: it may well have the row.
     ///
     /// # Errors

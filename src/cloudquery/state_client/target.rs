@@ -83,7 +83,7 @@ fn dialled(target: &str) -> Result<Dialled<'_>, &'static str> {
         return Err("an IPv6 address goes into brackets, as in [::1]:7777");
     }
     if port.parse::<u16>().is_err() {
-        return Err("the port is no number from 0 to 65535");
+        return Err("the port is not a number from 0 to 65535");
     }
     Ok(Dialled::Address(address))
 }

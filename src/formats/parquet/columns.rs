@@ -172,7 +172,7 @@ fn hint_applies(column: &ColumnDescriptor, hint: &DataType) -> bool {
     }
 }
 
-/// The types of the leaves by the embedded Arrow schema, empty when there is none or it doesn't fit.
+/// The types of the leaves by the embedded Arrow schema, empty when it is missing or doesn't fit.
 fn embedded_leaf_types(metadata: &ParquetMetaData) -> Vec<DataType> {
     let file = metadata.file_metadata();
     let key_values = file.key_value_metadata();

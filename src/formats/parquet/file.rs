@@ -62,7 +62,7 @@ impl File {
         (0..self.metadata.num_row_groups()).map(|group| self.group_rows(group)).max().unwrap_or(0)
     }
 
-    /// The first row group that has rows from `row` on. Empty ones in front of it are passed over.
+    /// The first row group that has rows from `row` on. Empty ones in front of it are skipped.
     pub(in crate::formats) fn position_of_row(&self, row: u64) -> Position {
         let mut first_row = 0;
         for group in 0..self.metadata.num_row_groups() {

@@ -86,7 +86,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         });
     }
     let footer_bytes = footer_bytes(tail);
-    // The leading magic is no part of the footer.
+    // The leading magic is not part of the footer.
     let largest = object_size - MAGIC.len() as u64;
     if footer_bytes > largest {
         return Err(damaged(format!("the footer should have {footer_bytes} bytes, the object has {object_size}")));

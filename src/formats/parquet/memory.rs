@@ -20,7 +20,7 @@ const ZSTD_CONTEXT_BYTES: u64 = 128 << 10;
 const LEVEL_BYTES: u64 = 2;
 /// Values below this are counted with their average: a batch has many of them.
 const LARGE_VALUE_BYTES: u64 = 64 << 10;
-/// Estimate of the memory that decoding a row group needs besides its fetched bytes: of each column one decompressed
+/// Estimate of the memory that decoding a row group needs on top of its fetched bytes: of each column one decompressed
 /// page and the dictionary, and a few batches on their way through the casts. An estimate, because pages may differ.
 #[must_use]
 pub fn estimated_bytes(metadata: &ParquetMetaData, row_group: usize) -> u64 {
@@ -136,7 +136,7 @@ fn batches_bytes(group: &RowGroupMetaData, mut value_bytes: impl FnMut(&ColumnCh
     batch_rows.saturating_mul(batch)
 }
 
-/// What nested values take besides when they become JSON, roughly: the key, and `null`.
+/// What nested values take more when they become JSON, roughly: the key, and `null`.
 fn json_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     const QUOTES_AND_NULL: u64 = 8;
     match chunk.column_path().parts() {

@@ -9,9 +9,9 @@ use crate::formats::fetched::FetchedRanges;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-/// A page header is looked for in so many bytes first; with statistics it may be larger.
+/// A page header is looked for in this many bytes first; with statistics it may be larger.
 const SHORT_HEADER_BYTES: usize = 4 << 10;
-/// Then in so many times as many, and so on: a header over two pieces is copied no more than a few times.
+/// Then in this many times as many, and so on: a header over two pieces is copied no more than a few times.
 const HEADER_GROWTH: usize = 16;
 /// And in no more than this: it has room for a smallest and a largest value of several MiB each, and of a damaged chunk no
 /// more than this is copied.
@@ -137,7 +137,7 @@ fn header(bytes: &FetchedRanges, offset: u64, end: u64) -> Option<Header> {
     })
 }
 
-/// In how many bytes a header is looked for, one after the other, when so many are left of its chunk.
+/// In how many bytes a header is looked for, one after the other, when `left` are left of its chunk.
 fn header_windows(left: usize) -> impl Iterator<Item = usize> {
     let most = left.min(MAX_HEADER_BYTES);
     let longer = move |window: &usize| (*window < most).then(|| window.saturating_mul(HEADER_GROWTH).min(most));

@@ -155,7 +155,7 @@ struct Readers {
 /// Why a batch could not be made: `TooLarge` and `OverBudget` are cured by fewer rows.
 enum BatchError {
     TooLarge(ReadError),
-    /// So many rows should fit.
+    /// The rows that should fit.
     OverBudget(usize),
     Other(ReadError),
 }
@@ -240,7 +240,7 @@ impl RowGroupDecoder {
         }
     }
 
-    /// From here on batches have no more than so many rows, also in the object's other row groups.
+    /// From here on batches have at most this many rows, also in the object's other row groups.
     fn shrink(&mut self, rows: usize) {
         self.batch_rows = rows.max(1);
         self.readers = None;

@@ -77,7 +77,7 @@ async fn a_body_that_stalls_is_resumed_on_another_connection() {
 async fn what_never_comes_is_given_up_with_the_number_of_tries() {
     let (store, requests) = store(|_| format!("{HEAD}0123").into_bytes()).await;
     let budget = RetryBudget::default();
-    // The second answer begins anew, which is not what was asked for: also a failed try.
+    // The second answer begins at 0 again, which is not what was asked for: also a failed try.
     let error = store.get_with("k", ByteRange::Whole { most: 10 }, None, &budget, HASTY).await.unwrap_err();
     assert_eq!((error.attempts, requests.lock().unwrap().len()), (3, 3));
     assert!(error.to_string().contains("GetObject of s3://b/k failed") && error.to_string().contains("tried 3 times"));

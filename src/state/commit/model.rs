@@ -343,7 +343,7 @@ impl World {
 fn history(number: u64) {
     let mut world = World::new(number);
     let syncs = world.random.usize(1..6);
-    // So many in a row may be killed: without commit rows what was sent once more counts; with them, see MAX_MISSES.
+    // How many in a row may be killed: without commit rows what was sent once more counts; with them, see MAX_MISSES.
     let (mut killed, most) = (0, if world.is_backend { MAX_MISSES as usize } else { 1 });
     let explored = world.random.usize(..syncs);
     for sync in 0..syncs {

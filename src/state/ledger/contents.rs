@@ -58,7 +58,7 @@ impl Contents {
         let mut chunks = Vec::with_capacity(parts.len());
         let (mut last, mut partly) = (Vec::new(), Partly::default());
         for part in parts {
-            let unknown = || format!("a part of {key} is no chunk of a ledger");
+            let unknown = || format!("a part of {key} is not a chunk of a ledger");
             if let Some(part) = part.strip_prefix(LAST) {
                 let (count, hashes) = part.split_once(' ').ok_or_else(unknown)?;
                 let count = count.parse().map_err(|_| unknown())?;

@@ -22,7 +22,7 @@ impl Partly {
         text.starts_with(TAG)
     }
 
-    /// `None`: the text is no such part.
+    /// `None`: the text is not such a part.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let pair = |word: &str| {
@@ -47,7 +47,7 @@ impl Partly {
         self.0.get(&hash).copied().unwrap_or(0)
     }
 
-    /// So many rows of the version were sent; none: it is forgotten.
+    /// The rows of the version that were sent; 0: it is forgotten.
     pub fn set(&mut self, hash: u64, rows: u64) {
         if rows == 0 {
             self.0.remove(&hash);

@@ -411,7 +411,7 @@ struct Step {
 #[derive(Debug, Clone)]
 enum Write {
     All,
-    /// Of so many hundredths of the keys, from the first.
+    /// Of this percentage of the keys, from the first.
     UpTo(usize),
     /// All but this one (modulo their number).
     Without(usize),

@@ -60,7 +60,7 @@ impl Change {
         true
     }
 
-    /// Whether the set holds just this already, and `also` besides, under a head with this `meta`.
+    /// Whether the set already holds exactly this and `also`, under a head with this `meta`.
     pub(in crate::state) fn is_stored(&self, also: &[String], meta: &str) -> bool {
         let also = also.iter().map(|part| self.set.live.get(&digest(&format!("{VERSION}{part}"))).copied());
         let numbers: Option<BTreeSet<u32>> = also.chain(self.parts.keys().copied().map(Some)).collect();

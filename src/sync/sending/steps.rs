@@ -53,7 +53,7 @@ enum Next {
     NotYet,
     /// In memory, on the object's own share.
     Own(Fetched),
-    /// In memory, on a share besides.
+    /// In memory, on a share of its own.
     Extra(Fetched, Admitted<'static>),
 }
 

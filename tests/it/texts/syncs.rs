@@ -33,20 +33,20 @@ async fn objects_that_cannot_be_read() {
     let sync = rig.sync(json!({"concurrency": 1})).await;
     check(
         &expect![[r#"
-        t: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet
+            t: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet
 
-        t: s3://test-bucket/t/encrypted.parquet: the Parquet file is encrypted (its magic is PARE): encrypted files can't be read; write it unencrypted, or exclude it
+            t: s3://test-bucket/t/encrypted.parquet: the Parquet file is encrypted (its magic is PARE): encrypted files can't be read; write it unencrypted, or exclude it
 
-        t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in Ada\n, expected "PAR1"; write it anew, or put it into `exclude`
+            t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in Ada\n, expected "PAR1"; write it again, or put it into `exclude`
 
-        t: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it anew, or put it into `exclude`
+            t: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it again, or put it into `exclude`
 
-        t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in fi\x10\x00, expected "PAR1"; write it anew, or put it into `exclude`
+            t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in fi\x10\x00, expected "PAR1"; write it again, or put it into `exclude`
 
-        u: s3://test-bucket/u/damaged.parquet: row group 0, column "id", dictionary page: cannot parse past Set; write it anew, or put it into `exclude`
+            u: s3://test-bucket/u/damaged.parquet: row group 0, column "id", dictionary page: cannot parse past Set; write it again, or put it into `exclude`
 
-        => DataLoss: failed to sync records: failed to sync unmanaged client: 6 objects could not be read, the first: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet. An object that is bad for good belongs in `exclude`; `on_object_error: skip` lets a sync end well all the same; Everything else was sent
-    "#]],
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 6 objects could not be read, the first: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet. An object that is bad for good belongs in `exclude`; `on_object_error: skip` lets a sync end well all the same; Everything else was sent
+        "#]],
         &outcome(&sync),
     );
 
@@ -54,10 +54,10 @@ async fn objects_that_cannot_be_read() {
     assert_eq!(sync.status.map(|status| status.to_string()), None);
     check(
         &expect![[r#"
-        warn: objects could not be read and on_object_error is skip: with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of them
-            count: 1
-            first: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it anew, or put it into `exclude`
-    "#]],
+            warn: objects could not be read and on_object_error is skip: with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of them
+                count: 1
+                first: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it again, or put it into `exclude`
+        "#]],
         &log_text(&rig.lines("warn"), &["warn"]),
     );
 }
@@ -265,7 +265,7 @@ async fn what_incremental_syncs_fail_with() {
     texts.push(outcome(&rig.sync_with_state(json!({}), &backend).await));
     check(
         &expect![[r#"
-        t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything anew. Left out: 1 objects with 1 rows (N bytes)
+        t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything again. Left out: 1 objects with 1 rows (N bytes)
 
         => OK
 

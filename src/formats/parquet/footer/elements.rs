@@ -1,5 +1,5 @@
 //! A footer's schema as it is written: a flat list of elements. It is read here before the `parquet` crate reads it, and
-//! written anew where that crate would refuse it, or take it for something else than the format says:
+//! written again where that crate would refuse it, or read it as something else than the format says:
 //!
 //! - Converted types that the format never had, as interim releases of writers left them, say nothing. One of them (24)
 //!   meant a column without values: it becomes today's annotation for that.
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// Deepest nesting of groups that is read: the stack of a thread is finite, and running over its end would take the whole
 /// process down. A list or map takes two or three levels; a hundred lists in one another is beyond any table, and all
-/// recursion over so many levels fits a small stack.
+/// recursion over this many levels fits a small stack.
 pub(super) const MAX_SCHEMA_DEPTH: usize = 200;
 
 /// Most elements that are held to be mended: what is held takes some 200 bytes for each, and a footer could ask for
@@ -73,7 +73,7 @@ pub(super) enum Schema {
     Rewritten(Vec<u8>),
 }
 
-/// Reads the list of elements at `reader`, which stands behind it afterwards. `None` when it makes no sense.
+/// Reads the list of elements at `reader`, which is behind it afterwards. `None` when it is malformed.
 pub(super) fn read(reader: &mut Compact<'_>) -> Option<Schema> {
     let (kind, count) = reader.list()?;
     if kind != compact::STRUCT || count > reader.left_bytes() / MIN_ELEMENT_BYTES {
@@ -192,7 +192,7 @@ impl<'a> Element<'a> {
         output.finish()
     }
 
-    /// Mends the element's own fields; whether it had to.
+    /// Repairs the element's own fields; whether it had to.
     fn mend(&mut self) -> bool {
         let Some(converted) = self.converted else { return false };
         if !(0..=converted::LAST).contains(&converted) {
@@ -284,7 +284,7 @@ impl<'a> Node<'a> {
     }
 
     /// Brings this field, and those below it, into a form that the `parquet` crate reads as the format says; whether
-    /// anything had to change. A field stands in the root, in a group, as a list's element, or as a map's key or value.
+    /// anything had to change. A field is a member of the root or a group, a list's element, or a map's key or value.
     fn settle(&mut self) -> bool {
         let mut changed = false;
         if self.is_list() && self.repeats_its_element() {
@@ -306,7 +306,7 @@ impl<'a> Node<'a> {
             self.become_a_list();
             changed = true;
         }
-        // Below a list or map is its repeated group, which is no field: what is in that is.
+        // Below a list or map is its repeated group, which is not a field; its members are.
         let annotated = self.is_list() || self.is_map();
         for child in &mut self.children {
             if annotated && child.is_repeated() {

@@ -1,4 +1,4 @@
-//! What stands in the way of reading a footer although all other readers pass over it: mended in a copy of its bytes, so
+//! Faults of footers that all other readers ignore and ours would not: repaired in a copy of the bytes, so
 //! that the `parquet` crate reads it. Nothing is changed that decides where data lies or what its bytes mean.
 //!
 //! What can't be read here is left to the crate, whose error then says so.
@@ -29,11 +29,11 @@ const COLUMN_ENCRYPTION: i64 = 8;
 /// `ColumnMetaData`: …, encoding stats 13, …
 const ENCODING_STATS: i64 = 13;
 
-/// Most places that are mended: each is held until the footer is written anew, and takes more memory than the bytes that
+/// Most places that are repaired: each is held until the footer is written again, and takes more memory than the bytes that
 /// ask for it. A footer with more is left to the crate.
 const MAX_PATCHES: usize = 100_000;
 
-/// Takes the place of a byte that is no UTF-8.
+/// Replaces a byte that is not UTF-8.
 const REPLACEMENT: u8 = b'?';
 
 /// `footer` (without length and magic) as the crate takes it.
@@ -96,7 +96,7 @@ struct Findings<'a> {
 impl<'a> Findings<'a> {
     fn footer(&mut self, mut reader: Compact<'a>) -> Option<()> {
         let mut id = 0;
-        // Each field of that number counts: which one a reader takes is its affair.
+        // Every occurrence counts: readers may pick any.
         while let Some((kind, next)) = reader.next_field(id)? {
             id = next;
             match (id, kind) {
@@ -216,7 +216,7 @@ impl<'a> Findings<'a> {
         Some(())
     }
 
-    /// A text that means nothing here: what is no UTF-8 in it is replaced.
+    /// A text that means nothing here: what is not UTF-8 in it is replaced.
     fn text(&mut self, reader: &mut Compact<'a>, kind: u8) -> Option<()> {
         let text = reader.binary(kind).filter(|_| !self.is_full())?;
         let start = reader.at() - text.len();

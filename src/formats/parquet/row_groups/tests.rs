@@ -295,7 +295,7 @@ fn with_checksum(file: &Bytes) -> Bytes {
     output.extend_from_slice(&field);
     output.push(file[at] - 0x10);
     output.extend_from_slice(&file[at + 1..end]);
-    // The footer's size of the chunk grows; write it anew.
+    // The footer's size of the chunk grows; write it again.
     let added = i64::try_from(field.len()).unwrap();
     let mut builder = ParquetMetaData::clone(&metadata).into_builder();
     let mut group = builder.take_row_groups().remove(0).into_builder();
