@@ -30,7 +30,7 @@ pub fn stay_within_limits() {
     mi_option_set_default(PURGE_DELAY, 0);
     // The library can't see elsewhere what the process uses.
     #[cfg(target_os = "linux")]
-    cq_source_s3::memory::resident::manage(cq_source_s3::memory::resident::Allocator {
+    cq_source_s3::memory::resident::set_allocator_hooks(cq_source_s3::memory::resident::AllocatorHooks {
         keep: |keep| {
             // What is kept now goes back first: with a delay of 0 nobody would look for it again before it is reused.
             mi_collect(true);

@@ -165,13 +165,13 @@ impl Memory {
 
     /// The budget without the reserve, in bytes.
     #[must_use]
-    pub fn beside_reserve_bytes(&self) -> u64 {
+    pub fn unreserved_bytes(&self) -> u64 {
         u64::from(self.total_units - self.reserve_units) * UNIT_BYTES
     }
 
     /// Accounts for the memory of listed keys, which is not part of the budget.
-    pub fn listed(&self, keys: u64) {
-        self.resident.listed(keys * KEY_BYTES);
+    pub fn account_for_listing(&self, keys: u64) {
+        self.resident.account_for_listing(keys * KEY_BYTES);
     }
 
     /// A seat. Who holds something that another one admitted must not wait with it.
@@ -196,7 +196,7 @@ impl Memory {
         let reserve = Arc::clone(&self.reserve).try_acquire_many_owned(wanted).ok()?;
         let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
         let reserved = Reserved { _units: permit, _reserve: reserve, waiting: Some(self.waiting_kept.token()) };
-        self.resident.announce(bytes).await;
+        self.resident.about_to_use(bytes).await;
         Some(reserved)
     }
 
@@ -250,7 +250,7 @@ impl Seat {
     /// The most that a head may take while it is read, in bytes.
     #[must_use]
     pub fn most_head_bytes(&self) -> u64 {
-        let beyond_pool_bytes = self.memory.beside_reserve_bytes();
+        let beyond_pool_bytes = self.memory.unreserved_bytes();
         self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(HEAD_POOL_BYTES))
     }
 
@@ -265,7 +265,7 @@ impl Seat {
             return Err(HeadTooLarge { bytes, most_bytes });
         }
         let permit = acquire(&memory.heads, bytes, units(HEAD_POOL_BYTES)).await;
-        memory.resident.announce(bytes).await;
+        memory.resident.about_to_use(bytes).await;
         let beyond = match bytes.saturating_sub(HEAD_POOL_BYTES) {
             0 => None,
             more => Some(acquire(&memory.units, more, memory.total_units - memory.reserve_units).await),
@@ -341,28 +341,28 @@ impl Admitted<'_> {
 
     /// What the step before took is out of use, and the next one begins to fill it again.
     pub async fn refill(&mut self) {
-        self.filled();
+        self.mark_all_resident();
         self.unfilled_bytes = self.need.total_bytes();
         self.resident.refilled(self.unfilled_bytes).await;
     }
 
     /// `bytes` of what it was taken for are in memory.
-    pub fn arrived(&mut self, bytes: u64) {
+    pub fn mark_resident(&mut self, bytes: u64) {
         let arrived = bytes.min(self.unfilled_bytes);
         self.unfilled_bytes -= arrived;
-        self.resident.filled(arrived);
+        self.resident.mark_resident(arrived);
     }
 
     /// Everything that it was taken for is in memory, or was.
-    pub fn filled(&mut self) {
-        self.arrived(u64::MAX);
+    pub fn mark_all_resident(&mut self) {
+        self.mark_resident(u64::MAX);
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.filled();
-        self.resident.given_up(self.need.total_bytes());
+        self.mark_all_resident();
+        self.resident.release(self.need.total_bytes());
     }
 }
 
@@ -377,7 +377,7 @@ impl MessagePool {
     /// than the pool waits for all of them.
     pub async fn room(&self, bytes: u64) -> MessageRoom {
         let permit = acquire(&self.inner.units, bytes, self.inner.total_units).await;
-        self.inner.resident.announce(bytes).await;
+        self.inner.resident.about_to_use(bytes).await;
         MessageRoom { _permit: permit, _pool: Arc::clone(&self.inner) }
     }
 

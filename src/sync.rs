@@ -136,7 +136,7 @@ impl SyncRun<'_> {
         tables: Vec<Table>,
         emptied: Vec<String>,
     ) -> Result<Vec<SurveyedTable>, SourceError> {
-        cx.memory.listed(tables.iter().map(|table| table.objects.len() as u64).sum());
+        cx.memory.account_for_listing(tables.iter().map(|table| table.objects.len() as u64).sum());
         let mut selected = Vec::with_capacity(tables.len());
         for table in tables {
             let table_state = self.table_state(&table.name)?;

@@ -29,7 +29,7 @@ const KEEP_FROM_BYTES: u64 = 256 << 20;
 
 /// How an allocator is told what to do with freed memory. Both may be called on any thread at any time.
 #[derive(Debug, Clone, Copy)]
-pub struct Allocator {
+pub struct AllocatorHooks {
     /// Whether to keep some for a while from now on.
     pub keep: fn(bool),
     /// Give back now what can be.
@@ -40,7 +40,7 @@ static ALLOCATOR: OnceLock<Managed> = OnceLock::new();
 
 #[derive(Debug)]
 struct Managed {
-    allocator: Allocator,
+    allocator: AllocatorHooks,
     /// The system says what the process uses.
     watched: bool,
     /// Whether it was told to keep memory. Held while it is told, by blocking threads only.
@@ -64,14 +64,14 @@ impl InUse {
 }
 
 /// Says how the program's allocator is told. The first call counts.
-pub fn manage(allocator: Allocator) {
+pub fn set_allocator_hooks(allocator: AllocatorHooks) {
     let watched = resident_bytes().is_some();
     let _ = ALLOCATOR.set(Managed { allocator, watched, keeps: Mutex::new(false) });
 }
 
 /// Changes who is there, and tells the allocator if that makes a difference: on a blocking thread, since it gives back memory
 /// at that.
-fn in_use(change: impl FnOnce(&mut InUse)) {
+fn with_budgets(change: impl FnOnce(&mut InUse)) {
     let Some(managed) = ALLOCATOR.get() else { return };
     let (before, now) = {
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +124,7 @@ impl Resident {
     /// For a budget of `limit_bytes`, which also decides what the allocator does while it is in use.
     pub fn new(limit_bytes: u64) -> Self {
         let keeps = limit_bytes >= KEEP_FROM_BYTES && ALLOCATOR.get().is_some_and(|managed| managed.watched);
-        in_use(|now| *if keeps { &mut now.keeping } else { &mut now.strict } += 1);
+        with_budgets(|now| *if keeps { &mut now.keeping } else { &mut now.strict } += 1);
         Self {
             limit_bytes,
             keeps,
@@ -138,12 +138,12 @@ impl Resident {
     }
 
     /// Raises what may be used on top of the budget.
-    pub fn listed(&self, bytes: u64) {
+    pub fn account_for_listing(&self, bytes: u64) {
         self.listed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The budget handed out a share of `bytes`, more than it has or not. To be undone with [`Self::filled`] and
-    /// [`Self::given_up`]; it counts at once, even if the future is dropped.
+    /// The budget handed out a share of `bytes`, more than it has or not. To be undone with [`Self::mark_resident`] and
+    /// [`Self::release`]; it counts at once, even if the future is dropped.
     pub async fn share(self: &Arc<Self>, bytes: u64) {
         self.count_oversized(bytes);
         self.refilled(bytes).await;
@@ -152,7 +152,7 @@ impl Resident {
     /// A share is about to be filled again with `bytes`. Counts at once, even if the future is dropped.
     pub async fn refilled(self: &Arc<Self>, bytes: u64) {
         self.unfilled_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.announce(bytes).await;
+        self.about_to_use(bytes).await;
     }
 
     /// A share that was handed out has grown, which makes it `share_bytes`.
@@ -169,19 +169,19 @@ impl Resident {
     }
 
     /// `bytes` of a share are in memory, or never will be.
-    pub fn filled(&self, bytes: u64) {
+    pub fn mark_resident(&self, bytes: u64) {
         self.unfilled_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// A share of `bytes` was given back.
-    pub fn given_up(&self, bytes: u64) {
+    pub fn release(&self, bytes: u64) {
         if bytes > self.limit_bytes {
             self.oversized_bytes.store(0, Ordering::Relaxed);
         }
     }
 
     /// `bytes` are about to be used. Waits while memory is given back.
-    pub async fn announce(self: &Arc<Self>, bytes: u64) {
+    pub async fn about_to_use(self: &Arc<Self>, bytes: u64) {
         if !self.keeps {
             return;
         }
@@ -218,32 +218,32 @@ impl Resident {
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        in_use(|now| *if self.keeps { &mut now.keeping } else { &mut now.strict } -= 1);
+        with_budgets(|now| *if self.keeps { &mut now.keeping } else { &mut now.strict } -= 1);
     }
 }
 
 /// The most memory that the process has had resident, where the system says it.
 pub fn peak_bytes() -> Option<u64> {
-    figure("VmHWM:")
+    proc_status_bytes("VmHWM:")
 }
 
 /// The memory that the process has resident now, where the system says it.
 fn resident_bytes() -> Option<u64> {
-    figure("VmRSS:")
+    proc_status_bytes("VmRSS:")
 }
 
 #[cfg(target_os = "linux")]
-fn figure(name: &str) -> Option<u64> {
-    figure_of(&std::fs::read_to_string("/proc/self/status").ok()?, name)
+fn proc_status_bytes(name: &str) -> Option<u64> {
+    proc_status_bytes_of(&std::fs::read_to_string("/proc/self/status").ok()?, name)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn figure(_name: &str) -> Option<u64> {
+fn proc_status_bytes(_name: &str) -> Option<u64> {
     None
 }
 
 #[cfg(any(target_os = "linux", test))]
-fn figure_of(status: &str, name: &str) -> Option<u64> {
+fn proc_status_bytes_of(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1_024)
@@ -258,9 +258,9 @@ mod tests {
     #[test]
     fn figures_are_in_the_status_of_a_process() {
         let status = "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n";
-        assert_eq!(figure_of(status, "VmHWM:"), Some(2_097_152));
-        assert_eq!(figure_of(status, "VmRSS:"), Some(1_048_576));
-        assert_eq!(figure_of("Name:\tx\n", "VmHWM:"), None);
+        assert_eq!(proc_status_bytes_of(status, "VmHWM:"), Some(2_097_152));
+        assert_eq!(proc_status_bytes_of(status, "VmRSS:"), Some(1_048_576));
+        assert_eq!(proc_status_bytes_of("Name:\tx\n", "VmHWM:"), None);
         if cfg!(target_os = "linux") {
             assert!([peak_bytes(), resident_bytes()].iter().all(|bytes| bytes.is_some_and(|bytes| bytes > MB)));
         }
@@ -272,12 +272,12 @@ mod tests {
         assert!(!resident.is_excess(20 * MB));
         assert!(!resident.is_excess(100 * MB));
         assert!(resident.is_excess(101 * MB));
-        resident.listed(10 * MB);
+        resident.account_for_listing(10 * MB);
         assert!(!resident.is_excess(110 * MB));
         resident.grown(200 * MB, 200 * MB);
-        resident.filled(200 * MB);
+        resident.mark_resident(200 * MB);
         assert!(!resident.is_excess(210 * MB));
-        resident.given_up(200 * MB);
+        resident.release(200 * MB);
         assert!(resident.is_excess(111 * MB));
         resident.count_oversized(u64::MAX);
         assert!(!resident.is_excess(u64::MAX));
@@ -289,7 +289,7 @@ mod tests {
         assert!(!resident.is_excess(20 * MB));
         resident.grown(60 * MB, 60 * MB);
         assert!(resident.is_excess(50 * MB));
-        resident.filled(15 * MB);
+        resident.mark_resident(15 * MB);
         assert!(!resident.is_excess(50 * MB));
     }
 

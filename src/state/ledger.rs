@@ -6,7 +6,7 @@
 //! late arrival or a deleted object the one chunk of its time, and all others stay as they are in the backend.
 //!
 //! A sync asks [`Ledger::is_done`] for each object, and when all was sent it walks the listing once more, with
-//! [`Ledger::update`]: every listed object is named once, with [`Update::sent`] or [`Update::listed`]. Objects that are not
+//! [`Ledger::update`]: every listed object is named once, with [`LedgerUpdate::sent`] or [`LedgerUpdate::seen`]. Objects that are not
 //! named are gone from the bucket and forgotten. Above a limit the oldest objects are replaced by a time, the *low water*:
 //! see [`Limits`].
 //!
@@ -21,7 +21,7 @@ mod contents;
 mod partly;
 
 use super::commit::{Commits, Counting};
-use super::parts::{Change, PartSet, Stored, Which};
+use super::parts::{PartSet, PartSetWrite, Stored, Which};
 use super::{BadState, Identity};
 use crate::hash::{first_u64, update_framed};
 use contents::{Chunk, Contents, LAST, Meta};
@@ -157,9 +157,9 @@ pub struct Limits {
 
 /// What a sync changes.
 #[derive(Debug)]
-pub struct Changes {
+pub struct StateWrites {
     /// The new parts; `None` when all is as it was.
-    change: Option<Change>,
+    change: Option<PartSetWrite>,
     low_water: u32,
     /// Rows of this table were sent: whether they are stored decides whether it counts.
     pub revocable: bool,
@@ -170,12 +170,12 @@ pub struct Changes {
     /// Objects that were in it and are gone from the listing.
     pub forgotten: u64,
     /// The low water rose.
-    pub collapse: Option<Collapse>,
+    pub collapse: Option<LowWaterRise>,
 }
 
 /// The oldest objects were replaced by a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Collapse {
+pub struct LowWaterRise {
     /// Objects last modified then (seconds since 1970) or before count as done from now on.
     pub low_water_s: i64,
     /// Done objects that are no longer remembered one by one.
@@ -342,21 +342,21 @@ impl Ledger {
         self.entries.binary_search_by_key(&hash, Entry::hash).ok()
     }
 
-    /// Starts the walk over a complete listing, after a sync in which all that is marked [`Update::sent`] was sent.
+    /// Starts the walk over a complete listing, after a sync in which all that is marked [`LedgerUpdate::sent`] was sent.
     #[must_use]
-    pub fn update(self) -> Update {
+    pub fn update(self) -> LedgerUpdate {
         let (partly, last) = (Partly::default(), Vec::new());
-        Update { ledger: self, added: Vec::new(), undone: Vec::new(), partly, last, partly_grew: false }
+        LedgerUpdate { ledger: self, added: Vec::new(), not_done: Vec::new(), partly, last, partly_grew: false }
     }
 }
 
 /// A ledger that learns what a listing had.
 #[derive(Debug)]
-pub struct Update {
+pub struct LedgerUpdate {
     ledger: Ledger,
     added: Vec<Entry>,
     /// Last modifications of listed objects that are not done.
-    undone: Vec<u32>,
+    not_done: Vec<u32>,
     /// Objects that failed when some of their rows were sent, in this sync or before.
     partly: Partly,
     /// Rows of such an object were sent in this sync.
@@ -365,10 +365,10 @@ pub struct Update {
     last: Vec<Entry>,
 }
 
-impl Update {
+impl LedgerUpdate {
     /// An object that is in the bucket and was not sent this time: it keeps the state that it had. To be called for
     /// skipped, failed and archived objects, and for those that `include` and `exclude` left out.
-    pub fn listed(&mut self, object: &Object<'_>) {
+    pub fn seen(&mut self, object: &Object<'_>) {
         let time = object.time();
         if time <= self.ledger.low_water {
             return;
@@ -376,7 +376,7 @@ impl Update {
         match object.hash().and_then(|hash| self.ledger.find(hash)) {
             Some(index) => self.ledger.entries[index].time = time,
             None => {
-                self.undone.push(time);
+                self.not_done.push(time);
                 if let Some(hash) = object.hash() {
                     self.partly.set(hash, self.ledger.partly.rows(hash));
                 }
@@ -384,7 +384,7 @@ impl Update {
         }
     }
 
-    /// Of an object that was named with [`Update::listed`], with the ETag that it was read with, this many rows were sent,
+    /// Of an object that was named with [`LedgerUpdate::seen`], with the ETag that it was read with, this many rows were sent,
     /// from the first one on, before it failed.
     pub fn sent_partly(&mut self, object: &Object<'_>, rows: u64) {
         if let Some(hash) = object.hash()
@@ -402,7 +402,7 @@ impl Update {
     /// An object of which this sync sent every row, with the ETag that it was read with.
     pub fn sent(&mut self, object: &Object<'_>) {
         let time = object.time();
-        let Some(hash) = object.hash() else { return self.undone.push(time) };
+        let Some(hash) = object.hash() else { return self.not_done.push(time) };
         if time <= self.ledger.low_water {
             return;
         }
@@ -430,12 +430,12 @@ impl Update {
 
     /// Ends the walk: what is to be written. The old ledger is gone; the next sync loads the new one.
     #[must_use]
-    pub fn finish(self, limits: &Limits) -> Changes {
+    pub fn finish(self, limits: &Limits) -> StateWrites {
         self.finish_with(limits, CHUNK_SIZES)
     }
 
-    fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> Changes {
-        let Self { ledger, mut added, undone, partly, partly_grew, mut last } = self;
+    fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> StateWrites {
+        let Self { ledger, mut added, not_done, partly, partly_grew, mut last } = self;
         let Ledger { set, mut entries, starts, mut low_water, held, .. } = ledger;
         let known = entries.len();
         entries.retain(|entry| entry.time != 0);
@@ -456,8 +456,8 @@ impl Update {
         if let Some(time) = time {
             let dropped = dropped(time);
             entries.drain(..dropped);
-            let unseen = undone.iter().filter(|undone| **undone <= time).count() as u64;
-            collapse = Some(Collapse { low_water_s: time.into(), objects: dropped as u64, unseen });
+            let unseen = not_done.iter().filter(|not_done| **not_done <= time).count() as u64;
+            collapse = Some(LowWaterRise { low_water_s: time.into(), objects: dropped as u64, unseen });
             low_water = time;
         }
 
@@ -479,7 +479,7 @@ impl Update {
         for part in last.chunks(sizes.max) {
             change.add(&contents::last_text(part));
         }
-        Changes {
+        StateWrites {
             change: (!untouched).then_some(change),
             low_water,
             revocable,
@@ -491,7 +491,7 @@ impl Update {
     }
 }
 
-impl Changes {
+impl StateWrites {
     /// The state keys and values to set, in this order; none when all is as it was. `generation` is that of this sync.
     #[must_use]
     pub fn entries(self, generation: u64) -> Vec<(String, String)> {

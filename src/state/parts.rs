@@ -15,7 +15,7 @@
 mod change;
 mod head;
 
-pub(super) use change::Change;
+pub(super) use change::PartSetWrite;
 pub(super) use head::VERSION;
 
 use head::{Checksum, Digest, Head, digest, version_1};
@@ -253,8 +253,8 @@ impl PartSet {
     }
 
     /// Starts a change: what the set is to hold from now on.
-    pub(super) fn change(self) -> Change {
-        Change::new(self)
+    pub(super) fn change(self) -> PartSetWrite {
+        PartSetWrite::new(self)
     }
 }
 

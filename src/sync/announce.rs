@@ -67,7 +67,7 @@ pub(super) mod tests {
             grouper.add(crate::s3::ObjectMeta { key, size_bytes, etag, last_modified_s, archived });
         }
         let objects_of_table = Objects::new(grouper.finish().tables.remove(0));
-        (0..objects).for_each(|index| objects_of_table.ready(index, None, object_bytes, 1));
+        (0..objects).for_each(|index| objects_of_table.mark_ready(index, None, object_bytes, 1));
         let mut merger = SchemaMerger::new();
         merger.add("k", FileSchema { columns: Vec::new() });
         let columns = merger.finish().unwrap().unwrap();

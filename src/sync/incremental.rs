@@ -21,7 +21,7 @@ use crate::config::Spec;
 use crate::state::Identity;
 use crate::state::checkpoint::{self, Checkpoint};
 use crate::state::commit::{Commits, Evidence};
-use crate::state::ledger::{Changes, Ledger, Limits, Object};
+use crate::state::ledger::{Ledger, Limits, Object, StateWrites};
 use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::tables::group::ListedObject;
 use crate::tables::shard::Shard;
@@ -69,7 +69,7 @@ struct Pending {
     table: String,
     /// What all state keys of the table start with.
     prefix: String,
-    ledger: Changes,
+    ledger: StateWrites,
     schema: Vec<(String, String)>,
     /// What empties a checkpoint that counts no more.
     checkpoint: Vec<(String, String)>,
@@ -331,7 +331,7 @@ impl State {
             match object.sent {
                 true if last.contains(&place) => update.sent_last(&entry),
                 true => update.sent(&entry),
-                false => update.listed(&entry),
+                false => update.seen(&entry),
             }
         });
         run.objects.for_each_sent_partly(|key, object, rows| {

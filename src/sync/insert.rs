@@ -54,13 +54,13 @@ async fn send_object(cx: &Context, table: &Arc<TableRun>, task: Task, report: &R
     match sending::send(cx, table, task).await {
         Ok(Outcome::Sent { etag }) => {
             table.objects.sent(index, etag);
-            table.stats.object();
+            table.stats.count_object();
             if let Some(delivery) = &cx.delivery {
                 delivery.object(table, index);
             }
         }
-        Ok(Outcome::Gone { sent }) => report.gone(&table.name, &key, sent).await?,
-        Err(error) => report.object(&table.name, &key, error).await?,
+        Ok(Outcome::Gone { sent }) => report.object_vanished(&table.name, &key, sent).await?,
+        Err(error) => report.object_failed(&table.name, &key, error).await?,
     }
     table.handled(object_bytes);
     Ok(())

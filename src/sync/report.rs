@@ -99,12 +99,12 @@ impl Report {
     ///
     /// # Errors
     /// When the failure means that nothing else will work either, or the peer has gone.
-    pub async fn object(&self, table: &str, key: &str, error: Error) -> Result<(), SourceError> {
+    pub async fn object_failed(&self, table: &str, key: &str, error: Error) -> Result<(), SourceError> {
         match &error {
             Error::Disconnected => return Err(disconnected()),
             Error::Cancelled => return Err(SourceError::new(ErrorKind::Cancelled, error.to_string())),
             Error::S3(error) if error.is_fatal() => return Err(fatal(error)),
-            Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.archived(table, key, 1).await,
+            Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.objects_archived(table, key, 1).await,
             _ => {}
         }
         let telemetry = self.telemetry.table(table);
@@ -116,14 +116,14 @@ impl Report {
         let text = object_text(&self.bucket, key, &error);
         tracing::error!(table, bucket = self.bucket, key, error = text, "object could not be read");
         lock(&self.failed).add(1, || text.clone());
-        self.message(table, text).await
+        self.send_error(table, text).await
     }
 
     /// A whole table failed, and `out` is not sent. The sync goes on.
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn table(&self, table: &str, text: &str, out: LeftOut) -> Result<(), SourceError> {
+    pub async fn table_failed(&self, table: &str, text: &str, out: LeftOut) -> Result<(), SourceError> {
         self.telemetry.table(table).add_error();
         let LeftOut { planned, rows } = out;
         let text = format!(
@@ -140,10 +140,10 @@ impl Report {
             "table is left out"
         );
         lock(&self.conflicts).add(1, || text.clone());
-        self.message(table, text).await
+        self.send_error(table, text).await
     }
 
-    async fn message(&self, table: &str, text: String) -> Result<(), SourceError> {
+    async fn send_error(&self, table: &str, text: String) -> Result<(), SourceError> {
         if !self.with_error_messages {
             return Ok(());
         }
@@ -156,17 +156,17 @@ impl Report {
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn archived(&self, table: &str, key: &str, count: u64) -> Result<(), SourceError> {
+    pub async fn objects_archived(&self, table: &str, key: &str, count: u64) -> Result<(), SourceError> {
         let first = format!("s3://{}/{key}", self.bucket);
         lock(&self.archived).entry(table.to_owned()).or_default().add(count, || first.clone());
-        if !self.fails(self.on_archived) {
+        if !self.is_failure(self.on_archived) {
             return Ok(());
         }
         let text = format!(
             "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. Restore or \
              `exclude` them"
         );
-        self.message(table, text).await
+        self.send_error(table, text).await
     }
 
     /// An object was deleted since the listing, after some of its rows were sent: a warning, since no other try can read
@@ -174,7 +174,7 @@ impl Report {
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn gone(&self, table: &str, key: &str, rows_sent: u64) -> Result<(), SourceError> {
+    pub async fn object_vanished(&self, table: &str, key: &str, rows_sent: u64) -> Result<(), SourceError> {
         self.gone.fetch_add(1, Ordering::Relaxed);
         if rows_sent == 0 {
             tracing::warn!(table, bucket = self.bucket, key, "object was deleted after it was listed; it is left out");
@@ -191,12 +191,12 @@ impl Report {
             "s3://{}/{key} was deleted while it was read, after {rows_sent} of its rows were sent; the rest is left out",
             self.bucket
         );
-        self.message(table, text).await
+        self.send_error(table, text).await
     }
 
     /// `fail` is the default of a full sync: a stream that ends well lets delete-stale remove the rows of what was not
     /// read. In an incremental one nothing is removed and what failed is tried again, so `skip` is.
-    fn fails(&self, policy: Option<OnError>) -> bool {
+    fn is_failure(&self, policy: Option<OnError>) -> bool {
         let default = if self.incremental { OnError::Skip } else { OnError::Fail };
         policy.unwrap_or(default) == OnError::Fail
     }
@@ -262,7 +262,7 @@ impl Report {
         let mut texts = Vec::new();
         if let Some(first) = &failed.first {
             let count = failed.count;
-            if self.fails(spec.on_object_error) {
+            if self.is_failure(spec.on_object_error) {
                 texts.push(format!(
                     "{count} objects could not be read, the first: {first}. An object that is bad for good belongs in \
                      `exclude`; `on_object_error: skip` lets a sync end well all the same"
@@ -277,7 +277,7 @@ impl Report {
             }
         }
         if let Some(first) = &conflicts.first
-            && self.fails(spec.on_object_error)
+            && self.is_failure(spec.on_object_error)
         {
             texts.push(format!("{} tables were left out, the first: {first}", conflicts.count));
         }
@@ -293,7 +293,7 @@ impl Report {
     fn archived_verdict(&self) -> Option<String> {
         let tables = lock(&self.archived);
         let (table, first) = tables.iter().find_map(|(table, archived)| Some((table, archived.first.as_ref()?)))?;
-        if self.fails(self.on_archived) {
+        if self.is_failure(self.on_archived) {
             let count: u64 = tables.values().map(|archived| archived.count).sum();
             let text = format!(
                 "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first} (table \

@@ -247,7 +247,7 @@ impl Sending<'_> {
         let (cx, task) = (self.cx, &self.task);
         let range = ByteRange::Whole { most: task.object_bytes };
         let bytes = cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
-        admitted.arrived(bytes.len() as u64);
+        admitted.mark_resident(bytes.len() as u64);
         let (need_of, output) = (need_of_bytes(cx, &task.key, &bytes), self.output());
         let look = move |file: &File| Ok((need_of(file)?, file.reader(output)?));
         let (file, _, (measured, reader)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
@@ -270,7 +270,7 @@ impl Sending<'_> {
         let Some(step) = file.step(file.position_of_row(self.rows.next_row()), u64::MAX)? else { return Ok(()) };
         self.rows.read(reader);
         self.rows.send_step(step, FetchedRanges::whole(bytes), admitted.pool()).await?;
-        admitted.filled();
+        admitted.mark_all_resident();
         Ok(())
     }
 

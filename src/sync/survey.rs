@@ -73,7 +73,7 @@ pub async fn survey(
         let archived = state.as_ref().map(|state| unsent_archived(&table, state, shard));
         let archived = archived.as_ref().unwrap_or(&table.archived);
         if let Some(first) = &archived.first_key {
-            report.archived(&table.name, first, archived.count).await?;
+            report.objects_archived(&table.name, first, archived.count).await?;
         }
         let telemetry = report.telemetry().table(&table.name);
         surveys.push(Arc::new(Survey::new(table, state, telemetry)));
@@ -156,7 +156,7 @@ impl Survey {
                 let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
                 let hint = if kept { SCHEMA_IS_KEPT } else { "" };
                 let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
-                report.table(&name, &format!("{conflict}{hint}"), out).await?;
+                report.table_failed(&name, &format!("{conflict}{hint}"), out).await?;
                 return Ok(None);
             }
         };
@@ -208,14 +208,16 @@ impl Survey {
                 self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 Ok(())
             }
-            Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => report.gone(&self.name, &key, 0).await,
+            Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
+                report.object_vanished(&self.name, &key, 0).await
+            }
             // The shard that sends it reports it.
             Err(Error::S3(error)) if error.is_fatal() => Err(super::error::fatal(&error)),
             Err(error) if !ours => {
                 tracing::debug!(table = self.name, key, error = error_chain(&error), "unreadable, of another shard");
                 Ok(())
             }
-            Err(error) => report.object(&self.name, &key, error).await,
+            Err(error) => report.object_failed(&self.name, &key, error).await,
         }
     }
 
@@ -254,11 +256,11 @@ impl Survey {
             let (file, _room, (schema, need)) =
                 inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), look).await?;
             let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
-            self.objects.ready(index, etag, object_bytes, held_bytes);
+            self.objects.mark_ready(index, etag, object_bytes, held_bytes);
             self.rows.fetch_add(file.rows().unwrap_or(0), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
             let needed = recorded(held_bytes, object_bytes, cx.memory.limit_bytes()).total_bytes() - object_bytes;
-            if needed <= cx.memory.beside_reserve_bytes() {
+            if needed <= cx.memory.unreserved_bytes() {
                 self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, share });
             }
             return Ok(schema);
@@ -267,7 +269,7 @@ impl Survey {
         let schema = file_schema(cx, &found.file).await?;
         if ours {
             let need = facts(cx, key, &found.file, found.object_bytes).of_object(&found.file)?;
-            self.objects.ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
+            self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
             self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
         }
         Ok(schema)

@@ -35,7 +35,7 @@ pub struct TableRun {
 impl TableRun {
     /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub(super) fn sent(&self, rows: u64, bytes: u64) {
-        self.stats.message(rows, bytes);
+        self.stats.count_message(rows, bytes);
         self.telemetry.add_resources(rows);
     }
 
@@ -123,7 +123,7 @@ impl Objects {
     }
 
     /// The object is ready to be sent: its version, size and the memory that it takes at a time, without messages, are known.
-    pub fn ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, held_bytes: u64) {
+    pub fn mark_ready(&self, index: usize, etag: Option<ETag>, size_bytes: u64, held_bytes: u64) {
         if let Some(object) = self.lock().get_mut(index) {
             object.etag = etag;
             object.size_bytes = size_bytes;
@@ -224,13 +224,13 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn message(&self, rows: u64, bytes: u64) {
+    pub(super) fn count_message(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn object(&self) {
+    pub(super) fn count_object(&self) {
         self.objects.fetch_add(1, Ordering::Relaxed);
     }
 

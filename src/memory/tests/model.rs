@@ -215,7 +215,7 @@ fn mix(seed: u64) -> usize {
             let mut seat = memory.seat();
             match kept {
                 Some(reserved) => {
-                    let need = need(&mut random, memory.beside_reserve_bytes() / 4);
+                    let need = need(&mut random, memory.unreserved_bytes() / 4);
                     let admitted = seat.admit_kept(Need { input_bytes: 0, ..need }, reserved).await;
                     random.pause().await;
                     send(&mut random, &admitted, &client).await;

@@ -302,7 +302,7 @@ impl World {
                 with_object(*key, *version, |object| match due.iter().any(|(sent, _)| sent == key) {
                     true if last.contains(key) => update.sent_last(object),
                     true => update.sent(object),
-                    false => update.listed(object),
+                    false => update.seen(object),
                 });
             }
             let limits = LedgerLimits { ledger_limit: u64::MAX, newest_low_water_s: 0 };

@@ -1,7 +1,7 @@
 //! The texts of a ledger: the words of its head, and its parts.
 
 use super::super::hash_text;
-use super::super::parts::Change;
+use super::super::parts::PartSetWrite;
 use super::partly::Partly;
 use super::{Entry, Place};
 
@@ -101,7 +101,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    pub(super) fn add(change: &mut Change, start: Place, hashes: &[u64]) {
+    pub(super) fn add(change: &mut PartSetWrite, start: Place, hashes: &[u64]) {
         let Place { time, hash } = start;
         change.add(&format!("{time}.{hash:016x} {} {}", hashes.len(), hash_text::encode(hashes)));
     }

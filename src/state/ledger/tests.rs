@@ -29,12 +29,12 @@ struct Written {
     objects: u64,
     added: u64,
     forgotten: u64,
-    collapse: Option<Collapse>,
+    collapse: Option<LowWaterRise>,
 }
 
 impl Written {
-    fn of(changes: Changes, generation: u64) -> Self {
-        let Changes { objects, added, forgotten, collapse, .. } = changes;
+    fn of(changes: StateWrites, generation: u64) -> Self {
+        let StateWrites { objects, added, forgotten, collapse, .. } = changes;
         Self { entries: changes.entries(generation), objects, added, forgotten, collapse }
     }
 }
@@ -56,7 +56,7 @@ fn sync(rows: &Rows, bucket: &[Put], held_back: &BTreeSet<u16>, limits: &Limits,
         .collect();
     let mut update = ledger.update();
     for (put, sent) in bucket.iter().zip(sent) {
-        with_object(put, |object| if sent { update.sent(object) } else { update.listed(object) });
+        with_object(put, |object| if sent { update.sent(object) } else { update.seen(object) });
     }
     let changes = Written::of(update.finish_with(limits, sizes), 1);
     for (key, value) in &changes.entries {
@@ -97,7 +97,7 @@ fn rows_of_a_version_that_failed_are_remembered_until_it_is_another_one() {
     let sync = |rows: &Rows, bucket: &[Put], partly: &[(Put, u64)]| {
         let mut update = load(rows).unwrap().update();
         for put in bucket {
-            with_object(put, |object| update.listed(object));
+            with_object(put, |object| update.seen(object));
         }
         for (put, sent) in partly {
             with_object(put, |object| update.sent_partly(object, *sent));
@@ -175,7 +175,7 @@ fn above_the_limit_the_oldest_become_a_time() {
     let limits = Limits { ledger_limit: 600, newest_low_water_s: i64::MAX };
     let changes = sync(&rows, &many(1_000), &held_back, &limits, TINY);
     // 998 are done, 398 too many; the time of the last of them is that of objects 350 to 399.
-    let collapse = Collapse { low_water_s: 1_700_000_007, objects: 399, unseen: 1 };
+    let collapse = LowWaterRise { low_water_s: 1_700_000_007, objects: 399, unseen: 1 };
     assert_eq!(changes.collapse, Some(collapse));
     assert_eq!(changes.objects, 599);
     rows.extend(changes.entries);
@@ -203,7 +203,7 @@ fn the_low_water_never_passes_its_newest_time() {
     // Time goes by: some more.
     let later = Limits { newest_low_water_s: 1_700_000_005, ..limits };
     let changes = sync(&rows, &many(1_000), &BTreeSet::new(), &later, TINY);
-    assert_eq!(changes.collapse.unwrap(), Collapse { low_water_s: 1_700_000_005, objects: 50, unseen: 0 });
+    assert_eq!(changes.collapse.unwrap(), LowWaterRise { low_water_s: 1_700_000_005, objects: 50, unseen: 0 });
 }
 
 #[test]
@@ -281,12 +281,12 @@ fn commits(value: &str, evidence: Evidence) -> Commits {
 }
 
 /// As [`sync`], with objects that were sent last.
-fn sync_last(ledger: &Ledger, bucket: &[Put], held_back: &BTreeSet<u16>, last: &BTreeSet<u16>) -> Changes {
+fn sync_last(ledger: &Ledger, bucket: &[Put], held_back: &BTreeSet<u16>, last: &BTreeSet<u16>) -> StateWrites {
     let done: Vec<bool> = bucket.iter().map(|put| with_object(put, |object| ledger.is_done(object))).collect();
     let mut update = ledger.clone().update();
     for (put, done) in bucket.iter().zip(done) {
         with_object(put, |object| match (done || held_back.contains(&put.0), last.contains(&put.0)) {
-            (true, _) => update.listed(object),
+            (true, _) => update.seen(object),
             (false, true) => update.sent_last(object),
             (false, false) => update.sent(object),
         });
@@ -394,7 +394,7 @@ fn a_million_objects_take_nine_bytes_each() {
     assert_eq!(ledger.objects(), u64::from(COUNT));
     assert_eq!(size_of::<Entry>(), 12);
     let mut update = ledger.update();
-    (0..COUNT).for_each(|number| object(number, &mut |object| update.listed(object)));
+    (0..COUNT).for_each(|number| object(number, &mut |object| update.seen(object)));
     assert!(update.finish(&NO_LIMIT).is_empty());
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The new contents of a set.
 #[derive(Debug)]
-pub(in crate::state) struct Change {
+pub(in crate::state) struct PartSetWrite {
     set: PartSet,
     /// Numbers that are not free: those of the old parts, and of the new ones so far.
     taken: BTreeSet<u32>,
@@ -18,7 +18,7 @@ pub(in crate::state) struct Change {
     written: BTreeMap<u32, String>,
 }
 
-impl Change {
+impl PartSetWrite {
     pub(super) fn new(set: PartSet) -> Self {
         let taken = set.taken.clone();
         Self { set, taken, free: 0, parts: BTreeMap::new(), chars: 0, written: BTreeMap::new() }
@@ -78,7 +78,7 @@ impl Change {
         self.finish_with(meta, true)
     }
 
-    /// [`Change::finish`], with the set as it is once all of it is written.
+    /// [`PartSetWrite::finish`], with the set as it is once all of it is written.
     pub(in crate::state) fn finish_and_go_on(self, meta: &str) -> (Vec<(String, String)>, PartSet) {
         if self.is_stored(&[], meta) { (Vec::new(), self.set) } else { self.write_and_go_on(meta) }
     }

@@ -176,7 +176,7 @@ impl Steps<'_, '_> {
     async fn send_step(&mut self, fetched: Fetched, share: &mut Admitted<'_>) -> Result<(), Error> {
         let Fetched { fetch, bytes, .. } = fetched;
         self.rows.send_step(fetch.step, bytes, share.pool()).await?;
-        share.filled();
+        share.mark_all_resident();
         self.walk.resume_at = self.rows.resume_at();
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Source<'_> {
             .buffer_unordered(GETS_IN_FLIGHT)
             .try_collect()
             .await?;
-        share.arrived(fetch.input_bytes());
+        share.mark_resident(fetch.input_bytes());
         let bytes = FetchedRanges::new(pieces)?;
         let (file, step, fetched) = (self.file.clone(), fetch.step.clone(), bytes.clone());
         let decoding_bytes = cpu::run(move || file.measured_bytes(&step, &fetched)).await?;
