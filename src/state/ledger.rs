@@ -17,32 +17,21 @@
 //!
 //! Twelve bytes of memory are held for each object that is known or was sent.
 
+mod chunks;
 mod contents;
 mod partly;
+mod update;
 
 use super::commit::{Commits, Counting};
-use super::parts::{PartSet, PartSetWrite, Stored, Which};
+use super::parts::{PartSet, Stored, Which};
 use super::{BadState, Identity};
 use crate::hash::{first_u64, update_framed};
-use contents::{Chunk, Contents, LAST, Meta};
+use contents::{Contents, LAST, Meta};
 use partly::Partly;
 use sha2::{Digest as _, Sha256};
 
-/// How many objects chunks have.
-#[derive(Debug, Clone, Copy)]
-struct ChunkSizes {
-    /// The most.
-    max: usize,
-    /// In a chunk that gets no newer ones: leaves room for some late arrivals.
-    full: usize,
-    /// Neighbours that have no more than this together become one. Less than three eighths of the most, which a chunk
-    /// has at least when it was split: what was split is not merged again at once.
-    merged: usize,
-}
-
-/// Most objects in a value of the state: however their hashes lie, the text stays below 48 KiB.
-pub(super) const MAX_CHUNK_OBJECTS: usize = 5_500;
-const CHUNK_SIZES: ChunkSizes = ChunkSizes { max: MAX_CHUNK_OBJECTS, full: 5_000, merged: 2_000 };
+pub(super) use chunks::MAX_CHUNK_OBJECTS;
+pub use update::{LedgerUpdate, Limits, StateWrites};
 
 /// An object of the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,48 +129,6 @@ struct Held {
     meta: String,
     /// The parts with the objects that were sent last, as text.
     last: Vec<String>,
-}
-
-/// When objects stop being remembered one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Above this number of done objects the oldest are forgotten, and the *low water* rises to the last of them: from then on
-    /// every object last modified by that time counts as done, be it known or not. What is not seen any more is an
-    /// object that arrives with an older last modification (a restored backup of the bucket, another storage system's
-    /// copy), and an old object that failed, was archived or not selected so far.
-    pub ledger_limit: u64,
-    /// The low water never passes this time (seconds since 1970): the `Date` of the listing's first page less
-    /// `late_arrival_window`. If that leaves more objects than the limit, they are kept.
-    pub newest_low_water_s: i64,
-}
-
-/// What a sync changes.
-#[derive(Debug)]
-pub struct StateWrites {
-    /// The new parts; `None` when all is as it was.
-    change: Option<PartSetWrite>,
-    low_water: u32,
-    /// Rows of this table were sent: whether they are stored decides whether it counts.
-    pub revocable: bool,
-    /// Objects in the ledger from now on.
-    pub objects: u64,
-    /// Objects that were not in it before.
-    pub added: u64,
-    /// Objects that were in it and are gone from the listing.
-    pub forgotten: u64,
-    /// The low water rose.
-    pub collapse: Option<LowWaterRise>,
-}
-
-/// The oldest objects were replaced by a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LowWaterRise {
-    /// Objects last modified then (seconds since 1970) or before count as done from now on.
-    pub low_water_s: i64,
-    /// Done objects that are no longer remembered one by one.
-    pub objects: u64,
-    /// Listed objects that are not done and will not be read any more.
-    pub unseen: u64,
 }
 
 impl Ledger {
@@ -348,228 +295,6 @@ impl Ledger {
         let (partly, last) = (Partly::default(), Vec::new());
         LedgerUpdate { ledger: self, added: Vec::new(), not_done: Vec::new(), partly, last, partly_grew: false }
     }
-}
-
-/// A ledger that learns what a listing had.
-#[derive(Debug)]
-pub struct LedgerUpdate {
-    ledger: Ledger,
-    added: Vec<Entry>,
-    /// Last modifications of listed objects that are not done.
-    not_done: Vec<u32>,
-    /// Objects that failed when some of their rows were sent, in this sync or before.
-    partly: Partly,
-    /// Rows of such an object were sent in this sync.
-    partly_grew: bool,
-    /// Objects that were sent last.
-    last: Vec<Entry>,
-}
-
-impl LedgerUpdate {
-    /// An object that is in the bucket and was not sent this time: it keeps the state that it had. To be called for
-    /// skipped, failed and archived objects, and for those that `include` and `exclude` left out.
-    pub fn seen(&mut self, object: &Object<'_>) {
-        let time = object.time();
-        if time <= self.ledger.low_water {
-            return;
-        }
-        match object.hash().and_then(|hash| self.ledger.find(hash)) {
-            Some(index) => self.ledger.entries[index].time = time,
-            None => {
-                self.not_done.push(time);
-                if let Some(hash) = object.hash() {
-                    self.partly.set(hash, self.ledger.partly.rows(hash));
-                }
-            }
-        }
-    }
-
-    /// Of an object that was named with [`LedgerUpdate::seen`], with the ETag that it was read with, this many rows were sent,
-    /// from the first one on, before it failed.
-    pub fn sent_partly(&mut self, object: &Object<'_>, rows: u64) {
-        if let Some(hash) = object.hash()
-            && object.time() > self.ledger.low_water
-        {
-            if rows > self.ledger.partly.rows(hash) {
-                self.partly_grew = true;
-                // Nothing follows how far back in the stream they are.
-                self.is_last(hash, object.time());
-            }
-            self.partly.set(hash, rows);
-        }
-    }
-
-    /// An object of which this sync sent every row, with the ETag that it was read with.
-    pub fn sent(&mut self, object: &Object<'_>) {
-        let time = object.time();
-        let Some(hash) = object.hash() else { return self.not_done.push(time) };
-        if time <= self.ledger.low_water {
-            return;
-        }
-        match self.ledger.find(hash) {
-            Some(index) => self.ledger.entries[index].time = time,
-            None => self.added.push(Entry::new(hash, time)),
-        }
-    }
-
-    /// The same for an object that was sent so lately that its rows may not be stored yet.
-    pub fn sent_last(&mut self, object: &Object<'_>) {
-        if let Some(hash) = object.hash()
-            && object.time() > self.ledger.low_water
-        {
-            self.is_last(hash, object.time());
-        }
-        self.sent(object);
-    }
-
-    fn is_last(&mut self, hash: u64, time: u32) {
-        if !(self.ledger.once && self.ledger.again.binary_search(&hash).is_ok()) {
-            self.last.push(Entry::new(hash, time));
-        }
-    }
-
-    /// Ends the walk: what is to be written. The old ledger is gone; the next sync loads the new one.
-    #[must_use]
-    pub fn finish(self, limits: &Limits) -> StateWrites {
-        self.finish_with(limits, CHUNK_SIZES)
-    }
-
-    fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> StateWrites {
-        let Self { ledger, mut added, not_done, partly, partly_grew, mut last } = self;
-        let Ledger { set, mut entries, starts, mut low_water, held, .. } = ledger;
-        let known = entries.len();
-        entries.retain(|entry| entry.time != 0);
-        let forgotten = (known - entries.len()) as u64;
-        added.sort_unstable_by_key(Entry::hash);
-        added.dedup_by_key(|entry| entry.hash());
-        let added_count = added.len() as u64;
-        entries.reserve_exact(added.len());
-        entries.append(&mut added);
-        entries.sort_unstable_by_key(Entry::place);
-
-        // What may be read once more must not fall below the low water, where everything counts as done.
-        let first_last = last.iter().map(|entry| i64::from(entry.time) - 1).min().unwrap_or(i64::MAX);
-        let limits = &Limits { newest_low_water_s: limits.newest_low_water_s.min(first_last), ..*limits };
-        let mut collapse = None;
-        let dropped = |time: u32| entries.partition_point(|entry| entry.time <= time);
-        let time = collapsed_time(&entries, &starts, limits).filter(|time| *time > low_water && dropped(*time) > 0);
-        if let Some(time) = time {
-            let dropped = dropped(time);
-            entries.drain(..dropped);
-            let unseen = not_done.iter().filter(|not_done| **not_done <= time).count() as u64;
-            collapse = Some(LowWaterRise { low_water_s: time.into(), objects: dropped as u64, unseen });
-            low_water = time;
-        }
-
-        let mut change = set.change();
-        let mut hashes = Vec::new();
-        for (start, chunk) in chunks(&entries, &starts, sizes) {
-            hashes.clear();
-            hashes.extend(chunk.iter().map(Entry::hash));
-            hashes.sort_unstable();
-            Chunk::add(&mut change, start, &hashes);
-        }
-        if let Some(text) = partly.to_text() {
-            change.add(&text);
-        }
-        let revocable = added_count > 0 || partly_grew;
-        let untouched = !revocable && collapse.is_none() && held.whole && change.is_stored(&held.last, &held.meta);
-        last.sort_unstable_by_key(Entry::hash);
-        last.dedup_by_key(|entry| entry.hash());
-        for part in last.chunks(sizes.max) {
-            change.add(&contents::last_text(part));
-        }
-        StateWrites {
-            change: (!untouched).then_some(change),
-            low_water,
-            revocable,
-            objects: entries.len() as u64,
-            added: added_count,
-            forgotten,
-            collapse,
-        }
-    }
-}
-
-impl StateWrites {
-    /// The state keys and values to set, in this order; none when all is as it was. `generation` is that of this sync.
-    #[must_use]
-    pub fn entries(self, generation: u64) -> Vec<(String, String)> {
-        let Some(change) = self.change else { return Vec::new() };
-        let meta = Meta { low_water: self.low_water, generation: self.revocable.then_some(generation) };
-        if self.revocable { change.finish_revocably(&meta.to_text()) } else { change.finish(&meta.to_text()) }
-    }
-
-    /// Whether all is as it was.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.change.is_none()
-    }
-}
-
-/// The time that the low water rises to; `None` when the limit holds. `entries` by place.
-fn collapsed_time(entries: &[Entry], starts: &[Place], limits: &Limits) -> Option<u32> {
-    let limit = usize::try_from(limits.ledger_limit).unwrap_or(usize::MAX);
-    let excess = entries.len().checked_sub(limit).filter(|excess| *excess > 0)?;
-    let last = entries[excess - 1].place();
-    // Whole chunks, so that a bucket at its limit does not rewrite two chunks in each sync; never the newest chunk.
-    let cut = starts.iter().find(|start| **start > last);
-    let cut = cut.map_or(excess, |start| entries.partition_point(|entry| entry.place() < *start));
-    let newest = u32::try_from(limits.newest_low_water_s.max(0)).unwrap_or(u32::MAX);
-    Some(entries[cut - 1].time.min(newest))
-}
-
-/// Cuts `entries` (by place) into chunks, along the old starts where that still makes sense.
-fn chunks<'a>(entries: &'a [Entry], starts: &[Place], sizes: ChunkSizes) -> Vec<(Place, &'a [Entry])> {
-    let mut merged: Vec<(Place, usize, usize)> = Vec::new();
-    let mut begin = 0;
-    // The first chunk begins before everything, whatever was its start.
-    for index in 0..starts.len().max(1) {
-        let start = if index == 0 { Place::FIRST } else { starts[index] };
-        let end = starts.get(index + 1);
-        let end = end.map_or(entries.len(), |next| entries.partition_point(|entry| entry.place() < *next));
-        match merged.last_mut() {
-            Some((_, first, last)) if begin == end || *first == *last || end - *first <= sizes.merged => {
-                *last = end;
-            }
-            _ => merged.push((start, begin, end)),
-        }
-        begin = end;
-    }
-    let mut chunks = Vec::new();
-    let newest = merged.len() - 1;
-    for (index, (start, first, last)) in merged.into_iter().enumerate() {
-        split(start, &entries[first..last], index == newest, sizes, &mut chunks);
-    }
-    chunks.retain(|(_, chunk)| !chunk.is_empty());
-    chunks
-}
-
-/// Cuts a chunk that is too large: the newest into full ones and a rest that grows, others in the middle.
-fn split<'a>(
-    start: Place,
-    entries: &'a [Entry],
-    newest: bool,
-    sizes: ChunkSizes,
-    chunks: &mut Vec<(Place, &'a [Entry])>,
-) {
-    let count = entries.len();
-    if count <= sizes.max {
-        chunks.push((start, entries));
-        return;
-    }
-    let (wanted, slack) = if newest { (sizes.full, sizes.full / 4) } else { (count / 2, count / 8) };
-    // Between two seconds if one ends nearby, before the wanted place; else in the middle of one.
-    let second = entries[wanted].time;
-    let cut = entries.partition_point(|entry| entry.time < second);
-    let (cut, next) = if cut >= wanted - slack && cut > 0 {
-        (cut, Place { time: second, hash: 0 })
-    } else {
-        (wanted, entries[wanted].place())
-    };
-    let (left, right) = entries.split_at(cut);
-    split(start, left, false, sizes, chunks);
-    split(next, right, newest, sizes, chunks);
 }
 
 #[cfg(test)]

@@ -104,7 +104,9 @@ impl Report {
             Error::Disconnected => return Err(disconnected()),
             Error::Cancelled => return Err(SourceError::new(ErrorKind::Cancelled, error.to_string())),
             Error::S3(error) if error.is_fatal() => return Err(fatal(error)),
-            Error::S3(error) if error.kind == s3::ErrorKind::Archived => return self.objects_archived(table, key, 1).await,
+            Error::S3(error) if error.kind == s3::ErrorKind::Archived => {
+                return self.objects_archived(table, key, 1).await;
+            }
             _ => {}
         }
         let telemetry = self.telemetry.table(table);

@@ -1,5 +1,7 @@
 //! The ledger against a model: random histories, torn writes, limits; and its size.
 
+use super::chunks::{CHUNK_SIZES, ChunkSizes};
+use super::update::LowWaterRise;
 use super::*;
 use crate::state::commit::Evidence;
 use crate::state::{MAX_KEY_CHARS, MAX_VALUE_CHARS};
