@@ -190,7 +190,7 @@ lint-release:
 fmt:
     cargo fmt --all
 
-# Check dependencies: licences, sources, doubled versions
+# Check dependencies: licences, sources, duplicate versions
 [group('check')]
 deny:
     cargo deny --locked check bans licenses sources

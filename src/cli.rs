@@ -40,7 +40,7 @@ pub struct Serve {
     /// Kind of the address.
     #[arg(long, value_enum, default_value_t = Network::Tcp)]
     pub network: Network,
-    /// Least level of log lines.
+    /// Lowest level that is logged.
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
     /// `json` for the CloudQuery CLI, `text` for people.
@@ -53,7 +53,7 @@ pub struct Serve {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           action = ArgAction::Set, value_parser = boolean, value_name = "BOOL")]
     pub otel_endpoint_insecure: bool,
-    /// Accepted for the CloudQuery CLI; this plugin reports to nobody.
+    /// Accepted for the CloudQuery CLI; this plugin sends no crash reports.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           action = ArgAction::Set, value_parser = boolean, value_name = "BOOL")]
     pub no_sentry: bool,

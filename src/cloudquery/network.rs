@@ -13,6 +13,6 @@ pub enum Network {
     Tcp6,
     /// A unix socket.
     Unix,
-    /// A unix socket that keeps message boundaries: known, so that it can be refused in clear words.
+    /// A unix socket that keeps message boundaries: not supported.
     Unixpacket,
 }

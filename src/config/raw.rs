@@ -76,8 +76,8 @@ pub(super) struct RawSpec {
     pub(super) request_payer: Option<Flag>,
 
     /// Only keys that match one of these patterns are read; empty: all. A pattern stands for the whole key: `*` is any
-    /// text without `/`, `**` any text, `?` one character, `{a,b}` one of both, `\` takes the meaning from the next
-    /// character.
+    /// text without `/`, `**` any text, `?` one character, `{a,b}` either one. `\` takes the meaning from the next
+    /// character; `[…]` is not supported.
     #[schemars(default, with = "GlobList", extend("default" = []))]
     pub(super) include: Option<GlobList>,
 
@@ -96,7 +96,8 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Count", extend("default" = DEFAULT_MAX_TABLES))]
     pub(super) max_tables: Option<Count>,
 
-    /// What an object that cannot be read does (damaged, denied, retries exhausted). `fail`: everything else is sent,
+    /// What happens when an object can't be read (damaged, denied, retries exhausted) or the files of a table do not
+    /// agree. `fail`: everything else is sent,
     /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`: one
     /// error in the log, and the sync ends well. Left out it is `fail`, and `skip` with `backend_options`. An object that
     /// stays bad belongs in `exclude`.
@@ -104,7 +105,8 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "OnError")]
     pub(super) on_object_error: Option<OnError>,
 
-    /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored, with the same defaults.
+    /// The same for objects in an archive class (GLACIER, DEEP_ARCHIVE) that were not restored, with the same defaults;
+    /// `skip` is one warning for each table.
     #[schemars(default, with = "OnError")]
     pub(super) on_archived: Option<OnError>,
 
@@ -119,7 +121,7 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Count", extend("default" = DEFAULT_LEDGER_LIMIT))]
     pub(super) ledger_limit: Option<Count>,
 
-    /// Objects modified within this long before the sync are always remembered one by one, even above `ledger_limit`, so
+    /// Only with `backend_options`: objects modified within this long before the sync are always remembered one by one, even above `ledger_limit`, so
     /// an object may arrive this late and still be read. A whole number with `s`, `m`, `h` or `d`, such as `24h`.
     #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
     pub(super) late_arrival_window: Option<RawDuration>,

@@ -59,7 +59,12 @@ pub async fn list(
         match pages.next().await {
             Ok(Some(page)) => {
                 empty &= page.is_empty();
-                page.into_iter().for_each(|object| grouper.add(object));
+                for object in page {
+                    let key = tracing::enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
+                    if let (Some(reason), Some(key)) = (grouper.add(object), key) {
+                        tracing::debug!(key, reason = reason.name(), "object skipped");
+                    }
+                }
                 grouper.check_number(spec.max_tables).map_err(|error| invalid(error.to_string()))?;
             }
             Ok(None) => {

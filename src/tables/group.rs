@@ -184,15 +184,19 @@ impl<'a> Grouper<'a> {
         self
     }
 
-    /// Adds one object.
-    pub fn add(&mut self, object: ObjectMeta) {
+    /// Adds one object. The reason, if it is skipped.
+    pub fn add(&mut self, object: ObjectMeta) -> Option<SkipReason> {
         self.lakes.see(&object.key);
         match classify(&object.key, object.size_bytes, self.keys) {
-            Classified::Skipped(reason) => self.skip(reason, object),
+            Classified::Skipped(reason) => {
+                self.skip(reason, object);
+                Some(reason)
+            }
             Classified::File(key, format) => {
                 if let Some(index) = self.table(key) {
                     self.put(index, object, format);
                 }
+                None
             }
         }
     }
@@ -305,7 +309,9 @@ mod tests {
     fn list(keys: &[&str]) -> Listing {
         let filter = KeyFilter::default();
         let mut grouper = Grouper::new(&filter);
-        keys.iter().for_each(|key| grouper.add(object(key)));
+        for key in keys {
+            grouper.add(object(key));
+        }
         grouper.finish()
     }
 

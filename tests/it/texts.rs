@@ -129,13 +129,12 @@ fn help_of_all_commands() {
                   - tcp4:       TCP over IPv4
                   - tcp6:       TCP over IPv6
                   - unix:       A unix socket
-                  - unixpacket: A unix socket that keeps message boundaries: known, so that it can be
-                    refused in clear words
+                  - unixpacket: A unix socket that keeps message boundaries: not supported
 
                   [default: tcp]
 
               --log-level <LOG_LEVEL>
-                  Least level of log lines
+                  Lowest level that is logged
 
                   [default: info]
                   [possible values: trace, debug, info, warn, error]
@@ -157,7 +156,7 @@ fn help_of_all_commands() {
                   [default: false]
 
               --no-sentry[=<BOOL>]
-                  Accepted for the CloudQuery CLI; this plugin reports to nobody
+                  Accepted for the CloudQuery CLI; this plugin sends no crash reports
 
                   [default: false]
 
