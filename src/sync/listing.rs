@@ -60,7 +60,7 @@ pub async fn list(
             Ok(Some(page)) => {
                 empty &= page.is_empty();
                 for object in page {
-                    let key = tracing::enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
+                    let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
                     if let (Some(reason), Some(key)) = (grouper.add(object), key) {
                         tracing::debug!(key, reason = reason.name(), "object skipped");
                     }

@@ -197,3 +197,18 @@ async fn each_object_that_fails_has_one_error_line_that_says_where_it_is() {
     let denied = sync.errors().into_iter().find(|(_, text)| text.contains("denied.parquet")).unwrap().1.to_owned();
     assert!(denied.contains("s3:GetObject"), "{denied}");
 }
+
+/// Who misses an object finds its key and the reason.
+#[tokio::test]
+async fn skipped_objects_are_named_when_debugging() {
+    let mut rig = Rig::with_arguments(&["--log-level", "debug"]).await;
+    rig.s3.put("t/1.parquet", files::flat(10, 1));
+    for key in ["t/_SUCCESS", "t/x.csv"] {
+        rig.s3.put(key, "x");
+    }
+    rig.sync(json!({})).await;
+    let lines = rig.lines("debug");
+    let skipped = lines.iter().filter(|line| line["message"] == "object skipped");
+    let skipped: Vec<_> = skipped.map(|line| (line["key"].clone(), line["reason"].clone())).collect();
+    assert_eq!(skipped, [(json!("t/_SUCCESS"), json!("hidden")), (json!("t/x.csv"), json!("not_parquet"))]);
+}
