@@ -95,7 +95,7 @@ impl SyncRun<'_> {
         let cx = self.context(selected.store);
         let surveyed = self.survey(&cx, selected.tables, selected.emptied).await?;
         self.announce(&surveyed).await?;
-        let (runs, sent) = self.send(&cx, surveyed).await?;
+        let (runs, sent) = self.send(&cx, surveyed).await;
         let ended_well = sent.is_ok();
         let result = match sent {
             Ok(tables) => self.conclude(&cx, tables, date_s).await,
@@ -171,10 +171,7 @@ impl SyncRun<'_> {
 
     /// Sends all objects, with checkpoints meanwhile. Gives the runs of the tables, and the tables with their states unless
     /// the sync cannot go on.
-    ///
-    /// # Errors
-    /// When the backend fails for good before the first object.
-    async fn send(&mut self, cx: &Context, mut surveyed: Vec<SurveyedTable>) -> Result<Sent, SourceError> {
+    async fn send(&mut self, cx: &Context, mut surveyed: Vec<SurveyedTable>) -> Sent {
         let runs: Vec<Arc<TableRun>> = surveyed.iter().map(|table| Arc::clone(&table.run)).collect();
         let states = surveyed.iter_mut().map(|table| table.state.take());
         let mut tables: Vec<SentTable> = runs.iter().map(Arc::clone).zip(states).collect();
@@ -182,12 +179,14 @@ impl SyncRun<'_> {
         let inserts = insert(cx, surveyed, self.report);
         let sent = match (&mut self.state, &cx.delivery) {
             (Some(state), Some(delivery)) => {
-                state.begin(&mut tables).await?;
-                state.with_checkpoints(self.pace, &mut tables, delivery, inserts).await
+                if let Err(error) = state.begin(&mut tables).await {
+                    return (runs, Err(error));
+                }
+                state.with_checkpoints(self.pace, &mut tables, delivery, &self.sink, inserts).await
             }
             _ => inserts.await,
         };
-        Ok((runs, sent.map(|()| tables)))
+        (runs, sent.map(|()| tables))
     }
 
     /// Says how the sync ends, and writes the state of one that ends well.

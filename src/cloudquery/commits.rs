@@ -190,7 +190,7 @@ mod tests {
         let other = crate::cloudquery::ipc::encode_schema(&table.schema).unwrap();
         assert_eq!(CommitTable::generation("a", &other), Ok(None));
         assert!(
-            CommitTable::generation("a", &Bytes::from_static(b"nonsense")).unwrap_err().contains("no Arrow record")
+            CommitTable::generation("a", &Bytes::from_static(b"nonsense")).unwrap_err().contains("not an Arrow record")
         );
     }
 }

@@ -443,6 +443,6 @@ mod tests {
         let record = BatchEncoder::new(schema).unwrap().encode(&batch).unwrap();
         assert_eq!(add_record(&mut BTreeMap::new(), &record).unwrap_err(), "it has no column value");
         let error = add_record(&mut BTreeMap::new(), &Bytes::from_static(b"nonsense")).unwrap_err();
-        assert!(error.contains("no Arrow record"), "{error}");
+        assert!(error.contains("not an Arrow record"), "{error}");
     }
 }

@@ -6,9 +6,9 @@ use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::EncodeError;
 use crate::cloudquery::source::{ErrorKind, Grant, Message, SourceError, SyncSink};
 use crate::state::tail::{Limits, Tail};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// An object: its table, and its place in the table's objects.
 pub type Sent = (Arc<TableRun>, usize);
@@ -23,22 +23,36 @@ pub struct Delivery {
 
 #[derive(Debug)]
 struct Stream {
+    limits: Limits,
+    /// Of all tables together: what is read once more where no commit row can be had.
     tail: Tail<Sent>,
-    /// Objects that left the tail since the last checkpoint: 16 bytes each.
+    /// Of each table, by where its run is in memory: what a checkpoint may not hold yet. Destinations hold rows back for each
+    /// table of its own, and one that is busy does not stop the others; only what lies behind an object in its own table
+    /// pushes it out.
+    tables: HashMap<usize, Tail<Sent>>,
+    /// Objects that left the tail of their table since the last checkpoint: 16 bytes each.
     stored: Vec<Sent>,
 }
+
+/// A table whose objects are smaller than this part of what has to lie behind an object is read again as a whole: it is read
+/// in seconds, and its objects are not held in memory for a checkpoint that none of them would get into.
+const MIN_TABLE_PART: u64 = 8;
 
 impl Delivery {
     /// A stream of which nothing was sent. `behind` has to lie behind an object so that it counts as stored.
     #[must_use]
     pub fn new(behind: Limits) -> Self {
-        let stream = Stream { tail: Tail::new(behind), stored: Vec::new() };
+        let stream = Stream { limits: behind, tail: Tail::new(behind), tables: HashMap::new(), stored: Vec::new() };
         Self { began: Instant::now(), stream: Mutex::new(stream) }
     }
 
-    /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
-    pub fn message(&self, rows: u64, bytes: u64) {
-        self.lock().tail.message(rows, bytes);
+    /// Counts a sent message of a table, of `rows` rows and `bytes` encoded bytes.
+    pub fn message(&self, table: &TableRun, rows: u64, bytes: u64) {
+        let mut stream = self.lock();
+        stream.tail.message(rows, bytes);
+        if let Some(tail) = stream.of_table(table) {
+            tail.message(rows, bytes);
+        }
     }
 
     /// An object was sent to its last row.
@@ -46,22 +60,33 @@ impl Delivery {
         let now = self.began.elapsed();
         let mut stream = self.lock();
         stream.tail.object((Arc::clone(table), index), now);
-        stream.sort_out(now);
+        stream.tail.stored(now);
+        let stored = match stream.of_table(table) {
+            Some(tail) => {
+                tail.object((Arc::clone(table), index), now);
+                tail.stored(now)
+            }
+            None => Vec::new(),
+        };
+        stream.stored.extend(stored);
     }
 
-    /// The objects that count as stored by now, of all tables, without those that were taken before.
+    /// The objects that count as stored by now, by what lies behind them in their own tables, without those that were taken
+    /// before.
     #[must_use]
     pub fn take_stored(&self) -> Vec<Sent> {
+        let now = self.began.elapsed();
         let mut stream = self.lock();
-        stream.sort_out(self.began.elapsed());
-        std::mem::take(&mut stream.stored)
+        let Stream { tables, stored, .. } = &mut *stream;
+        tables.values_mut().for_each(|tail| stored.append(&mut tail.stored(now)));
+        std::mem::take(stored)
     }
 
     /// The objects of a table, by their places, that a destination may not have stored yet.
     #[must_use]
     pub fn last(&self, table: &Arc<TableRun>) -> HashSet<usize> {
         let mut stream = self.lock();
-        stream.sort_out(self.began.elapsed());
+        stream.tail.stored(self.began.elapsed());
         stream.tail.objects().filter(|(run, _)| Arc::ptr_eq(run, table)).map(|(_, index)| *index).collect()
     }
 
@@ -71,10 +96,11 @@ impl Delivery {
 }
 
 impl Stream {
-    /// The tail keeps only what may not be stored at `now`.
-    fn sort_out(&mut self, now: Duration) {
-        let stored = self.tail.stored(now);
-        self.stored.extend(stored);
+    /// The tail of a table that is worth a checkpoint.
+    fn of_table(&mut self, table: &TableRun) -> Option<&mut Tail<Sent>> {
+        let limits = self.limits;
+        let is_worth_it = table.planned.bytes > limits.bytes / MIN_TABLE_PART;
+        is_worth_it.then(|| self.tables.entry(std::ptr::from_ref(table) as usize).or_insert_with(|| Tail::new(limits)))
     }
 }
 

@@ -76,7 +76,7 @@ impl Context {
     pub(super) fn sent(&self, table: &TableRun, rows: u64, bytes: u64) {
         table.sent(rows, bytes);
         if let Some(delivery) = &self.delivery {
-            delivery.message(rows, bytes);
+            delivery.message(table, rows, bytes);
         }
     }
 

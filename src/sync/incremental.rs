@@ -56,6 +56,10 @@ pub struct State {
     commits: Commits,
     /// `None`: there are no commit rows.
     commit_table: Option<CommitTable>,
+    /// The backend has shown a commit row: it is a destination, and stores rows before the end of the stream.
+    stores_as_it_goes: bool,
+    /// This sync has sent a row for that.
+    asked_for_proof: bool,
     /// What is to be written.
     pending: Vec<Pending>,
 }
@@ -161,6 +165,8 @@ impl State {
             commits: Commits::default(),
             commit_table: spec.commit_table.then(|| CommitTable::of_state_table(&backend.table_name)),
             pending: Vec::new(),
+            stores_as_it_goes: false,
+            asked_for_proof: false,
         };
         state.load_commits().await?;
         Ok(Some(state))
@@ -191,6 +197,7 @@ impl State {
             _ => Evidence::None,
         };
         tracing::debug!(?evidence, "commits of earlier syncs");
+        self.stores_as_it_goes = matches!(evidence, Evidence::Stored(_));
         self.commits = commits.with(evidence);
         Ok(())
     }

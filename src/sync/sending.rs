@@ -181,6 +181,8 @@ impl Sending<'_> {
 
     /// Takes the version that is there now, after the object was replaced.
     async fn begin_again(&mut self, seat: &mut Seat) -> Result<(), Error> {
+        // Whoever asks for a head holds no other one.
+        self.rows.drop_reader();
         self.restarts += 1;
         self.task.first_row = 0;
         self.table.objects.forget_rows_sent(self.task.index);

@@ -25,7 +25,7 @@ const BATCH_ROWS: usize = 250;
 
 fn fast() -> Pace {
     let behind = Behind { rows: BATCH_ROWS as u64, bytes: 1_000, age: Duration::from_millis(50) };
-    Pace { interval: Duration::from_millis(100), behind }
+    Pace { interval: Duration::from_millis(30), behind }
 }
 
 /// What a sync did.
@@ -43,7 +43,7 @@ type Stored = BTreeMap<String, usize>;
 /// A sync whose peer takes a message every 10 ms, and kills all once `enough` says so of the messages taken so far.
 async fn sync(s3: &S3Server, backend: &Backend, stored: &mut Stored, enough: impl Fn(usize) -> bool) -> Outcome {
     let source = S3Source::with_pace(fast());
-    let client = source.init(spec(&s3.endpoint(), json!({})).to_string().as_bytes(), false).unwrap();
+    let client = source.init(spec(&s3.endpoint(), json!({"concurrency": 4})).to_string().as_bytes(), false).unwrap();
     let request = SyncRequest {
         selection: Selection { tables: vec!["*".to_owned()], skip_tables: vec![] },
         backend: Some(BackendOptions { table_name: STATE_TABLE.to_owned(), connection: backend.connection() }),
@@ -131,7 +131,7 @@ async fn a_first_sync_that_is_killed_goes_on_at_its_last_checkpoint() {
         first.sent.len(),
         second.sent.len() - again
     );
-    // Behind an object lie 250 rows, 50 ms and the 100 ms to the next checkpoint: about 18 messages of 10 ms.
+    // Behind an object lie 250 rows, 50 ms and the 30 ms to the next checkpoint: about 18 messages of 10 ms.
     assert!(again < first.sent.len(), "something is done");
     assert!(second.sent.len() < OBJECTS);
     // And all is well again: it is written once, and nothing is left to do.

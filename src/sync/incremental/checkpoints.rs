@@ -6,11 +6,12 @@
 //! set in the client, and comes first the next time.
 
 use super::{State, Table, TableState};
+use crate::cloudquery::source::SyncSink;
 use crate::cloudquery::state_client::StateError;
 use crate::state::ledger::Object;
 use crate::state::schema::StoredSchema;
 use crate::state::tail::LIMITS;
-use crate::sync::commit::{Delivery, Sent};
+use crate::sync::commit::{self, Delivery, Sent};
 use crate::sync::cpu;
 use futures::future::{Either, select};
 use std::collections::BTreeMap;
@@ -19,9 +20,12 @@ use std::time::Duration;
 
 pub use crate::state::tail::Limits as Behind;
 
-/// Time between two checkpoints: so much is read again at most, besides what is not known to be stored. Short against a sync
+/// Time between two checkpoints: this much is read again at most, and what is not known to be stored. Short against a sync
 /// that is worth it, long against a write to a warehouse that takes half a minute.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// The generation of a row that is to show that rows are stored, and nothing else: below that of every sync.
+const NO_GENERATION: u64 = 0;
 
 /// When checkpoints are written, and what may be in them.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,7 @@ impl State {
         pace: Pace,
         tables: &mut [Table],
         delivery: &Delivery,
+        sink: &SyncSink,
         work: impl Future<Output = T>,
     ) -> T {
         let mut work = pin!(work);
@@ -53,12 +58,35 @@ impl State {
             if let Ok(done) = tokio::time::timeout(pace.interval, work.as_mut()).await {
                 return done;
             }
-            let checkpoint = pin!(self.checkpoint(tables, delivery));
+            let checkpoint = pin!(self.checkpoint_if_proven(tables, delivery, sink));
             if let Either::Left((done, checkpoint)) = select(work.as_mut(), checkpoint).await {
                 checkpoint.await;
                 return done;
             }
         }
+    }
+
+    /// A checkpoint, once the backend has shown a commit row of this source: then it is a destination, too, and one that
+    /// stores rows before the end of the stream. One that makes a single file of a whole sync is not: what it was sent days
+    /// ago is lost with it. Where no earlier sync has left such a row, one that says nothing of any generation is sent.
+    async fn checkpoint_if_proven(&mut self, tables: &mut [Table], delivery: &Delivery, sink: &SyncSink) {
+        if !self.stores_as_it_goes {
+            let Some(table) = self.commit_table.clone() else { return };
+            let source = self.source();
+            match self.client.generation(&table, &source).await {
+                Ok(Ok(Some(_))) => self.stores_as_it_goes = true,
+                Ok(shown) => {
+                    tracing::debug!(?shown, "no checkpoint: the backend has no commit row of this source");
+                    if !std::mem::replace(&mut self.asked_for_proof, true) {
+                        // The peer has gone: the sync ends by itself.
+                        let _ = commit::send(&table, &source, NO_GENERATION, sink).await;
+                    }
+                    return;
+                }
+                Err(error) => return not_written(&error),
+            }
+        }
+        self.checkpoint(tables, delivery).await;
     }
 
     /// Writes what counts as stored since the last checkpoint.

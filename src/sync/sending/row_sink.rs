@@ -23,7 +23,7 @@ pub(super) struct RowSink<'a> {
     reader: Option<Reader>,
     /// The first row of that version that is still to be sent, from 0: those before it were sent.
     next_row: u64,
-    /// The first row that no version's rows were sent for by this sync.
+    /// The first row behind all that this sync has sent, of whatever version; 0: nothing was sent.
     sent: u64,
 }
 
@@ -49,6 +49,11 @@ impl<'a> RowSink<'a> {
     /// Another version of the object is read, from its first row on.
     pub(super) fn begin_again(&mut self) {
         (self.next_row, self.reader) = (0, None);
+    }
+
+    /// What the reader holds is given back with the memory that it was admitted with.
+    pub(super) fn drop_reader(&mut self) {
+        self.reader = None;
     }
 
     /// The version was sent to its last row. Gives the number of rows.

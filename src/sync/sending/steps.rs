@@ -69,6 +69,7 @@ impl Sending<'_> {
                 // More than before each time, and no more than the largest step takes: it ends.
                 Held::Needs(more) => need = more,
             }
+            self.rows.drop_reader();
         }
     }
 
