@@ -125,3 +125,40 @@ pub async fn send(table: &CommitTable, source: &str, generation: u64, sink: &Syn
 fn internal(table: &CommitTable, error: &EncodeError) -> SourceError {
     SourceError::new(ErrorKind::Internal, format!("table {}: {error}", table.name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::announce::tests::run;
+    use std::time::Duration;
+
+    /// Destinations write each table on its own: one whose write hangs holds its rows however much goes to the others.
+    #[test]
+    fn only_what_follows_in_its_own_table_pushes_an_object_out() {
+        let limits = Limits { rows: 10, bytes: 800, age: Duration::ZERO };
+        let (hangs, busy, small) = (run("hangs", 3, 1_000), run("busy", 3, 1_000), run("small", 1, 100));
+        let delivery = Delivery::new(limits);
+        let send = |table: &Arc<TableRun>, index: usize| {
+            delivery.message(table, 11, 801);
+            delivery.object(table, index);
+        };
+        send(&hangs, 0);
+        send(&small, 0);
+        (0..3).for_each(|index| send(&busy, index));
+        let stored = |delivery: &Delivery| -> Vec<(String, usize)> {
+            let mut stored: Vec<_> =
+                delivery.take_stored().into_iter().map(|(table, index)| (table.name.clone(), index)).collect();
+            stored.sort_unstable();
+            stored
+        };
+        let busy_ones = [("busy".to_owned(), 0), ("busy".to_owned(), 1)];
+        assert_eq!(stored(&delivery), busy_ones, "those of the others may still be held");
+        send(&hangs, 1);
+        assert_eq!(stored(&delivery), [("hangs".to_owned(), 0)]);
+        send(&small, 0);
+        assert_eq!(stored(&delivery), [], "a small table is read again as a whole");
+        // Where no commit row can be had, the end of the whole stream counts.
+        assert_eq!(delivery.last(&small), HashSet::from([0]));
+        assert_eq!(delivery.last(&hangs), HashSet::new());
+    }
+}

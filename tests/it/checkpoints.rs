@@ -40,8 +40,27 @@ struct Outcome {
 /// Rows that the destination has stored, by their object.
 type Stored = BTreeMap<String, usize>;
 
+/// When the destination stores rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stores {
+    /// In batches.
+    AsItGoes,
+    /// All of them when the stream ends: a file of a whole sync.
+    AtTheEnd,
+}
+
 /// A sync whose peer takes a message every 10 ms, and kills all once `enough` says so of the messages taken so far.
 async fn sync(s3: &S3Server, backend: &Backend, stored: &mut Stored, enough: impl Fn(usize) -> bool) -> Outcome {
+    sync_to(Stores::AsItGoes, s3, backend, stored, enough).await
+}
+
+async fn sync_to(
+    stores: Stores,
+    s3: &S3Server,
+    backend: &Backend,
+    stored: &mut Stored,
+    enough: impl Fn(usize) -> bool,
+) -> Outcome {
     let source = S3Source::with_pace(fast());
     let client = source.init(spec(&s3.endpoint(), json!({"concurrency": 4})).to_string().as_bytes(), false).unwrap();
     let request = SyncRequest {
@@ -61,6 +80,9 @@ async fn sync(s3: &S3Server, backend: &Backend, stored: &mut Stored, enough: imp
             if let Message::Insert { record, .. } = &message {
                 let (schema, batches) = decode(record).unwrap();
                 if schema.metadata()["cq:table_name"] == COMMIT_TABLE {
+                    if stores == Stores::AtTheEnd {
+                        continue;
+                    }
                     store(&mut held);
                     backend.store_in(COMMIT_TABLE, batches);
                     continue;
@@ -70,7 +92,7 @@ async fn sync(s3: &S3Server, backend: &Backend, stored: &mut Stored, enough: imp
                     held.extend(origins.iter().flatten().map(str::to_owned));
                 }
                 sent.extend(held.last().cloned());
-                if held.len() >= BATCH_ROWS {
+                if stores == Stores::AsItGoes && held.len() >= BATCH_ROWS {
                     store(&mut held);
                 }
             }
@@ -137,6 +159,21 @@ async fn a_first_sync_that_is_killed_goes_on_at_its_last_checkpoint() {
     // And all is well again: it is written once, and nothing is left to do.
     let third = sync(&rig.s3, &backend, &mut stored, |_| false).await;
     assert_eq!((third.result, third.sent), (Some(Ok(())), BTreeSet::new()));
+}
+
+/// Whatever it was sent long ago is lost with its file.
+#[tokio::test]
+async fn a_destination_that_stores_nothing_before_the_end_gets_no_checkpoints() {
+    let (rig, backend) = lake().await;
+    let mut stored = Stored::new();
+    let killed = sync_to(Stores::AtTheEnd, &rig.s3, &backend, &mut stored, |messages| messages >= OBJECTS - 1).await;
+    assert_eq!((killed.result, stored.len()), (None, 0));
+    let asked = |call: &Call| matches!(call, Call::Read(table) if table == COMMIT_TABLE);
+    assert!(backend.calls().iter().filter(|call| asked(call)).count() > 1, "{:?}", backend.calls());
+    assert_eq!(backend.rows(STATE_TABLE).len(), 0, "nothing is known to be stored");
+    let second = sync_to(Stores::AtTheEnd, &rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!(second.result, Some(Ok(())));
+    assert_all_are_stored(&stored);
 }
 
 #[tokio::test]
