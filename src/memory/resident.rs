@@ -12,7 +12,7 @@
 //! A look, and all the more giving back, takes time: both are done on the runtime's blocking threads, and who is about to
 //! use memory waits for them without holding up a worker.
 //!
-//! The library has no allocator of its own: the program says how it is told, with [`manage`]. Without that, and where the
+//! The library has no allocator of its own: the program says how it is told, with [`set_allocator_hooks`]. Without that, and where the
 //! system doesn't say what a process uses, nothing is kept by what is done here.
 
 use std::sync::atomic::{AtomicU64, Ordering};

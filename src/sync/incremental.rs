@@ -301,7 +301,10 @@ impl State {
         }
         self.foreign.extend(self.client.refresh().await.map_err(unavailable)?);
         for (run, state) in &mut anew {
-            let Some((state, _)) = state.as_mut().filter(|_| !self.is_foreign(&run.name)) else { continue };
+            // Another sync's checkpoint is no reason to leave the ledger as it is.
+            let ledger = format!("{}ledger", self.identity(&run.name).state_prefix());
+            let is_left = self.foreign.iter().any(|key| key.starts_with(&ledger));
+            let Some((state, _)) = state.as_mut().filter(|_| !is_left) else { continue };
             for (key, value) in state.ledger.renounce().into_iter().chain(state.checkpoint.renounce()) {
                 self.client.set(&key, value);
             }
@@ -420,12 +423,13 @@ impl State {
     }
 
     /// Whether another sync has written more of a table than a checkpoint, which is that sync's alone, and the schema that
-    /// this one writes.
+    /// this one writes. The head of the schema says how often it was written, too: what it holds are its parts.
     fn is_written_by_another(&self, pending: &Pending) -> bool {
         let is_ours =
             |key: &str| pending.schema.iter().any(|(ours, value)| ours == key && self.client.get(key) == Some(value));
+        let is_head = |key: &str| key.strip_prefix(&*pending.prefix) == Some("schema");
         let mut foreign = self.foreign.iter().filter(|key| key.starts_with(&pending.prefix));
-        foreign.any(|key| !checkpoint::is_key(&pending.prefix, key) && !is_ours(key))
+        foreign.any(|key| !checkpoint::is_key(&pending.prefix, key) && !is_head(key) && !is_ours(key))
     }
 
     /// Whether another sync is known to have written something of a table meanwhile.
