@@ -158,7 +158,7 @@ pub struct Role {
     pub arn: String,
     /// What its trust policy asks for.
     pub external_id: Option<Secret>,
-    /// How the session is called in CloudTrail.
+    /// Name of the session in CloudTrail.
     pub session_name: String,
 }
 

@@ -76,7 +76,7 @@ impl State {
             match self.client.generation(&table, &source).await {
                 Ok(Ok(Some(_))) => self.stores_as_it_goes = true,
                 Ok(shown) => {
-                    tracing::debug!(?shown, "no checkpoint: the backend has no commit row of this source");
+                    tracing::debug!(evidence = ?shown, "no checkpoint: the backend has no commit row of this source");
                     if !std::mem::replace(&mut self.asked_for_proof, true) {
                         // The peer has gone: the sync ends by itself.
                         let _ = commit::send(&table, &source, NO_GENERATION, sink).await;
