@@ -108,7 +108,8 @@ async fn a_file_that_stops_early_is_an_error_behind_its_rows() {
     let expected = large(40, LARGE_RECORD_BYTES, 'x');
     let whole = file(&expected);
     server.put("t/a.records", whole.slice(..whole.len() - 7));
-    let (_, errors, rows) = sync(&server).await;
+    let (result, errors, rows) = sync(&server).await;
+    assert!(result.is_err(), "an object could not be sent");
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("damaged records file: the last record stops early"), "{}", errors[0]);
     assert!(texts(&rows.unwrap()) == expected[..39], "all complete records arrive");
@@ -121,7 +122,8 @@ async fn fewer_rows_of_a_newer_version_are_found_at_its_end() {
     // When most of the old version was sent, a smaller one takes its place.
     let newer = file(&large(2, LARGE_RECORD_BYTES, 'y'));
     server.on_get(move |_, n| (n == 5).then(|| Action::ReplaceObjectFirst(newer.clone())));
-    let (_, errors, rows) = sync(&server).await;
+    let (result, errors, rows) = sync(&server).await;
+    assert!(result.is_err(), "an object could not be sent");
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("of the old version were sent, the new one has only 2"), "{}", errors[0]);
     assert!(texts(&rows.unwrap()).iter().filter(|text| text.ends_with('y')).count() == 2);
@@ -132,7 +134,8 @@ async fn what_does_not_start_like_the_format_is_refused_by_name() {
     let server = S3Server::start().await;
     server.put("t/a.records", "RECORDS?");
     server.put("t/b.records", file(&["good".to_owned()]));
-    let (_, errors, rows) = sync(&server).await;
+    let (result, errors, rows) = sync(&server).await;
+    assert!(result.is_err(), "an object could not be sent");
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("t/a.records: not a records file: it does not start with RECS"), "{}", errors[0]);
     assert_eq!(texts(&rows.unwrap()), ["good"]);
