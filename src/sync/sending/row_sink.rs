@@ -90,10 +90,15 @@ impl<'a> RowSink<'a> {
         let (cx, table) = (self.cx, self.table);
         let mut reader =
             self.reader.take().ok_or_else(|| ReadError::Internal { what: "a step without a reader".into() })?;
-        reader.feed(&step, bytes);
+        let mut step_bytes = Some((step, bytes));
         loop {
+            let step_bytes = step_bytes.take();
             let (encoder, most_rows, next_row) = (Arc::clone(&table.encoder), cx.rows_per_record, self.next_row);
             let (back, messages) = cpu::run(move || {
+                // Here, and not where tasks run: a format may copy or unpack what it is fed.
+                if let Some((step, bytes)) = step_bytes {
+                    reader.feed(&step, bytes);
+                }
                 let messages = next_messages(&mut reader, &encoder, most_rows, next_row);
                 (reader, messages)
             })
