@@ -32,7 +32,7 @@ pub fn stay_within_limits() {
     #[cfg(target_os = "linux")]
     cq_source_s3::memory::resident::set_allocator_hooks(cq_source_s3::memory::resident::AllocatorHooks {
         keep: |keep| {
-            // What is kept now goes back first: with a delay of 0 nobody would look for it again before it is reused.
+            // What is kept now goes back first: with a delay of 0 it is not looked for again before it is reused.
             mi_collect(true);
             mi_option_set_default(PURGE_DELAY, if keep { KEEP_MS } else { 0 });
         },

@@ -48,7 +48,7 @@ pub(crate) enum HeadAt {
 /// What the head of an object gave.
 #[derive(Debug)]
 pub(crate) enum Inspected {
-    /// The head is longer than what is there: so many bytes, at most the object's.
+    /// The head is longer than what is there: its length in bytes, at most the object's.
     Needs(u64),
     /// All of it.
     File(File),

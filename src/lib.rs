@@ -5,7 +5,7 @@
 //!  run ── cli                        what the process is told                 telemetry, shutdown: for everybody
 //!   │
 //! plugin ─▶ sync ────────────────▶ cloudquery ─▶ the CLI, a state backend     the protocol: knows nothing of S3
-//!   │        ├─▶ memory                                                       the budget: knows nobody
+//!   │        ├─▶ memory                                                       the budget: uses no other module
 //!   │        ├─▶ s3 ─▶ the bucket                                             ranges and pages: knows nothing of gRPC
 //!   │        ├─▶ tables                                                       keys ─▶ tables
 //!   │        ├─▶ formats ─▶ cast ─▶ schema                                    bytes ─▶ record batches

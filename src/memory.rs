@@ -1,10 +1,11 @@
 //! The one memory budget of a sync: fetched bytes, decoded batches and queued messages all live on shares of it.
 //!
-//! Whoever sends an object takes a [`Seat`] and asks with it, at once, for all that the object's largest step takes at a
-//! time: fetched bytes, decoding, the parsed head of the file, messages ([`Need`]). What comes back, [`Admitted`], is held until the
-//! object is done or gives all of it back, and serves each of its steps in turn. A part of it is the pool of the messages,
-//! which holds until the last of them was sent: a message waits for room in its own object's pool. So a slow client holds
-//! messages, messages hold pools, and without shares nothing is fetched: back-pressure reaches S3.
+//! Whoever sends an object takes a [`Seat`] and asks with it, at once, for all that the object's largest step takes at
+//! a time: fetched bytes, decoding, the parsed head of the file, messages ([`Need`]). What comes back, [`Admitted`], is
+//! held until the object is done or gives all of it back, and serves each of its steps in turn. A part of it is the
+//! pool of the messages, which holds until the last of them was sent: a message waits for room in its own object's
+//! pool. So a slow client holds messages, messages hold pools, and without shares nothing is fetched: back-pressure
+//! reaches S3.
 //!
 //! Nothing can wait for ever:
 //!

@@ -10,7 +10,7 @@
 //! request that is retried is not an error. Their `trace` events are never shown: they print whole requests. Spans are not
 //! printed.
 //!
-//! A line is built first and written in one call under the lock of `Stdout`, which nothing else here takes. When nobody
+//! A line is built first and written in one call under the lock of `Stdout`, which nothing else here takes. When nothing
 //! reads stdout any more, the shutdown token fires: an orphan must not live on.
 //!
 //! With a collector ([`otlp`]) the lines of this crate's events go there, too; others do not, since sending them makes

@@ -121,8 +121,9 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Count", extend("default" = DEFAULT_LEDGER_LIMIT))]
     pub(super) ledger_limit: Option<Count>,
 
-    /// Only with `backend_options`: objects modified within this long before the sync are always remembered one by one, even above `ledger_limit`, so
-    /// an object may arrive this late and still be read. A whole number with `s`, `m`, `h` or `d`, such as `24h`.
+    /// Only with `backend_options`: objects modified within this long before the sync are always remembered one by one, even
+    /// above `ledger_limit`, so an object may arrive this late and still be read. A whole number with `s`, `m`, `h` or `d`,
+    /// such as `24h`.
     #[schemars(default, with = "RawDuration", extend("default" = DEFAULT_LATE_ARRIVAL_WINDOW))]
     pub(super) late_arrival_window: Option<RawDuration>,
 

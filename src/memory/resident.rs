@@ -12,16 +12,16 @@
 //! A look, and all the more giving back, takes time: both are done on the runtime's blocking threads, and who is about to
 //! use memory waits for them without holding up a worker.
 //!
-//! The library has no allocator of its own: the program says how it is told, with [`set_allocator_hooks`]. Without that, and where the
-//! system doesn't say what a process uses, nothing is kept by what is done here.
+//! The library has no allocator of its own: the program says how it is told, with [`set_allocator_hooks`]. Without
+//! that, and where the system doesn't say what a process uses, nothing is kept by what is done here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The resident size is looked at once for this much memory that is about to be used: a look takes some 20 µs.
 const LOOK_EVERY_BYTES: u64 = 2 << 20;
-/// Memory is given back only if the process has grown this far above its lowest resident size: what is still there after a try is in
-/// use, and asking for it again and again would only cost time.
+/// Memory is given back only if the process has grown this far above its lowest resident size: what is still there
+/// after a try is in use, and asking for it again and again would only cost time.
 const GROWTH_BYTES: u64 = 4_000_000;
 /// From this limit on freed memory may be kept. What is lost by handing out used pages again was up to 20 MB in tests: a good
 /// part of a small limit, covered by the 64 MB of a large one, whose steps have the same size.

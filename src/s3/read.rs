@@ -19,7 +19,7 @@ pub enum ByteRange {
         /// Most bytes; a larger object counts as changed.
         most: u64,
     },
-    /// The first bytes, at most so many.
+    /// The first bytes, at most `len`.
     Prefix {
         /// How many; at least 1.
         len: u64,

@@ -1,8 +1,8 @@
 //! The checkpoint of one table: objects that a sync sent which is not over, and whose rows count as stored already.
 //!
 //! A ledger is written when a sync ends. Until then a checkpoint says beside it what is done since, so that a sync that is
-//! killed after days does not start over. Only objects are in it that have enough rows, bytes and time behind them
-//! ([`super::tail`]): nothing of it has to be taken back. It is a set of parts of its own:
+//! killed after days does not start over. Only objects are in it that have enough rows and bytes of their own table
+//! and enough time behind them ([`super::tail`]): nothing of it has to be taken back. It is a set of parts of its own:
 //!
 //! ```text
 //! <state prefix>checkpoint.0, …   objects <count> <hashes>
@@ -10,14 +10,14 @@
 //! ```
 //!
 //! It adds to the ledger whose head it names, as long as the table has the columns that it names. So the ledger that the sync
-//! writes at its end, with all of these objects in it, makes the checkpoint dead without a word; and where that ledger is
+//! writes at its end, with all of these objects in it, makes the checkpoint dead; and where that ledger is
 //! taken back, since its last rows were not stored, the checkpoint counts again. The next write of the ledger empties what is
 //! dead for good.
 //!
 //! A checkpoint writes the parts that changed: the last one, until it is full. Parts that are full stay where they are, so
 //! that its cost is that of what is new, and one part at most, however much was done before.
 //!
-//! Since it only saves work, a checkpoint that is damaged or that two syncs mixed is left out, with a word to the user: the
+//! Since it only saves work, a checkpoint that is damaged or that two syncs mixed is left out with a warning: the
 //! objects are read again.
 
 use super::Identity;

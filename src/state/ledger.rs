@@ -6,9 +6,9 @@
 //! late arrival or a deleted object the one chunk of its time, and all others stay as they are in the backend.
 //!
 //! A sync asks [`Ledger::is_done`] for each object, and when all was sent it walks the listing once more, with
-//! [`Ledger::update`]: every listed object is named once, with [`LedgerUpdate::sent`] or [`LedgerUpdate::seen`]. Objects that are not
-//! named are gone from the bucket and forgotten. Above a limit the oldest objects are replaced by a time, the *low water*:
-//! see [`Limits`].
+//! [`Ledger::update`]: every listed object is named once, with [`LedgerUpdate::sent`] or [`LedgerUpdate::seen`].
+//! Objects that are not named are gone from the bucket and forgotten. Above a limit the oldest objects are replaced by
+//! a time, the *low water*: see [`Limits`].
 //!
 //! Of an object that fails when some of its rows were sent, the ledger keeps how many: [`Ledger::rows_sent`].
 //!

@@ -2,7 +2,8 @@
 //!
 //! Destinations write in batches: by rows, by bytes and by time, whichever limit is reached first. So an object is *stored*,
 //! as far as a source can know, once more rows than a batch has, more bytes than a batch has, and more time than a batch
-//! waits lie behind its last row. All three are asked for, since destinations differ in each of them.
+//! waits lie behind its last row. All three are asked for, since destinations differ in each of them. Where it must be sure,
+//! the stream is that of one table: most destinations write each table on its own.
 //!
 //! Pure: the caller says what time it is. Held are the objects of the tail alone, not those of the whole sync.
 

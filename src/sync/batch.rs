@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 /// The schema, which every message repeats, comes on top: counted in, it would leave a table of ten thousand columns
 /// no room for more than a row, and most of what is sent would be schema.
 pub const TARGET_ROWS_BYTES: usize = 4 << 20;
-/// A single row that makes a message larger than this is an error: SDKs drop messages above 100 MiB silently, and the CLI adds columns
-/// before it passes the message on.
+/// A single row that makes a message larger than this is an error: SDKs drop messages above 100 MiB silently, and the
+/// CLI adds columns before it passes the message on.
 pub const MAX_MESSAGE_BYTES: usize = crate::formats::limits::MAX_VALUE_BYTES as usize;
 
 /// A row that alone is too large for a message.

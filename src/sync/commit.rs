@@ -1,4 +1,5 @@
-//! What was sent last, and the commit row behind it: see [`crate::state::commit`] and [`crate::state::tail`].
+//! What was sent and may not be stored yet, of the whole stream and of each table, and the commit row behind it all: see
+//! [`crate::state::tail`] and [`crate::state::commit`].
 
 use super::error::disconnected;
 use super::table::TableRun;
@@ -26,16 +27,15 @@ struct Stream {
     limits: Limits,
     /// Of all tables together: what is read once more where no commit row can be had.
     tail: Tail<Sent>,
-    /// Of each table, by where its run is in memory: what a checkpoint may not hold yet. Destinations hold rows back for each
-    /// table of its own, and one that is busy does not stop the others; only what lies behind an object in its own table
-    /// pushes it out.
-    tables: HashMap<usize, Tail<Sent>>,
+    /// Of each table, by its name: what a checkpoint may not hold yet. Destinations write each table on its own, and one whose
+    /// write takes long does not stop the others: only what follows an object in its own table pushes it out.
+    tables: HashMap<String, Tail<Sent>>,
     /// Objects that left the tail of their table since the last checkpoint: 16 bytes each.
     stored: Vec<Sent>,
 }
 
-/// A table whose objects are smaller than this part of what has to lie behind an object is read again as a whole: it is read
-/// in seconds, and its objects are not held in memory for a checkpoint that none of them would get into.
+/// A table has no checkpoint if its objects have less than 1/MIN_TABLE_PART of the bytes that must follow an object: it is read
+/// again in seconds, and nothing of it is held in memory meanwhile.
 const MIN_TABLE_PART: u64 = 8;
 
 impl Delivery {
@@ -60,15 +60,12 @@ impl Delivery {
         let now = self.began.elapsed();
         let mut stream = self.lock();
         stream.tail.object((Arc::clone(table), index), now);
-        stream.tail.stored(now);
-        let stored = match stream.of_table(table) {
-            Some(tail) => {
-                tail.object((Arc::clone(table), index), now);
-                tail.stored(now)
-            }
-            None => Vec::new(),
-        };
-        stream.stored.extend(stored);
+        drop(stream.tail.stored(now));
+        if let Some(tail) = stream.of_table(table) {
+            tail.object((Arc::clone(table), index), now);
+            let mut stored = tail.stored(now);
+            stream.stored.append(&mut stored);
+        }
     }
 
     /// The objects that count as stored by now, by what lies behind them in their own tables, without those that were taken
@@ -86,7 +83,7 @@ impl Delivery {
     #[must_use]
     pub fn last(&self, table: &Arc<TableRun>) -> HashSet<usize> {
         let mut stream = self.lock();
-        stream.tail.stored(self.began.elapsed());
+        drop(stream.tail.stored(self.began.elapsed()));
         stream.tail.objects().filter(|(run, _)| Arc::ptr_eq(run, table)).map(|(_, index)| *index).collect()
     }
 
@@ -98,9 +95,13 @@ impl Delivery {
 impl Stream {
     /// The tail of a table that is worth a checkpoint.
     fn of_table(&mut self, table: &TableRun) -> Option<&mut Tail<Sent>> {
-        let limits = self.limits;
-        let is_worth_it = table.planned.bytes > limits.bytes / MIN_TABLE_PART;
-        is_worth_it.then(|| self.tables.entry(std::ptr::from_ref(table) as usize).or_insert_with(|| Tail::new(limits)))
+        if table.planned.bytes <= self.limits.bytes / MIN_TABLE_PART {
+            return None;
+        }
+        if !self.tables.contains_key(&table.name) {
+            self.tables.insert(table.name.clone(), Tail::new(self.limits));
+        }
+        self.tables.get_mut(&table.name)
     }
 }
 

@@ -25,6 +25,7 @@ use crate::state::ledger::{Ledger, Limits, Object, StateWrites};
 use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
 use crate::tables::group::ListedObject;
 use crate::tables::shard::Shard;
+use checkpoints::Proof;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -56,10 +57,7 @@ pub struct State {
     commits: Commits,
     /// `None`: there are no commit rows.
     commit_table: Option<CommitTable>,
-    /// The backend has shown a commit row: it is a destination, and stores rows before the end of the stream.
-    stores_as_it_goes: bool,
-    /// This sync has sent a row for that.
-    asked_for_proof: bool,
+    proof: Proof,
     /// What is to be written.
     pending: Vec<Pending>,
 }
@@ -165,8 +163,7 @@ impl State {
             commits: Commits::default(),
             commit_table: spec.commit_table.then(|| CommitTable::of_state_table(&backend.table_name)),
             pending: Vec::new(),
-            stores_as_it_goes: false,
-            asked_for_proof: false,
+            proof: Proof::Missing,
         };
         state.load_commits().await?;
         Ok(Some(state))
@@ -197,7 +194,9 @@ impl State {
             _ => Evidence::None,
         };
         tracing::debug!(?evidence, "commits of earlier syncs");
-        self.stores_as_it_goes = matches!(evidence, Evidence::Stored(_));
+        if matches!(evidence, Evidence::Stored(_)) {
+            self.proof = Proof::Shown;
+        }
         self.commits = commits.with(evidence);
         Ok(())
     }

@@ -59,8 +59,8 @@ struct Export {
     loggers: SdkLoggerProvider,
 }
 
-/// Starts exporting to `endpoint` (`host:port`), by tasks of `runtime`. Does nothing if the endpoint is empty. Opens no connection.
-/// An endpoint that cannot be one is said in the log, and nothing is exported.
+/// Starts exporting to `endpoint` (`host:port`), by tasks of `runtime`. Does nothing if the endpoint is empty. Opens no
+/// connection. An endpoint that cannot be one is said in the log, and nothing is exported.
 pub fn init(endpoint: &str, insecure: bool, runtime: Handle) {
     if endpoint.is_empty() {
         return;

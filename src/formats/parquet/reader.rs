@@ -31,7 +31,7 @@ impl Reader {
         (self.left, self.row, self.bytes, self.decoder) = (row_groups(step), step.from.first_row, bytes, None);
     }
 
-    /// The next batch that has rows from `first_row` on: row groups before it are passed over.
+    /// The next batch that has rows from `first_row` on: row groups before it are skipped.
     pub(in crate::formats) fn next_batch(&mut self, first_row: u64) -> Result<Option<Rows>, ReadError> {
         loop {
             let decoder = match &mut self.decoder {

@@ -98,7 +98,7 @@ fn it_counts_for_the_ledger_and_the_schema_that_it_names() {
     let mut rows = first;
     rows.retain(|key, _| !key.contains("schema"));
     let table = load(&rows);
-    assert_eq!((table.checkpoint.joined(), table.checkpoint.damage()), (0, None), "nobody knows its columns");
+    assert_eq!((table.checkpoint.joined(), table.checkpoint.damage()), (0, None), "its columns are not known");
 }
 
 #[test]

@@ -27,6 +27,17 @@ const INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The generation of a row that is to show that rows are stored, and nothing else: below that of every sync.
 const NO_GENERATION: u64 = 0;
 
+/// Whether the backend is a destination of this sync, and one that stores rows before the end of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing is known.
+    Missing,
+    /// This sync has sent a row that would show it.
+    AskedFor,
+    /// The backend has shown a commit row of this source.
+    Shown,
+}
+
 /// When checkpoints are written, and what may be in them.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -70,14 +81,14 @@ impl State {
     /// stores rows before the end of the stream. One that makes a single file of a whole sync is not: what it was sent days
     /// ago is lost with it. Where no earlier sync has left such a row, one that says nothing of any generation is sent.
     async fn checkpoint_if_proven(&mut self, tables: &mut [Table], delivery: &Delivery, sink: &SyncSink) {
-        if !self.stores_as_it_goes {
+        if self.proof != Proof::Shown {
             let Some(table) = self.commit_table.clone() else { return };
             let source = self.source();
             match self.client.generation(&table, &source).await {
-                Ok(Ok(Some(_))) => self.stores_as_it_goes = true,
+                Ok(Ok(Some(_))) => self.proof = Proof::Shown,
                 Ok(shown) => {
                     tracing::debug!(evidence = ?shown, "no checkpoint: the backend has no commit row of this source");
-                    if !std::mem::replace(&mut self.asked_for_proof, true) {
+                    if std::mem::replace(&mut self.proof, Proof::AskedFor) == Proof::Missing {
                         // The peer has gone: the sync ends by itself.
                         let _ = commit::send(&table, &source, NO_GENERATION, sink).await;
                     }
@@ -92,7 +103,7 @@ impl State {
     /// Writes what counts as stored since the last checkpoint.
     async fn checkpoint(&mut self, tables: &mut [Table], delivery: &Delivery) {
         // No key gets a second value before the backend has the first one: of a key that this sync set, `refresh` knows one
-        // value besides the one before.
+        // value and the one before.
         if self.client.has_changes() && !self.write_checkpoint().await {
             return;
         }
