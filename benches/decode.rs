@@ -15,6 +15,7 @@ use cq_source_s3::cast::counts::CastCounts;
 use cq_source_s3::cast::origin::Origin;
 use cq_source_s3::cast::row_id::ObjectId;
 use cq_source_s3::config::NestedAs;
+use cq_source_s3::formats::Output;
 use cq_source_s3::formats::fetched::FetchedRanges;
 use cq_source_s3::formats::parquet::columns::file_schema;
 use cq_source_s3::formats::parquet::footer::{FooterStep, footer_from_suffix};
@@ -153,7 +154,10 @@ fn planned(columns: Vec<(&str, ArrayRef)>) -> (Bytes, Arc<ObjectPlan>) {
     merger.add("key", file_schema(&metadata, NestedAs::Json).expect("a plain schema"));
     let table = merger.finish().expect("one file agrees with itself").expect("there is a file");
     let output = Arc::clone(table.arrow());
-    let plan = ObjectPlan::new(metadata, &table, output, Origin::new("bucket", "key"), Arc::new(CastCounts::default()));
+    let plan = ObjectPlan::new(
+        metadata,
+        Output::new(Arc::new(table.clone()), output, Origin::new("bucket", "key"), Arc::new(CastCounts::default())),
+    );
     (file, Arc::new(plan.expect("the table of this file")))
 }
 

@@ -2,12 +2,13 @@
 //! type are passed on without a copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
 //!
 //! [`leaf`] casts plain values within the limits of [`calendar`], [`json`] writes nested ones as text; nested types keep their
-//! own nulls and offsets, what is in them is cast. [`row_id`] and [`origin`] make the columns that no file has.
+//! own nulls and offsets, what is in them is cast. [`row_id`], [`origin`] and [`key_values`] make the columns that no file has.
 
 pub(crate) mod calendar;
 pub mod counts;
 pub(crate) mod error;
 pub(crate) mod json;
+pub(crate) mod key_values;
 mod leaf;
 pub mod origin;
 pub mod row_id;

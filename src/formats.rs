@@ -23,9 +23,11 @@ pub mod parquet;
 pub(crate) mod records;
 
 use crate::cast::counts::CastCounts;
+use crate::cast::key_values::KeyValues;
 use crate::cast::origin::Origin;
 use crate::config::NestedAs;
 use crate::schema::file::FileSchema;
+use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -79,16 +81,28 @@ pub(crate) struct Step {
 
 /// What batches are made for.
 #[derive(Debug, Clone)]
-pub(crate) struct Output {
+pub struct Output {
     /// The table's columns.
     pub(crate) table: Arc<TableSchema>,
     /// The schema that batches carry: names, types and nullability of [`TableSchema::arrow`], with whatever metadata, and
     /// behind the first two the columns that `origin` adds.
     pub(crate) schema: SchemaRef,
+    /// Which of the file's columns are left out.
+    pub(crate) rules: Arc<ColumnRules>,
     /// The object, as far as its rows tell of it.
     pub(crate) origin: Origin,
+    /// What its key says.
+    pub(crate) key_values: KeyValues,
     /// What casts change is counted here.
     pub(crate) counts: Arc<CastCounts>,
+}
+
+impl Output {
+    /// All columns of the files, and none of the key. `schema` is as [`Self::schema`] says.
+    #[must_use]
+    pub fn new(table: Arc<TableSchema>, schema: SchemaRef, origin: Origin, counts: Arc<CastCounts>) -> Self {
+        Self { table, schema, rules: Arc::default(), origin, key_values: KeyValues::default(), counts }
+    }
 }
 
 /// A batch, and where it is from.

@@ -5,7 +5,7 @@
 //!                 └──────────────────── fit (which of a file's columns is which of the table's) ◀──────────────┘
 //! ```
 //!
-//! [`types`] are the outgoing types, [`names`] the rules for outgoing names. Everything here is pure.
+//! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count. Everything here is pure.
 
 use crate::config::NestedAs;
 
@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub(crate) mod fit;
 pub mod merge;
 pub(crate) mod names;
+pub(crate) mod rules;
 pub(crate) mod table;
 pub(crate) mod types;
 

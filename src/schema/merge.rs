@@ -255,10 +255,14 @@ fn conflict(key: &Rank, reference: &FileSchema, other: &Group) -> SchemaConflict
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::TableColumn;
+    use super::super::table::{ColumnSource, TableColumn};
     use super::*;
     use arrow::datatypes::DataType;
     use proptest::prelude::*;
+
+    fn of_file(name: &str) -> ColumnSource {
+        ColumnSource::File { name: name.to_owned(), occurrence: 0 }
+    }
 
     fn file(columns: &[(&str, ColumnType)]) -> FileSchema {
         let column = |(name, target): &(&str, ColumnType)| FileColumn {
@@ -285,7 +289,7 @@ mod tests {
         let fields: Vec<_> = schema.arrow().fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
         let expected = [("_cq_id", false), ("_cq_parent_id", true), ("x", true), ("y", true), ("X_2", true)];
         assert_eq!(fields, expected);
-        assert_eq!(schema.columns()[2].source_name, "X");
+        assert_eq!(schema.columns()[2].source, ColumnSource::File { name: "X".to_owned(), occurrence: 0 });
         assert_eq!(schema.arrow().field(4).data_type(), &DataType::Binary);
     }
 
@@ -319,8 +323,8 @@ mod tests {
             ("k4", of(ColumnType::Int64, ColumnType::Null)),
         ];
         let expected = Ok(Some(TableSchema::from_columns(vec![
-            TableColumn { source_name: "x".into(), occurrence: 0, name: "x".into(), column_type: ColumnType::Int64 },
-            TableColumn { source_name: "y".into(), occurrence: 0, name: "y".into(), column_type: ColumnType::Json },
+            TableColumn { source: of_file("x"), name: "x".into(), column_type: ColumnType::Int64 },
+            TableColumn { source: of_file("y"), name: "y".into(), column_type: ColumnType::Json },
         ])));
         for turn in 0..4 {
             let mut files = files.clone();
@@ -394,7 +398,7 @@ mod tests {
         let twice = file(&[("x", ColumnType::Int64), ("x", ColumnType::Utf8)]);
         let schema = merge(&[("k", twice.clone())]).unwrap().unwrap();
         assert_eq!(schema.columns()[1].name, "x_2");
-        assert_eq!(schema.columns()[1].occurrence, 1);
+        assert_eq!(schema.columns()[1].source, ColumnSource::File { name: "x".to_owned(), occurrence: 1 });
         let swapped = file(&[("x", ColumnType::Utf8), ("x", ColumnType::Int64)]);
         assert!(merge(&[("k", twice), ("l", swapped)]).is_err());
     }

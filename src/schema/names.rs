@@ -82,7 +82,7 @@ const END_OF_FOLDED: char = '\u{590}';
 /// `name` in lower case, letter by letter, for comparison only. Latin, Greek, Cyrillic and Armenian letters up to
 /// [`END_OF_FOLDED`] are folded and no others: Unicode still adds pairs elsewhere, and a name must not change when the
 /// compiler brings a newer table.
-fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     let mut folded = String::with_capacity(name.len());
     for c in name.chars() {
         if c < END_OF_FOLDED { folded.extend(c.to_lowercase()) } else { folded.push(c) }

@@ -6,20 +6,36 @@ use super::types::{ColumnType, UUID_BYTES};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
-/// One column that comes from the files.
+/// Where the values of a column come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnSource {
+    /// A column of the files.
+    File {
+        /// The name in the files.
+        name: String,
+        /// Its index among the file's columns of exactly that name, from 0.
+        occurrence: usize,
+    },
+    /// The object's key: the same value in all rows of an object.
+    Key {
+        /// The name by which the key's values are found.
+        name: String,
+    },
+}
+
+/// One of a table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {
-    /// The name in the files.
-    pub source_name: String,
-    /// Its index among the file's columns of exactly that name, from 0.
-    pub occurrence: usize,
+    /// Where its values come from.
+    pub source: ColumnSource,
     /// The outgoing name.
     pub name: String,
     /// The outgoing type.
     pub column_type: ColumnType,
 }
 
-/// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the files, in the order of the first file.
+/// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the key and of the files, these in the order of the
+/// first file.
 ///
 /// All but [`CQ_ID`] may be null, whatever the files say: destinations refuse to migrate a column that becomes NOT NULL,
 /// or stops being so, and that would follow from each file that comes or goes. Casts may make nulls, too.
@@ -30,7 +46,7 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
-    /// The columns that come from the files. Column `i` is field `i + 2` of [`Self::arrow`].
+    /// The columns that come from the key and from the files. Column `i` is field `i + 2` of [`Self::arrow`].
     pub fn columns(&self) -> &[TableColumn] {
         &self.columns
     }
@@ -48,14 +64,17 @@ impl TableSchema {
         Self { columns, arrow: Arc::new(Schema::new(fields)) }
     }
 
-    /// The same columns as those of a file. What types they had in the files is not known any more.
+    /// Those of the columns that come from files, as the columns of a file. What types they had there is not known any more.
     pub(super) fn to_file(&self) -> FileSchema {
-        let column = |column: &TableColumn| FileColumn {
-            name: column.source_name.clone(),
-            target: column.column_type.clone(),
-            source: column.column_type.to_string(),
+        let column = |column: &TableColumn| match &column.source {
+            ColumnSource::File { name, .. } => Some(FileColumn {
+                name: name.clone(),
+                target: column.column_type.clone(),
+                source: column.column_type.to_string(),
+            }),
+            ColumnSource::Key { .. } => None,
         };
-        FileSchema { columns: self.columns.iter().map(column).collect() }
+        FileSchema { columns: self.columns.iter().filter_map(column).collect() }
     }
 
     /// The columns of the file that decides about names and order.
@@ -66,8 +85,7 @@ impl TableSchema {
             .zip(schema.identities())
             .zip(&schema.columns)
             .map(|((name, (source_name, occurrence)), column)| TableColumn {
-                source_name: source_name.to_owned(),
-                occurrence,
+                source: ColumnSource::File { name: source_name.to_owned(), occurrence },
                 name,
                 column_type: column.target.clone(),
             })

@@ -10,7 +10,7 @@
 
 use super::parts::PartSet;
 use super::{BadState, Identity, MAX_VALUE_CHARS};
-use crate::schema::table::{TableColumn, TableSchema};
+use crate::schema::table::{ColumnSource, TableColumn, TableSchema};
 use crate::schema::types::ColumnType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +65,9 @@ struct Stored {
     table: Option<String>,
     #[serde(default)]
     file_columns: Option<bool>,
+    /// Indexes of the columns whose values come from the key, and whose first two words are the name there and 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    key_columns: Vec<usize>,
 }
 
 /// The one field of [`Stored`] that says whose schema it is.
@@ -143,10 +146,15 @@ impl SchemaState {
             return Ok(state);
         }
         let mut columns = Vec::with_capacity(stored.columns.len());
-        for (source_name, occurrence, name, column_type) in stored.columns {
+        for (index, (source_name, occurrence, name, column_type)) in stored.columns.into_iter().enumerate() {
             let parsed = ColumnType::parse(&column_type)
                 .ok_or_else(|| format!("{key} has a column of the type {column_type:?}, which is not known"))?;
-            columns.push(TableColumn { source_name, occurrence, name, column_type: parsed });
+            let source = if stored.key_columns.contains(&index) {
+                ColumnSource::Key { name: source_name }
+            } else {
+                ColumnSource::File { name: source_name, occurrence }
+            };
+            columns.push(TableColumn { source, name, column_type: parsed });
         }
         state.stored = Some(StoredSchema { key: stored.key, schema: TableSchema::from_columns(columns) });
         Ok(state)
@@ -209,16 +217,24 @@ impl SchemaState {
     #[must_use]
     pub fn update(&mut self, schema: &StoredSchema) -> Vec<(String, String)> {
         let column = |column: &TableColumn| -> StoredColumn {
-            let TableColumn { source_name, occurrence, name, column_type } = column;
-            (source_name.clone(), *occurrence, name.clone(), column_type.to_string())
+            let TableColumn { source, name, column_type } = column;
+            let (source_name, occurrence) = match source {
+                ColumnSource::File { name, occurrence } => (name, *occurrence),
+                ColumnSource::Key { name } => (name, 0),
+            };
+            (source_name.clone(), occurrence, name.clone(), column_type.to_string())
         };
-        let columns = schema.schema.columns().iter().map(column).collect();
+        let columns = schema.schema.columns();
+        let of_key = |column: &TableColumn| matches!(column.source, ColumnSource::Key { .. });
+        let key_columns = (0..columns.len()).filter(|index| of_key(&columns[*index])).collect();
+        let columns = columns.iter().map(column).collect();
         let stored = Stored {
             rules: self.options.rules.clone(),
             key: schema.key.clone(),
             columns,
             table: Some(self.table.clone()),
             file_columns: Some(self.options.file_columns),
+            key_columns,
         };
         let text = ascii_json(&stored);
         let mut change = std::mem::take(&mut self.set).change();
@@ -267,8 +283,7 @@ mod tests {
 
     fn schema(columns: &[(&str, ColumnType)]) -> StoredSchema {
         let column = |(name, column_type): &(&str, ColumnType)| TableColumn {
-            source_name: (*name).to_owned(),
-            occurrence: 0,
+            source: ColumnSource::File { name: (*name).to_owned(), occurrence: 0 },
             name: name.to_lowercase(),
             column_type: column_type.clone(),
         };
@@ -305,6 +320,21 @@ mod tests {
         let changed = schema(&[("Id", ColumnType::Int32)]);
         rows.extend(read(&rows, RULES).unwrap().update(&changed));
         assert_eq!(read(&rows, RULES).unwrap().stored(), Some(&changed));
+    }
+
+    #[test]
+    fn columns_of_the_key_are_told_from_those_of_files() {
+        let mut rows = BTreeMap::new();
+        let mut stored = schema(&[("Id", ColumnType::Int64)]);
+        let of_key = TableColumn {
+            source: ColumnSource::Key { name: "dt".to_owned() },
+            name: "dt".to_owned(),
+            column_type: ColumnType::Date32,
+        };
+        let columns = stored.schema.columns().iter().cloned();
+        stored.schema = TableSchema::from_columns(std::iter::once(of_key).chain(columns).collect());
+        rows.extend(read(&rows, RULES).unwrap().update(&stored));
+        assert_eq!(read(&rows, RULES).unwrap().stored(), Some(&stored));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::error::Error;
 use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
 use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
+use crate::cast::key_values::KeyValues;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
 use crate::formats::{File, Output, Reader};
@@ -289,6 +290,8 @@ impl Sending<'_> {
         Output {
             table: Arc::clone(&table.schema),
             schema: Arc::clone(table.encoder.schema()),
+            rules: Arc::default(),
+            key_values: KeyValues::default(),
             origin: cx.rows.origin(cx.store.bucket(), &self.task.key, last_modified_s),
             counts: Arc::clone(&table.casts),
         }

@@ -4,12 +4,11 @@ use super::chunks::path;
 use super::columns::fixed_width_bytes;
 use super::errors::{cause, row_group_error};
 use super::pages::{Pages, walk_row_group};
-use crate::cast::origin::Origin;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
 use crate::schema::field::FieldKind;
-use crate::schema::fit::FittedColumn;
+use crate::schema::fit::Fitted;
 use crate::schema::types::UUID_BYTES;
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
@@ -28,19 +27,20 @@ const DELTA_BATCH_ROWS: usize = 1_024;
 /// How much larger nested values are as JSON than decoded, roughly, where keys are short and values not null.
 const JSON_GROWTH: u64 = 3;
 
-/// Rows of the first batch, by what the footer, page headers and dictionaries say.
+/// Rows of the first batch, by what the footer, page headers and dictionaries say. Columns that no file has add `added_bytes` to a
+/// row.
 pub(super) fn first_batch_rows(
     group: &RowGroupMetaData,
     row_group: usize,
-    columns: &[FittedColumn],
-    origin: &Origin,
+    columns: &[Fitted],
+    added_bytes: u64,
     bytes: &FetchedRanges,
 ) -> Result<usize, ReadError> {
     let rows_total = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
     let pages = walk_row_group(group, row_group, bytes)?;
-    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + origin.bytes_a_row();
+    let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + added_bytes;
     let mut cap = BATCH_ROWS;
-    for column in columns {
+    for column in columns.iter().filter_map(Fitted::file) {
         // As Arrow types, too: what is inside of them may be JSON.
         let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
         let mut column_bytes = 0_u64;

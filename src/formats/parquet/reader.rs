@@ -22,8 +22,7 @@ pub struct Reader {
 
 impl Reader {
     pub(super) fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
-        let Output { table, schema, origin, counts } = output;
-        let plan = Arc::new(ObjectPlan::new(metadata, &table, schema, origin, counts)?);
+        let plan = Arc::new(ObjectPlan::new(metadata, output)?);
         Ok(Self { plan, bytes: FetchedRanges::default(), left: 0..0, row: 0, decoder: None })
     }
 

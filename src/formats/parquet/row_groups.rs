@@ -12,14 +12,13 @@ use super::damage::{self, Damage};
 use super::errors::{cause, damaged, footer_error, row_group_error};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
-use crate::cast::origin::Origin;
 use crate::cast::{self, json};
+use crate::formats::Output;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::schema::field::FieldKind;
-use crate::schema::fit::{FittedColumn, Misfit, fit};
-use crate::schema::table::TableSchema;
+use crate::schema::fit::{Fitted, FittedColumn, Misfit, fit};
 use crate::schema::types::{ColumnType, UUID_BYTES};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, StringArray};
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -50,33 +49,23 @@ pub struct ObjectPlan {
     main: ArrowReaderMetadata,
     second: Option<(ArrowReaderMetadata, ProjectionMask)>,
     /// In the order of the table's columns.
-    columns: Vec<FittedColumn>,
-    output: SchemaRef,
-    origin: Origin,
-    counts: Arc<CastCounts>,
+    columns: Vec<Fitted>,
+    output: Output,
     /// Rows of a batch at most, by what was found in earlier row groups.
     learned_rows: AtomicUsize,
 }
 
 impl ObjectPlan {
-    /// Plans to read the file with the footer `metadata` as rows of `table`. `output` is the schema that batches carry:
-    /// names, types and nullability of [`TableSchema::arrow`], with whatever metadata the caller gave to its fields, and
-    /// behind the first two the columns that `origin` adds. What casts change is counted in `counts`.
+    /// Plans to read the file with the footer `metadata` as rows of `output`'s table.
     ///
     /// # Errors
-    /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when `output`
-    /// isn't the table's schema.
-    pub fn new(
-        metadata: Arc<ParquetMetaData>,
-        table: &TableSchema,
-        output: SchemaRef,
-        origin: Origin,
-        counts: Arc<CastCounts>,
-    ) -> Result<Self, ReadError> {
-        check_output(table, &origin, &output)?;
+    /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when the schema of
+    /// `output` isn't the table's.
+    pub fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
+        check_output(&output)?;
         let source = ReadSchema::from_metadata(&metadata)?;
-        let columns =
-            fit(table, &source.fields).map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
+        let columns = fit(&output.table, &source.fields, &output.rules)
+            .map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
         let main = reader_metadata(&metadata, source.supplied)?;
         let second = match source.second {
             Some((schema, leaves)) => {
@@ -86,7 +75,7 @@ impl ObjectPlan {
             None => None,
         };
         let learned_rows = AtomicUsize::new(BATCH_ROWS);
-        Ok(Self { metadata, main, second, columns, output, origin, counts, learned_rows })
+        Ok(Self { metadata, main, second, columns, output, learned_rows })
     }
 
     /// The footer.
@@ -109,13 +98,13 @@ impl ObjectPlan {
 /// Where the columns of [`Origin::columns`] stand: behind the ids.
 const ID_COLUMNS: usize = 2;
 
-fn check_output(table: &TableSchema, origin: &Origin, output: &SchemaRef) -> Result<(), ReadError> {
-    let (ids, columns) = table.arrow().fields().split_at(ID_COLUMNS);
+fn check_output(output: &Output) -> Result<(), ReadError> {
+    let (ids, columns) = output.table.arrow().fields().split_at(ID_COLUMNS);
     let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
-    let added = origin.columns().iter().map(|(name, added)| ((*name).to_owned(), added.arrow_type(), true));
+    let added = output.origin.columns().iter().map(|(name, added)| ((*name).to_owned(), added.arrow_type(), true));
     let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
     // Nested fields included: arrays are made with the table's, and a batch takes no others.
-    let same = expected.eq(output.fields().iter().map(of_field));
+    let same = expected.eq(output.schema.fields().iter().map(of_field));
     if same { Ok(()) } else { Err(ReadError::Internal { what: "the output schema is not the table's".into() }) }
 }
 
@@ -186,8 +175,9 @@ impl RowGroupDecoder {
         })?;
         let rows_total = u64::try_from(group.num_rows())
             .map_err(|_| damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
+        let added_bytes = plan.output.origin.bytes_a_row() + plan.output.key_values.bytes_a_row();
         let batch_rows =
-            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, &plan.origin, &bytes)? };
+            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, added_bytes, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
     }
@@ -321,9 +311,9 @@ impl RowGroupDecoder {
             return Err(BatchError::Other(self.undecodable(source)));
         }
         let counts = CastCounts::default();
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.fields().len());
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.schema.fields().len());
         let first_row = self.first_row + self.rows_done;
-        let origin = &self.plan.origin;
+        let Output { origin, key_values, .. } = &self.plan.output;
         arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
         arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
         // A row group with fewer rows needs no more of them.
@@ -332,6 +322,13 @@ impl RowGroupDecoder {
         arrays.extend(added);
         let mut json_bytes = 0;
         for column in &self.plan.columns {
+            let column = match column {
+                Fitted::File(column) => column,
+                Fitted::Key { name, target } => {
+                    arrays.push(key_values.rows(name, target, rows).map_err(added_columns_error)?);
+                    continue;
+                }
+            };
             let error =
                 |what: String| row_group_error(self.row_group, &format!("column {:?}", column.field.name), what);
             let second = second.zip(column.second).map(|(second, index)| second.column(index));
@@ -344,9 +341,9 @@ impl RowGroupDecoder {
             }
         }
         // Checks types and that non-nullable columns hold no nulls.
-        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), arrays)
+        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output.schema), arrays)
             .map_err(|error| BatchError::Other(self.undecodable(error.into())))?;
-        self.plan.counts.add(&counts);
+        self.plan.output.counts.add(&counts);
         Ok(batch)
     }
 

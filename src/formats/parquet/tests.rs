@@ -9,6 +9,7 @@ use crate::cast::counts::{CastCounts, count};
 use crate::cast::origin::Origin;
 use crate::cast::row_id::ObjectId;
 use crate::config::NestedAs;
+use crate::formats::Output;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::schema::types::ColumnType;
@@ -71,7 +72,10 @@ pub(super) fn decode_as(
     let added = origin.columns().iter().map(|(name, added)| Arc::new(Field::new(*name, added.arrow_type(), true)));
     fields.splice(2..2, added);
     let output = Arc::new(Schema::new(fields));
-    let plan = Arc::new(ObjectPlan::new(Arc::clone(&metadata), &table, output, origin, Arc::clone(&counts))?);
+    let plan = Arc::new(ObjectPlan::new(
+        Arc::clone(&metadata),
+        Output::new(Arc::new(table.clone()), output, origin, Arc::clone(&counts)),
+    )?);
     let mut batches = Vec::new();
     for group in 0..metadata.num_row_groups() {
         let ranges = row_group_ranges(&metadata, group)?;

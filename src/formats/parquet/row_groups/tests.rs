@@ -1,4 +1,5 @@
 use super::*;
+use crate::cast::origin::Origin;
 use crate::formats::limits::MAX_VALUE_BYTES;
 use crate::formats::parquet::batch_size;
 use crate::formats::parquet::footer::FooterStep;
@@ -17,7 +18,10 @@ fn plan(file: &Bytes) -> Arc<ObjectPlan> {
     let metadata = footer(file).unwrap();
     let table = table(&metadata).unwrap();
     let output = Arc::clone(table.arrow());
-    Arc::new(ObjectPlan::new(metadata, &table, output, Origin::new("b", "k"), Arc::default()).unwrap())
+    Arc::new(
+        ObjectPlan::new(metadata, Output::new(Arc::new(table.clone()), output, Origin::new("b", "k"), Arc::default()))
+            .unwrap(),
+    )
 }
 
 fn numbers(rows: i64) -> RecordBatch {
@@ -71,7 +75,10 @@ fn long_dictionary_values_make_small_batches() {
     assert!(metadata.row_group(0).column(0).unencoded_byte_array_data_bytes().is_none());
     let table = table(&metadata).unwrap();
     let output = Arc::clone(table.arrow());
-    let plan = Arc::new(ObjectPlan::new(metadata, &table, output, Origin::new("b", "k"), Arc::default()).unwrap());
+    let plan = Arc::new(
+        ObjectPlan::new(metadata, Output::new(Arc::new(table.clone()), output, Origin::new("b", "k"), Arc::default()))
+            .unwrap(),
+    );
     let mut decoder = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap();
     let (mut rows, mut largest) = (0, 0);
     while let Some(batch) = decoder.next_batch().unwrap() {
@@ -135,7 +142,10 @@ fn another_order_and_relaxed_nullability_fit_the_table() {
     let table = table(&footer(&first).unwrap()).unwrap();
     let open = |file: &Bytes| {
         let output = Arc::clone(table.arrow());
-        ObjectPlan::new(footer(file).unwrap(), &table, output, Origin::new("b", "k"), Arc::default())
+        ObjectPlan::new(
+            footer(file).unwrap(),
+            Output::new(Arc::new(table.clone()), output, Origin::new("b", "k"), Arc::default()),
+        )
     };
     let decode = |file: &Bytes| {
         let plan = Arc::new(open(file).unwrap());
@@ -169,7 +179,10 @@ fn the_output_schema_carries_the_callers_metadata() {
         .collect();
     let output = Arc::new(Schema::new(fields));
     let new = |output: &SchemaRef| {
-        ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
+        ObjectPlan::new(
+            Arc::clone(&metadata),
+            Output::new(Arc::new(table.clone()), Arc::clone(output), Origin::new("b", "k"), Arc::default()),
+        )
     };
     let plan = Arc::new(new(&output).unwrap());
     let batch = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap().next_batch().unwrap().unwrap();
@@ -189,7 +202,10 @@ fn nested_fields_of_the_output_schema_are_the_tables() {
     let metadata = footer(&file).unwrap();
     let table = table(&metadata).unwrap();
     let new = |output: &SchemaRef| {
-        ObjectPlan::new(Arc::clone(&metadata), &table, Arc::clone(output), Origin::new("b", "k"), Arc::default())
+        ObjectPlan::new(
+            Arc::clone(&metadata),
+            Output::new(Arc::new(table.clone()), Arc::clone(output), Origin::new("b", "k"), Arc::default()),
+        )
     };
     let plan = Arc::new(new(table.arrow()).unwrap());
     let batch = RowGroupDecoder::open(plan, 0, FetchedRanges::whole(file), 0).unwrap().next_batch().unwrap().unwrap();

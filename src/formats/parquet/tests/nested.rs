@@ -1,5 +1,6 @@
 use crate::cast::origin::Origin;
 use crate::config::NestedAs;
+use crate::formats::Output;
 use crate::formats::error::ReadError;
 use crate::formats::parquet::tests::{columns, decode_as, footer, int96, next_column, table_as, write, write_raw};
 use crate::schema::types::ColumnType;
@@ -201,7 +202,10 @@ fn structs_of_other_fields_do_not_agree() {
         let table = table_as(&a, table).unwrap();
         let output = Arc::clone(table.arrow());
         let origin = Origin::new("bucket", "key");
-        crate::formats::parquet::row_groups::ObjectPlan::new(Arc::clone(&b), &table, output, origin, Arc::default())
+        crate::formats::parquet::row_groups::ObjectPlan::new(
+            Arc::clone(&b),
+            Output::new(Arc::new(table.clone()), output, origin, Arc::default()),
+        )
     };
     let error = open(NestedAs::Native).unwrap_err();
     assert!(matches!(error, ReadError::SchemaChanged { .. }));
