@@ -4,13 +4,18 @@
 //! [`StateClient::flush`] writes what was changed, in one insert. Backends that only append are fine: each change of a
 //! key has a higher *version*, and of several rows with one key the highest version counts.
 //!
+//! [`StateClient::refresh`] tells what other clients wrote meanwhile from what the backend lost.
+//!
 //! How a backend is called, and how long one is borne with that fails, is told in `calls`.
 
 mod calls;
+mod error;
+mod own_values;
 mod reread;
 mod target;
 
 pub use calls::Patience;
+pub use error::{OpenError, StateError};
 pub use target::TargetError;
 
 use super::{
@@ -32,8 +37,9 @@ use arrow::{
 };
 use bytes::Bytes;
 use calls::Caller;
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
-use tonic::{Code, Status, transport::Channel};
+use own_values::OwnValues;
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use tonic::{Status, transport::Channel};
 
 /// Largest message in either direction: what the state clients of CloudQuery's own SDK allow.
 pub const MAX_STATE_MESSAGE_BYTES: usize = 100 << 20;
@@ -43,113 +49,14 @@ const MAX_INSERT_BYTES: usize = 64 << 20;
 /// The version of the plugin protocol that a backend must speak.
 const PROTOCOL_VERSION: i32 = 3;
 
-/// Why the state cannot be read or was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// One of the two strings is missing.
-    #[error("backend_options must contain both connection and table_name: {missing} is empty")]
-    Options {
-        /// The empty one.
-        missing: &'static str,
-    },
-    /// The state could not be loaded.
-    #[error("failed to create state client: {0}")]
-    Open(#[from] OpenError),
-    /// The state could not be read once more before it is written.
-    #[error("failed to read the state in the backend's table {table:?} again: {reason}")]
-    Refresh {
-        /// The state table.
-        table: String,
-        /// What the backend answered.
-        reason: String,
-    },
-    /// The changed keys may or may not have been written.
-    #[error("failed to write state to the backend's table {table:?}: {reason}")]
-    Flush {
-        /// The state table.
-        table: String,
-        /// What the backend answered.
-        reason: String,
-    },
-}
-
-/// What went wrong while the state was loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// `connection` is not a target.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// Nothing answers there.
-    #[error("connect to the backend at {target:?}: {reason}")]
-    Connect {
-        /// `connection`, as given.
-        target: String,
-        /// What the system says.
-        reason: String,
-    },
-    /// The backend is too old or too new. The text is that of CloudQuery's SDK.
-    #[error("please upgrade your state backend plugin. state supporting version 3 plugin has {versions:?}")]
-    Versions {
-        /// What it speaks.
-        versions: Vec<i32>,
-    },
-    /// A call failed.
-    #[error("{call} of the state table {table:?}: {reason}")]
-    Call {
-        /// What was tried.
-        call: &'static str,
-        /// The state table.
-        table: String,
-        /// The answer's status.
-        code: Code,
-        /// The backend said so itself; else the connection or the time ended.
-        answered: bool,
-        /// What the backend answered.
-        reason: String,
-    },
-    /// The backend's rows are not those of a state table.
-    #[error(
-        "the backend's table {table:?} is not a state table: {reason}; give another table_name in backend_options, or \
-         drop that table"
-    )]
-    Table {
-        /// The state table.
-        table: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Our bug.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
-
-impl OpenError {
-    /// Whether another try would fail the same way.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Connect { .. } => false,
-            Self::Call { code, .. } => calls::is_final(*code),
-            Self::Target(_) | Self::Versions { .. } | Self::Table { .. } | Self::Encode(_) => true,
-        }
-    }
-
-    /// The same, with a word about how often it was tried.
-    fn after(mut self, tries: u32, elapsed: Duration) -> Self {
-        if let Self::Connect { reason, .. } | Self::Call { reason, .. } = &mut self {
-            reason.push_str(&format!(" (tried {tries} times in {} s)", elapsed.as_secs()));
-        }
-        self
-    }
-}
-
 /// One key's state.
 #[derive(Debug, Default)]
 struct Entry {
     value: String,
     version: u64,
-    /// When the value was last set: changes are written in that order. `None`: as the backend has it.
-    changed: Option<u64>,
-    /// The value that the backend had before, if it was changed since.
+    /// When the value was last set: changes are written in that order.
+    set: u64,
+    /// The value that the backend had before, if it was changed since; `None`: the backend has this one.
     before: Option<String>,
 }
 
@@ -160,6 +67,8 @@ pub struct StateClient {
     schema: SchemaRef,
     caller: Caller,
     entries: BTreeMap<String, Entry>,
+    /// What the backend had or was given of the keys that were flushed.
+    own: OwnValues,
     /// Counts calls of [`StateClient::set`] that changed something.
     sets: u64,
 }
@@ -193,7 +102,7 @@ impl StateClient {
         let encoded = encode_schema(&schema).map_err(OpenError::from)?;
         let (calls, name) = (&caller, table.as_str());
         let entries = caller.until_it_works(|channel| load(calls, name, channel, encoded.clone())).await?;
-        Ok(Some(Self { table, schema, caller, entries, sets: 0 }))
+        Ok(Some(Self { table, schema, caller, entries, own: OwnValues::default(), sets: 0 }))
     }
 
     /// The value of a key; `None` when the backend has no row with it. An empty value is `Some("")`.
@@ -220,22 +129,28 @@ impl StateClient {
         let before = std::mem::replace(&mut entry.value, value);
         entry.before.get_or_insert(before);
         entry.version = entry.version.saturating_add(1);
-        entry.changed = Some(self.sets);
         self.sets += 1;
+        entry.set = self.sets;
+    }
+
+    /// The size of all keys and values, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|(key, entry)| key.len() + entry.value.len()).sum()
     }
 
     /// Whether keys were set that are not flushed.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.entries.values().any(|entry| entry.changed.is_some())
+        self.entries.values().any(|entry| entry.before.is_some())
     }
 
     /// Takes back what was set and not flushed of the keys that start with `prefix`.
     pub fn forget_changes(&mut self, prefix: &str) {
         let keys = self.entries.range_mut::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         for (_, entry) in keys.take_while(|(key, _)| key.starts_with(prefix)) {
-            if entry.changed.take().is_some() {
-                entry.value = entry.before.take().unwrap_or_default();
+            if let Some(before) = entry.before.take() {
+                entry.value = before;
             }
         }
     }
@@ -250,23 +165,28 @@ impl StateClient {
     /// # Errors
     /// [`StateError::Flush`]. Then, too, the keys stay marked.
     pub async fn flush(&mut self) -> Result<usize, StateError> {
-        let mut changed: Vec<(u64, &String, &Entry)> =
-            self.entries.iter().filter_map(|(key, entry)| entry.changed.map(|when| (when, key, entry))).collect();
-        changed.sort_unstable_by_key(|(when, ..)| *when);
+        let mut changed: Vec<(&String, &Entry, &str)> =
+            self.entries.iter().filter_map(|(key, entry)| Some((key, entry, entry.before.as_deref()?))).collect();
+        changed.sort_unstable_by_key(|(_, entry, _)| entry.set);
         if changed.is_empty() {
             return Ok(0);
+        }
+        for (key, entry, before) in &changed {
+            self.own.remember(key, before);
+            self.own.remember(key, &entry.value);
         }
         let count = changed.len();
         let table = &self.table;
         let failed = |reason: String| StateError::Flush { table: table.clone(), reason };
-        let inserts = inserts(&self.schema, &changed).map_err(|error| failed(error.to_string()))?;
+        let inserts = inserts(&self.schema, changed.iter().map(|(key, entry, _)| (*key, *entry)).collect())
+            .map_err(|error| failed(error.to_string()))?;
         let caller = &self.caller;
         let written = caller.until_it_works(|channel| write(caller, channel, inserts.clone())).await;
         written.map_err(|error| match error {
             OpenError::Call { reason, .. } => failed(reason),
             other => failed(other.to_string()),
         })?;
-        self.entries.values_mut().for_each(|entry| (entry.changed, entry.before) = (None, None));
+        self.entries.values_mut().for_each(|entry| entry.before = None);
         Ok(count)
     }
 }
@@ -359,20 +279,20 @@ fn add_record(entries: &mut BTreeMap<String, Entry>, record: &Bytes) -> Result<(
 }
 
 /// The records of a flush, nearly always one.
-fn inserts(schema: &SchemaRef, changed: &[(u64, &String, &Entry)]) -> Result<Vec<Bytes>, EncodeError> {
+fn inserts(schema: &SchemaRef, changed: Vec<(&String, &Entry)>) -> Result<Vec<Bytes>, EncodeError> {
     let encoder = BatchEncoder::new(schema.clone())?;
     let mut records = Vec::new();
-    let mut rest = changed;
+    let mut rest = &changed[..];
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = rest.iter().take_while(|(_, key, entry)| {
+        let fits = rest.iter().take_while(|(key, entry)| {
             bytes += key.len() + entry.value.len();
             bytes <= MAX_INSERT_BYTES
         });
         let (now, later) = rest.split_at(fits.count().max(1));
-        let keys: StringArray = now.iter().map(|(_, key, _)| Some(key.as_str())).collect();
-        let values: StringArray = now.iter().map(|(_, _, entry)| Some(entry.value.as_str())).collect();
-        let versions: UInt64Array = now.iter().map(|(_, _, entry)| Some(entry.version)).collect();
+        let keys: StringArray = now.iter().map(|(key, _)| Some(key.as_str())).collect();
+        let values: StringArray = now.iter().map(|(_, entry)| Some(entry.value.as_str())).collect();
+        let versions: UInt64Array = now.iter().map(|(_, entry)| Some(entry.version)).collect();
         let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values), Arc::new(versions)];
         records.push(encoder.encode(&RecordBatch::try_new(schema.clone(), columns)?)?);
         rest = later;
@@ -393,7 +313,7 @@ mod tests {
     use super::*;
 
     fn entries(rows: &[(&str, &str, u64)]) -> BTreeMap<String, Entry> {
-        let entry = |value: &str, version| Entry { value: value.to_owned(), version, changed: Some(0), before: None };
+        let entry = |value: &str, version| Entry { value: value.to_owned(), version, ..Entry::default() };
         rows.iter().map(|(key, value, version)| ((*key).to_owned(), entry(value, *version))).collect()
     }
 
@@ -423,8 +343,7 @@ mod tests {
     fn a_flush_above_the_limit_has_several_inserts_in_order() {
         let large = "x".repeat(MAX_INSERT_BYTES / 2);
         let state = entries(&[("a", &large, 1), ("b", &large, 1), ("c", "small", 1), ("d", &large, 1)]);
-        let changed: Vec<_> = state.iter().map(|(key, entry)| (0, key, entry)).collect();
-        let records = inserts(&state_schema("state"), &changed).unwrap();
+        let records = inserts(&state_schema("state"), state.iter().collect()).unwrap();
         assert_eq!(records.len(), 3);
         assert!(records.iter().all(|record| record.len() < MAX_STATE_MESSAGE_BYTES));
         let mut read = BTreeMap::new();

@@ -2,6 +2,7 @@
 
 use cq_source_s3::cloudquery::source;
 use cq_source_s3::cloudquery::state_client::{OpenError, Patience, StateClient, StateError};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use testkit::backend::{Backend, Call, Method, Mode, Row, Trouble};
 use testkit::proxy::Proxy;
@@ -216,6 +217,10 @@ async fn item_90_a_hundred_thousand_keys_and_fifty_mebibytes() {
     assert_eq!(state.keys_with_prefix("").map(|(_, value)| value.len()).sum::<usize>(), 1_100 * (48 << 10));
 }
 
+fn set(keys: &[&str]) -> BTreeSet<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
 /// Keys of the inserts that arrived, one text for each.
 fn inserts(backend: &Backend) -> Vec<String> {
     let keys = |call: Call| match call {
@@ -261,6 +266,61 @@ async fn a_backend_that_fails_for_long_fails_the_flush_and_never_hangs_it() {
         backend.repair();
         assert_eq!(state.flush().await.unwrap(), 1, "the key is still marked");
     }
+}
+
+/// Destinations that write in batches of their own log that one failed, and answer that it went well.
+#[tokio::test]
+async fn what_a_backend_swallowed_is_set_again_in_the_same_order() {
+    for mode in [Mode::Upsert, Mode::Append] {
+        let backend = Backend::start(mode).await;
+        backend.put_rows(TABLE, [row("t/a", "0", Some(4)), row("t/kept", "0", Some(1))]);
+        let mut state = open(&backend).await;
+        let swallow = |times| backend.trouble(Method::Insert, Trouble::Swallowed, times);
+        for (key, value) in [("t/b", "1"), ("t/a", "1")] {
+            state.set(key, value);
+        }
+        swallow(1);
+        assert_eq!(state.flush().await.unwrap(), 2);
+        assert_eq!(state.refresh().await.unwrap(), set(&[]), "nobody else wrote");
+        state.set("t/c", "1");
+        // Of two writes in a row, too; and what was written before counts by its order.
+        swallow(2);
+        assert_eq!(state.flush().await.unwrap(), 3);
+        state.set("t/a", "2");
+        assert_eq!(state.flush().await.unwrap(), 1);
+        assert_eq!(state.refresh().await.unwrap(), set(&[]));
+        assert!(state.has_changes());
+        backend.forget_calls();
+        assert_eq!(state.flush().await.unwrap(), 3);
+        assert_eq!(inserts(&backend), ["t/b@1 t/c@1 t/a@6"]);
+        assert_eq!(state.refresh().await.unwrap(), set(&[]));
+        assert!(!state.has_changes());
+        let all = [("t/a", "2"), ("t/b", "1"), ("t/c", "1"), ("t/kept", "0")];
+        assert_eq!(open(&backend).await.keys_with_prefix("").collect::<Vec<_>>(), all, "{mode:?}");
+    }
+}
+
+/// A value that was there before may be another sync's, too, where that one wrote something else beside it.
+#[tokio::test]
+async fn what_another_client_wrote_is_not_taken_for_lost() {
+    let backend = Backend::start(Mode::Upsert).await;
+    backend
+        .put_rows(TABLE, [row("t/part", "old", Some(1)), row("t/head", "old", Some(1)), row("u/head", "old", Some(1))]);
+    let (mut mine, mut other) = (open(&backend).await, open(&backend).await);
+    for key in ["t/part", "t/head", "u/head"] {
+        mine.set(key, "mine");
+    }
+    mine.flush().await.unwrap();
+    other.refresh().await.unwrap();
+    for (key, value) in [("t/part", "old"), ("t/head", "other"), ("u/head", "old")] {
+        other.set(key, value);
+    }
+    other.flush().await.unwrap();
+    assert_eq!(mine.refresh().await.unwrap(), set(&["t/head", "t/part"]));
+    assert_eq!((mine.get("t/part"), mine.get("t/head")), (Some("old"), Some("other")), "as the other one left them");
+    mine.flush().await.unwrap();
+    let all = [("t/head", "other"), ("t/part", "old"), ("u/head", "mine")];
+    assert_eq!(open(&backend).await.keys_with_prefix("").collect::<Vec<_>>(), all);
 }
 
 #[tokio::test]

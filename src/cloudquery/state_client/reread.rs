@@ -47,41 +47,79 @@ impl StateClient {
         Ok(Ok(highest))
     }
 
-    /// Reads the state once more and gives the keys whose values are other ones than at the time of the last read or write:
-    /// another sync wrote them meanwhile. Keys that were set and not flushed, or whose flush failed, are there with either
-    /// value; they stay set, unless another sync wrote them.
+    /// Reads the state once more and gives the keys whose values another sync wrote since the last read or write: values
+    /// that are not among those that this client found or wrote.
+    ///
+    /// A key that has an older one of these, or nothing where this client wrote the first value, was *lost*: some backends
+    /// log that a write failed, and answer that it went well. Such keys are set again, as they were, in the order in which they
+    /// were set. But where another sync wrote a key of the same folder (all up to the last `/`), it may also have put the
+    /// older value back: then it counts as that one's, too.
+    ///
+    /// Keys that were set and not flushed, or whose flush failed, are there with either value; they stay set, unless another
+    /// sync wrote them.
     ///
     /// # Errors
     /// [`StateError::Refresh`]. Then all is as it was.
     pub async fn refresh(&mut self) -> Result<BTreeSet<String>, StateError> {
-        let table = self.table.clone();
-        let failed = |reason: String| StateError::Refresh { table: table.clone(), reason };
+        let fresh = self.read_again().await?;
+        let old = std::mem::replace(&mut self.entries, fresh);
+        let appeared =
+            self.entries.keys().filter(|key| !old.contains_key(*key) && !value(&self.entries, key).is_empty());
+        let mut foreign: BTreeSet<String> = appeared.cloned().collect();
+        let mut lost = Vec::new();
+        for (key, mine) in old {
+            let now = value(&self.entries, &key);
+            if now == mine.value {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.set = mine.set;
+                }
+            } else if mine.before.as_deref() == Some(now) {
+                self.set_again(key, mine);
+            } else if self.own.has(&key, now) {
+                lost.push((key, mine));
+            } else {
+                foreign.insert(key);
+            }
+        }
+        let folders: BTreeSet<String> = foreign.iter().map(|key| folder(key).to_owned()).collect();
+        let (theirs, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(key, _)| folders.contains(folder(key)));
+        foreign.extend(theirs.into_iter().map(|(key, _)| key));
+        // Of those whose write failed nothing was said.
+        let keys = lost.iter().filter(|(_, mine)| mine.before.is_none()).count();
+        if keys > 0 {
+            tracing::warn!(
+                state_table = self.table,
+                keys,
+                "the state backend did not keep what it was sent, though it did not say so: these keys are written once \
+                 more; see its log"
+            );
+        }
+        lost.into_iter().for_each(|(key, mine)| self.set_again(key, mine));
+        Ok(foreign)
+    }
+
+    /// The backend's value becomes the one before.
+    fn set_again(&mut self, key: String, mine: Entry) {
+        let before = value(&self.entries, &key).to_owned();
+        // Above what the backend has, so that it counts where rows are only appended.
+        let version = self.entries.get(&key).map_or(0, |entry| entry.version).saturating_add(1);
+        self.entries.insert(key, Entry { version: version.max(mine.version), before: Some(before), ..mine });
+    }
+
+    /// The whole state table.
+    async fn read_again(&self) -> Result<BTreeMap<String, Entry>, StateError> {
+        let failed = |reason: String| StateError::Refresh { table: self.table.clone(), reason };
         let encoded = encode_schema(&self.schema).map_err(|error| failed(error.to_string()))?;
         let records = self.caller.until_it_works(|channel| self.read(channel, encoded.clone())).await;
         let records = records.map_err(|error| match error {
             OpenError::Call { reason, .. } => failed(reason),
             other => failed(other.to_string()),
         })?;
-        let mut fresh: BTreeMap<String, Entry> = BTreeMap::new();
+        let mut fresh = BTreeMap::new();
         for record in &records {
-            add_record(&mut fresh, record).map_err(&failed)?;
+            add_record(&mut fresh, record).map_err(failed)?;
         }
-        let old = std::mem::replace(&mut self.entries, fresh);
-        let appeared =
-            self.entries.keys().filter(|key| !old.contains_key(*key) && !value(&self.entries, key).is_empty());
-        let mut foreign: BTreeSet<String> = appeared.cloned().collect();
-        for (key, mine) in old {
-            let now = value(&self.entries, &key);
-            let is_ours = now == mine.value || mine.before.as_deref() == Some(now);
-            if !is_ours {
-                foreign.insert(key);
-            } else if now != mine.value {
-                // Above what the backend has, so that it counts where rows are only appended.
-                let version = self.entries.get(&key).map_or(0, |entry| entry.version).saturating_add(1);
-                self.entries.insert(key, Entry { version: version.max(mine.version), ..mine });
-            }
-        }
-        Ok(foreign)
+        Ok(fresh)
     }
 
     /// All records of a table.
@@ -110,4 +148,9 @@ fn is_refusal(error: &OpenError) -> bool {
 /// The value of a key: an empty one is as good as none.
 fn value<'a>(entries: &'a BTreeMap<String, Entry>, key: &str) -> &'a str {
     entries.get(key).map_or("", |entry| entry.value.as_str())
+}
+
+/// What belongs together: all keys that are alike up to the last `/`.
+fn folder(key: &str) -> &str {
+    key.rfind('/').map_or("", |slash| &key[..=slash])
 }

@@ -51,6 +51,8 @@ pub enum Call {
     Read(String),
     /// An insert in a Write stream: its keys and versions, in order.
     Insert(Vec<(String, u64)>),
+    /// An insert that met [`Trouble::Swallowed`]: its keys and versions, in order.
+    Swallowed(Vec<(String, u64)>),
     /// The end of a Write stream that held this many messages.
     WriteEnd(usize),
     /// Not a call: what a test noted with [`Backend::note`].
@@ -102,6 +104,10 @@ pub enum Trouble {
     AnswerLost,
     /// It is never answered.
     Silence,
+    /// It is not done, and the answer is that it is: destinations that write in batches of their own log the failure.
+    Swallowed,
+    /// It is done and answered.
+    Nothing,
 }
 
 /// A backend that is being served. Stops when it is dropped.
@@ -299,10 +305,8 @@ impl State {
     }
 
     fn insert(&mut self, record: &[u8]) -> Result<(), Status> {
-        let (schema, batches) = decode(record).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let table = schema.metadata().get("cq:table_name").cloned().unwrap_or_default();
-        let rows: Vec<Row> = batches.iter().flat_map(rows).collect();
-        self.calls.push(Call::Insert(rows.iter().map(|row| (row.key.clone(), row.version.unwrap_or(0))).collect()));
+        let (table, rows) = table_and_rows(record)?;
+        self.calls.push(Call::Insert(keys(&rows)));
         let (_, stored) = self
             .tables
             .get_mut(&table)
@@ -321,6 +325,16 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn table_and_rows(record: &[u8]) -> Result<(String, Vec<Row>), Status> {
+    let (schema, batches) = decode(record).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let table = schema.metadata().get("cq:table_name").cloned().unwrap_or_default();
+    Ok((table, batches.iter().flat_map(rows).collect()))
+}
+
+fn keys(rows: &[Row]) -> Vec<(String, u64)> {
+    rows.iter().map(|row| (row.key.clone(), row.version.unwrap_or(0))).collect()
 }
 
 fn rows(batch: &RecordBatch) -> Vec<Row> {
@@ -374,7 +388,7 @@ impl Discovery for Service {
 
 async fn suffer(met: Option<Trouble>) -> Result<(), Status> {
     match met {
-        None => Ok(()),
+        None | Some(Trouble::Nothing | Trouble::Swallowed) => Ok(()),
         Some(Trouble::Silence) => std::future::pending().await,
         Some(Trouble::Refused | Trouble::AnswerLost) => Err(Status::internal("the backend is not ready")),
     }
@@ -438,6 +452,10 @@ impl Plugin for Service {
                     state.calls.push(Call::Migrate(table.clone()));
                     let entry = state.tables.entry(table).or_insert_with(|| (schema.clone(), Vec::new()));
                     entry.0 = schema;
+                }
+                Some(Message::Insert(insert)) if met == Some(Trouble::Swallowed) => {
+                    let (_, rows) = table_and_rows(&insert.record)?;
+                    state.calls.push(Call::Swallowed(keys(&rows)));
                 }
                 Some(Message::Insert(insert)) => state.insert(&insert.record)?,
                 _ => return Err(Status::unimplemented("a state client deletes nothing")),
