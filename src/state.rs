@@ -18,6 +18,8 @@
 //!                                     /checkpoint              which parts count, to what, and their checksum
 //! ```
 //!
+//! The three belong together, and are read and written as one [`table::TableState`].
+//!
 //! Beside them one value of the whole source says what is known of earlier syncs: [`commit`].
 //!
 //! How parts and heads make one whole that is never half old and half new is told in `parts`; how hashes become text, in
@@ -29,6 +31,7 @@ mod hash_text;
 pub mod ledger;
 mod parts;
 pub mod schema;
+pub mod table;
 pub mod tail;
 
 use crate::hash::{hex, update_framed};

@@ -152,7 +152,8 @@ impl Checkpoint {
 
     /// Adds objects whose rows this sync sent and that count as stored, by [`super::ledger::Object::hash`]. Gives the state
     /// keys and values to set, in this order; then the checkpoint is what they make it. `ledger` and `schema` are as the
-    /// state has them by then. Above `most_objects` in all nothing is added: such an object is read again.
+    /// state has them by then: the head names them, also where nothing is added. Above `most_objects` in all nothing is: such an
+    /// object is read again.
     #[must_use]
     pub fn add(
         &mut self,
@@ -163,7 +164,10 @@ impl Checkpoint {
     ) -> Vec<(String, String)> {
         let room = most_objects.saturating_sub(self.objects);
         hashes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        let Some(schema) = schema.head_name().filter(|_| !hashes.is_empty()) else { return Vec::new() };
+        if hashes.is_empty() {
+            return self.rename(ledger.head_name(), schema);
+        }
+        let Some(schema) = schema.head_name() else { return Vec::new() };
         self.objects += hashes.len() as u64;
         let mut change = std::mem::take(&mut self.set).change();
         change.keep_all();
@@ -183,6 +187,20 @@ impl Checkpoint {
             }
         }
         ledger.head_name().clone_into(&mut self.after);
+        let (entries, set) = change.finish_and_go_on(&meta(&self.after, schema));
+        self.set = set;
+        entries
+    }
+
+    /// The state keys and values to set so that a checkpoint that adds to the ledger with this head counts for today's columns,
+    /// too; none when it does already, or holds nothing.
+    #[must_use]
+    pub(super) fn rename(&mut self, ledger_head: &str, schema: &SchemaState) -> Vec<(String, String)> {
+        let Some(schema) = schema.head_name().filter(|_| self.objects > 0 && self.after == ledger_head) else {
+            return Vec::new();
+        };
+        let mut change = std::mem::take(&mut self.set).change();
+        change.keep_all();
         let (entries, set) = change.finish_and_go_on(&meta(&self.after, schema));
         self.set = set;
         entries

@@ -33,6 +33,9 @@ use sha2::{Digest as _, Sha256};
 pub(super) use chunks::MAX_CHUNK_OBJECTS;
 pub use update::{LedgerUpdate, Limits, StateWrites};
 
+/// The key of a table's ledger, behind what all its keys start with.
+pub(super) const LEDGER: &str = "ledger";
+
 /// An object of the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object<'a> {
@@ -142,7 +145,7 @@ impl Ledger {
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
         commits: &Commits,
     ) -> Result<Self, BadState> {
-        let key = format!("{}ledger", identity.state_prefix());
+        let key = format!("{}{LEDGER}", identity.state_prefix());
         Self::read(&key, entries, commits).map_err(|what| identity.bad_state(what))
     }
 

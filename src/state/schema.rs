@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 const MAX_PART_CHARS: usize = MAX_VALUE_CHARS - 64;
 
 /// The key of a table's schema, behind what all its keys start with.
-const SCHEMA: &str = "schema";
+pub(super) const SCHEMA: &str = "schema";
 
 /// A table's schema, and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,13 @@
 //!
 //! Two syncs of one source may run at the same time. Before the state is written it is read once more; of a table that
 //! another sync has written meanwhile nothing is written, so what the two write is not mixed, unless both write within the
-//! milliseconds between that read and the write. The checkpoints of the two may mix: then they do not count.
+//! milliseconds between that read and the write. Their checkpoints may mix where the state is too large to be read before each:
+//! then they do not count.
 //!
 //! What the values look like is [`crate::state`]'s business, how they travel that of [`crate::cloudquery::state_client`].
 
 pub mod checkpoints;
+mod say;
 
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
@@ -19,16 +21,19 @@ use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
 use crate::cloudquery::state_client::{StateClient, StateError};
 use crate::config::Spec;
 use crate::state::Identity;
-use crate::state::checkpoint::{self, Checkpoint};
 use crate::state::commit::{Commits, Evidence};
-use crate::state::ledger::{Ledger, Limits, Object, StateWrites};
-use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema, named_tables};
+use crate::state::ledger::Limits;
+use crate::state::schema::{ColumnOptions, StoredSchema};
+use crate::state::table::{self, Listed, TableUpdate, TableWrites, with_object};
 use crate::tables::group::ListedObject;
 use crate::tables::shard::Shard;
-use checkpoints::Proof;
+use checkpoints::{Counted, Proof};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+pub use crate::state::table::TableState;
+pub use say::{say_what_comes_again, start_anew};
 
 /// The state of a sync.
 #[derive(Debug)]
@@ -48,10 +53,8 @@ pub struct State {
     sent_objects: u64,
     /// Hashes of the objects that are to go into the next checkpoint, by the names of their tables.
     stored: BTreeMap<String, Vec<u64>>,
-    /// Of the objects that this sync sent, those that checkpoints have.
-    objects_in_checkpoints: u64,
-    /// Objects of the checkpoint that is being written, or could not be written so far.
-    objects_on_their_way: u64,
+    /// How many objects checkpoints have, by the names of their tables.
+    in_checkpoints: BTreeMap<String, Counted>,
     /// Keys that other syncs have written meanwhile.
     foreign: BTreeSet<String>,
     commits: Commits,
@@ -69,68 +72,16 @@ pub type Table = (Arc<TableRun>, Option<(TableState, String)>);
 #[derive(Debug)]
 struct Pending {
     table: String,
-    /// What all state keys of the table start with.
-    prefix: String,
-    ledger: StateWrites,
-    schema: Vec<(String, String)>,
-    /// What empties a checkpoint that counts no more.
-    checkpoint: Vec<(String, String)>,
+    writes: TableWrites,
 }
 
-/// The state of one table, as earlier syncs left it.
-#[derive(Debug)]
-pub struct TableState {
-    ledger: Ledger,
-    /// Its columns.
-    pub schema: SchemaState,
-    /// What is done since the ledger was written; the ledger has its objects, too.
-    checkpoint: Checkpoint,
-}
-
-impl TableState {
-    /// Whether this version of an object was fully sent before.
-    #[must_use]
-    pub fn is_done(&self, key: &str, object: &ListedObject) -> bool {
-        let etag = object.etag.as_ref().map(ToString::to_string);
-        self.ledger.is_done(&Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s })
+impl Listed for ListedObject {
+    fn etag(&self) -> Option<String> {
+        self.etag.as_ref().map(ToString::to_string)
     }
 
-    /// Rows of this version of an object that earlier syncs sent before it failed.
-    #[must_use]
-    pub fn rows_sent(&self, key: &str, object: &ListedObject) -> u64 {
-        let etag = object.etag.as_ref().map(ToString::to_string);
-        self.ledger.rows_sent(&Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s })
-    }
-
-    /// Forgets what was done: the table's columns are no longer those that its rows were sent with.
-    pub fn start_anew(&mut self, table: &str) {
-        if !self.ledger.is_empty() {
-            tracing::warn!(
-                table,
-                objects_done = self.ledger.objects(),
-                "the table's columns changed with an option or the release: all its objects are read again"
-            );
-        }
-        self.ledger.start_anew();
-        self.checkpoint.start_anew();
-    }
-
-    /// Whether the state still has as done what no longer is.
-    fn is_anew(&self) -> bool {
-        self.ledger.is_anew() || self.checkpoint.is_anew()
-    }
-
-    /// Objects that an earlier sync sent whose rows were never stored, and those that are read once more, since it is not
-    /// sure.
-    #[must_use]
-    pub fn again(&self) -> (u64, u64) {
-        (self.ledger.lost(), self.ledger.again())
-    }
-
-    /// Objects that a sync sent which came to no end, by its last checkpoint.
-    #[must_use]
-    pub fn done_by_checkpoint(&self) -> u64 {
-        self.checkpoint.joined()
+    fn last_modified_s(&self) -> i64 {
+        self.last_modified_s
     }
 }
 
@@ -157,8 +108,7 @@ impl State {
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
             stored: BTreeMap::new(),
-            objects_in_checkpoints: 0,
-            objects_on_their_way: 0,
+            in_checkpoints: BTreeMap::new(),
             foreign: BTreeSet::new(),
             commits: Commits::default(),
             commit_table: spec.commit_table.then(|| CommitTable::of_state_table(&backend.table_name)),
@@ -241,34 +191,27 @@ impl State {
     /// # Errors
     /// When the state is damaged: it never passes for "everything is done" or "nothing is".
     pub fn table(&self, name: &str) -> Result<TableState, SourceError> {
-        let bad = |error: crate::state::BadState| SourceError::new(ErrorKind::InvalidState, error.to_string());
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
         let entries: Vec<(&str, &str)> = self.client.keys_with_prefix(&prefix).collect();
-        let entries = || entries.iter().copied();
-        let mut ledger = Ledger::load(&identity, entries(), &self.commits).map_err(bad)?;
-        let schema = SchemaState::load(&identity, entries(), &self.options).map_err(bad)?;
-        let checkpoint = Checkpoint::load(&identity, entries(), &mut ledger, &schema);
-        if let Some(error) = checkpoint.damage() {
+        let mut state = TableState::load(&identity, entries.iter().copied(), &self.options, &self.commits)
+            .map_err(|error| SourceError::new(ErrorKind::InvalidState, error.to_string()))?;
+        if let Some(error) = state.checkpoint_damage() {
             tracing::warn!(
                 table = name,
                 error,
                 "the checkpoint of an interrupted sync cannot be used: the objects that it names are read again"
             );
         }
-        if ledger.objects() == 0 && schema.stored().is_none() {
-            let relatives = identity.relatives_prefix();
-            if self.client.keys_with_prefix(&relatives).next().is_some() {
-                tracing::info!(
-                    table = name,
-                    "there is state of this table, but for another prefix, endpoint, state_id or number of shards: \
-                     everything is read"
-                );
-            }
+        if state.is_unknown() && self.client.keys_with_prefix(&identity.relatives_prefix()).next().is_some() {
+            tracing::info!(
+                table = name,
+                "there is state of this table, but for another prefix, endpoint, state_id or number of shards: \
+                 everything is read"
+            );
         }
-        let mut state = TableState { ledger, schema, checkpoint };
         if state.schema.added_columns_changed() {
-            state.start_anew(name);
+            start_anew(name, &mut state);
         }
         Ok(state)
     }
@@ -278,12 +221,7 @@ impl State {
     #[must_use]
     pub fn others(&self, listed: &HashSet<&str>) -> Vec<String> {
         let prefix = self.identity("").bucket_prefix();
-        let tables = named_tables(self.client.keys_with_prefix(&prefix)).into_iter();
-        // State of another source may lie beside ours: then the hash in the prefix is another one.
-        let ours = tables.filter(|(prefix, name)| self.identity(name).state_prefix() == *prefix);
-        let mut names: Vec<String> = ours.map(|(_, name)| name).filter(|name| !listed.contains(&**name)).collect();
-        names.sort_unstable();
-        names
+        table::others(self.client.keys_with_prefix(&prefix), |name| self.identity(name).state_prefix(), listed)
     }
 
     /// What comes before the first row: of a table that starts anew the backend gets an empty ledger. Its rows are overwritten
@@ -301,10 +239,9 @@ impl State {
         self.foreign.extend(self.client.refresh().await.map_err(unavailable)?);
         for (run, state) in &mut anew {
             // Another sync's checkpoint is no reason to leave the ledger as it is.
-            let ledger = format!("{}ledger", self.identity(&run.name).state_prefix());
-            let is_left = self.foreign.iter().any(|key| key.starts_with(&ledger));
+            let is_left = table::is_ledger_foreign(&self.foreign, &self.identity(&run.name));
             let Some((state, _)) = state.as_mut().filter(|_| !is_left) else { continue };
-            for (key, value) in state.ledger.renounce().into_iter().chain(state.checkpoint.renounce()) {
+            for (key, value) in state.renounce() {
                 self.client.set(&key, value);
             }
         }
@@ -322,45 +259,24 @@ impl State {
         date_s: Option<i64>,
         last: &HashSet<usize>,
     ) {
-        let TableState { ledger, mut schema, checkpoint } = state;
-        let adds_to_ledger = checkpoint.adds_to(&ledger);
-        let mut update = ledger.update();
-        let mut places = 0..;
-        run.objects.for_each(|key, object| {
-            let place = places.next().unwrap_or(usize::MAX);
-            // Another shard's object is in that one's ledger.
-            if !self.own.has(key) {
-                return;
-            }
-            let etag = object.etag.as_ref().map(ToString::to_string);
-            let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
-            if object.sent {
-                self.sent_objects += 1;
-            }
-            match object.sent {
-                true if last.contains(&place) => update.sent_last(&entry),
-                true => update.sent(&entry),
-                false => update.seen(&entry),
-            }
-        });
-        run.objects.for_each_sent_partly(|key, object, rows| {
-            let etag = object.etag.as_ref().map(ToString::to_string);
-            let entry = Object { key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
-            update.sent_partly(&entry, rows);
-        });
-        let changes = update.finish(&Limits {
+        let mut update = state.update();
+        self.walk(run, &mut update, last);
+        let limits = Limits {
             ledger_limit: self.ledger_limit,
             // Without S3's clock nothing can be said of lateness: then nothing collapses.
             newest_low_water_s: date_s.map_or(0, |date_s| date_s.saturating_sub(self.late_arrival_window_s)),
-        });
+        };
+        let stored = StoredSchema { key: reference, schema: (*run.schema).clone() };
+        let writes = update.finish(&self.identity(&run.name), &limits, &stored);
+        let ledger = &writes.ledger;
         tracing::debug!(
             table = run.name,
-            objects = changes.objects,
-            added = changes.added,
-            forgotten = changes.forgotten,
+            objects = ledger.objects,
+            added = ledger.added,
+            forgotten = ledger.forgotten,
             "state of the table"
         );
-        if let Some(collapse) = changes.collapse {
+        if let Some(collapse) = ledger.collapse {
             tracing::warn!(
                 table = run.name,
                 ledger_limit = self.ledger_limit,
@@ -371,15 +287,33 @@ impl State {
                  now on, known or not"
             );
         }
-        let stored = StoredSchema { key: reference, schema: (*run.schema).clone() };
-        let (table, prefix) = (run.name.clone(), self.identity(&run.name).state_prefix());
-        let schema = schema.update(&stored);
-        if !(changes.is_empty() && schema.is_empty()) {
-            // The ledger from now on has its objects. They are needed beside the one before, which may come back.
-            let needed = changes.is_empty() || (changes.revocable && adds_to_ledger);
-            let checkpoint = if needed { Vec::new() } else { checkpoint.clear() };
-            self.pending.push(Pending { table, prefix, ledger: changes, schema, checkpoint });
+        if !writes.is_empty() {
+            self.pending.push(Pending { table: run.name.clone(), writes });
         }
+    }
+
+    /// Tells `update` of each object of the table.
+    fn walk(&mut self, run: &TableRun, update: &mut TableUpdate, last: &HashSet<usize>) {
+        let walk = &mut update.walk;
+        let mut places = 0..;
+        run.objects.for_each(|key, object| {
+            let place = places.next().unwrap_or(usize::MAX);
+            // Another shard's object is in that one's ledger.
+            if !self.own.has(key) {
+                return;
+            }
+            if object.sent {
+                self.sent_objects += 1;
+            }
+            with_object(key, object, |entry| match object.sent {
+                true if last.contains(&place) => walk.sent_last(entry),
+                true => walk.sent(entry),
+                false => walk.seen(entry),
+            });
+        });
+        run.objects.for_each_sent_partly(|key, object, rows| {
+            with_object(key, object, |entry| walk.sent_partly(entry, rows));
+        });
     }
 
     /// Writes what changed. Gives the generation of the sync, if state was written that counts only when the rows are
@@ -393,15 +327,14 @@ impl State {
         }
         self.leave_to_others().await?;
         let generation = self.commits.next(now_s(date_s));
-        let revocable = self.pending.iter().any(|pending| pending.ledger.revocable);
+        let revocable = self.pending.iter().any(|pending| pending.writes.ledger.revocable);
         if revocable {
             // First, so that no head names a generation that is not known.
             let (key, value) = self.commits.update(generation);
             self.client.set(&key, value);
         }
-        for Pending { ledger, schema, checkpoint, .. } in std::mem::take(&mut self.pending) {
-            // The schema first: a ledger never stands without the columns that its rows were sent with.
-            for (key, value) in schema.into_iter().chain(ledger.entries(generation)).chain(checkpoint) {
+        for Pending { writes, .. } in std::mem::take(&mut self.pending) {
+            for (key, value) in writes.entries(generation) {
                 self.client.set(&key, value);
             }
         }
@@ -413,7 +346,7 @@ impl State {
     /// The sync ends without its state.
     fn not_written(&self, error: StateError) -> SourceError {
         let text = crate::error_chain::error_chain(&error);
-        let objects = self.sent_objects.saturating_sub(self.objects_in_checkpoints);
+        let objects = self.sent_objects.saturating_sub(self.objects_in_checkpoints());
         let text = format!(
             "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of this \
              one again"
@@ -421,23 +354,9 @@ impl State {
         SourceError::new(ErrorKind::Unavailable, text)
     }
 
-    /// Whether another sync has written more of a table than a checkpoint, which is that sync's alone, and the schema that
-    /// this one writes. The head of the schema says how often it was written, too: what it holds are its parts.
-    fn is_written_by_another(&self, pending: &Pending) -> bool {
-        let is_ours =
-            |key: &str| pending.schema.iter().any(|(ours, value)| ours == key && self.client.get(key) == Some(value));
-        let is_head = |key: &str| key.strip_prefix(&*pending.prefix) == Some("schema");
-        let mut foreign = self.foreign.iter().filter(|key| key.starts_with(&pending.prefix));
-        foreign.any(|key| !checkpoint::is_key(&pending.prefix, key) && !is_head(key) && !is_ours(key))
-    }
-
     /// Whether another sync is known to have written something of a table meanwhile.
     fn is_foreign(&self, table: &str) -> bool {
-        if self.foreign.is_empty() {
-            return false;
-        }
-        let prefix = self.identity(table).state_prefix();
-        self.foreign.iter().any(|key| key.starts_with(&prefix))
+        table::is_foreign(&self.foreign, &self.identity(table))
     }
 
     /// Reads the state once more, and drops what is pending of tables that another sync has written meanwhile.
@@ -447,10 +366,12 @@ impl State {
         if self.foreign.contains(&Commits::key(&self.identity(""))) {
             self.load_commits().await?;
         }
+        let is_others =
+            |pending: &Pending| pending.writes.is_written_by_another(&self.foreign, |key| self.client.get(key));
         let (others, ours): (Vec<Pending>, Vec<Pending>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|pending| self.is_written_by_another(pending));
+            std::mem::take(&mut self.pending).into_iter().partition(is_others);
         self.pending = ours;
-        others.iter().for_each(|pending| self.client.forget_changes(&pending.prefix));
+        others.iter().for_each(|pending| self.client.forget_changes(&pending.writes.prefix));
         if let Some(first) = others.first() {
             tracing::warn!(
                 tables = others.len(),
@@ -460,34 +381,6 @@ impl State {
             );
         }
         Ok(())
-    }
-}
-
-/// Says what earlier syncs did and this one does again, if there is any.
-pub fn say_what_comes_again<'a>(tables: impl Iterator<Item = &'a TableState>) {
-    let (mut lost, mut again, mut done) = (0, 0, 0);
-    for table in tables {
-        let (lost_of_table, again_of_table) = table.again();
-        (lost, again, done) = (lost + lost_of_table, again + again_of_table, done + table.done_by_checkpoint());
-    }
-    if done > 0 {
-        tracing::info!(
-            objects = done,
-            "an earlier sync came to no end: the objects that it had sent by its last checkpoint are not read again"
-        );
-    }
-    if lost > 0 {
-        tracing::warn!(
-            objects = lost,
-            "the last sync was interrupted before the destination had stored all of its rows: these objects are read again"
-        );
-    }
-    if again > 0 {
-        tracing::info!(
-            objects = again,
-            "it is not known whether the destination stored the last rows of the sync before: these objects are read once \
-             more"
-        );
     }
 }
 

@@ -7,7 +7,7 @@
 use super::announce::announced;
 use super::context::Context;
 use super::error::Error;
-use super::incremental::TableState;
+use super::incremental::{TableState, start_anew};
 use super::inspect::{self, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
@@ -163,7 +163,7 @@ impl Survey {
         let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
             if state.schema.differs(&columns) {
-                state.start_anew(&name);
+                start_anew(&name, state);
                 objects.forget_all_rows_sent();
             } else {
                 objects.withdraw(|key, object| state.is_done(key, object));

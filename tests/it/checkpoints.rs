@@ -13,7 +13,7 @@ use cq_source_s3::plugin::{Behind, Pace, S3Source};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use testkit::backend::{Backend, Call, Mode};
+use testkit::backend::{Backend, Call, Method, Mode, Row, Trouble};
 use testkit::client::decode;
 use testkit::s3_server::S3Server;
 use tokio_util::sync::CancellationToken;
@@ -239,6 +239,98 @@ async fn a_backend_that_fails_at_a_checkpoint_does_not_end_the_sync() {
     assert!(failed > 2, "checkpoints were tried before and after: {:?}", backend.calls());
     let next = sync(&rig.s3, &backend, &mut stored, |_| false).await;
     assert_eq!((next.result, next.sent), (Some(Ok(())), BTreeSet::new()));
+}
+
+/// Some destinations log that a write failed, and answer that it went well. Each write in turn is one of these.
+#[tokio::test]
+async fn a_write_that_the_backend_swallows_is_not_taken_for_that_of_another_sync() {
+    // About as many as there are; what comes after the last one is nothing.
+    let swallowed = futures::future::join_all((0..12).map(|number| async move {
+        let (rig, backend) = lake().await;
+        let mut stored = Stored::new();
+        backend.trouble(Method::Insert, Trouble::Nothing, number);
+        backend.trouble(Method::Insert, Trouble::Swallowed, 1);
+        let first = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+        assert_eq!(first.result, Some(Ok(())));
+        let has_ledger = |keys: Vec<(String, u64)>| keys.iter().any(|(key, _)| key.ends_with("/ledger"));
+        let lost = backend.calls().into_iter().find_map(|call| match call {
+            Call::Swallowed(keys) => Some(has_ledger(keys)),
+            _ => None,
+        });
+        backend.repair();
+        let second = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+        assert_eq!(second.result, Some(Ok(())));
+        assert_all_are_stored(&stored);
+        // Nothing is read behind the last write.
+        assert!(lost == Some(true) || second.sent.is_empty(), "write {number}: {:?}", second.sent);
+        lost == Some(false)
+    }));
+    let swallowed = swallowed.await.into_iter().filter(|swallowed| *swallowed).count();
+    assert!(swallowed > 2, "before, in and behind the first checkpoint: {swallowed}");
+}
+
+#[tokio::test]
+async fn where_the_last_write_is_swallowed_the_checkpoints_count() {
+    let (rig, backend) = lake().await;
+    let mut stored = Stored::new();
+    let first = sync(&rig.s3, &backend, &mut stored, |messages| {
+        if messages == OBJECTS {
+            backend.trouble(Method::Insert, Trouble::Swallowed, 1_000);
+        }
+        false
+    });
+    assert_eq!(first.await.result, Some(Ok(())));
+    backend.repair();
+    let second = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!(second.result, Some(Ok(())));
+    assert!((1..OBJECTS).contains(&second.sent.len()), "{}", second.sent.len());
+    assert_all_are_stored(&stored);
+    let third = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+    assert_eq!((third.result, third.sent), (Some(Ok(())), BTreeSet::new()));
+}
+
+/// The next checkpoint brings what the first one did not.
+#[tokio::test]
+async fn a_sync_goes_on_at_its_last_checkpoint_though_the_backend_swallowed_one_before() {
+    for swallowed in 0..3 {
+        let (rig, backend) = lake().await;
+        let mut stored = Stored::new();
+        backend.trouble(Method::Insert, Trouble::Nothing, swallowed);
+        backend.trouble(Method::Insert, Trouble::Swallowed, 1);
+        let first = killed(&rig, &backend, &mut stored).await;
+        let second = sync(&rig.s3, &backend, &mut stored, |_| false).await;
+        assert_eq!(second.result, Some(Ok(())));
+        assert_all_are_stored(&stored);
+        let again = second.sent.intersection(&first.sent).count();
+        assert!(again < first.sent.len(), "write {swallowed}: something is done");
+    }
+}
+
+/// What a checkpoint holds does not count where another sync wrote the table's ledger meanwhile: there is none from then on, and
+/// no word of one.
+#[tokio::test]
+async fn a_table_that_another_sync_writes_meanwhile_has_no_more_checkpoints() {
+    let (rig, backend) = lake().await;
+    let has =
+        |call: &Call, suffix| matches!(call, Call::Insert(keys) if keys.iter().any(|(key, _)| key.ends_with(suffix)));
+    let outcome = sync(&rig.s3, &backend, &mut Stored::new(), |messages| {
+        if messages == OBJECTS / 2 {
+            let rows = backend.rows(STATE_TABLE);
+            let checkpoint = rows.iter().find(|row| row.key.ends_with("/checkpoint")).expect("one by now");
+            let key = checkpoint.key.replace("/checkpoint", "/ledger");
+            backend.put_rows(STATE_TABLE, [Row { key, value: "another sync's".to_owned(), version: Some(1) }]);
+            backend.note("another sync");
+        }
+        false
+    })
+    .await;
+    assert_eq!(outcome.result, Some(Ok(())));
+    let calls = backend.calls();
+    let at = calls.iter().position(|call| matches!(call, Call::Note(_))).unwrap();
+    let count = |calls: &[Call]| calls.iter().filter(|call| has(call, "/checkpoint")).count();
+    // One may have been on its way.
+    assert!(count(&calls[..at]) > 0 && count(&calls[at..]) <= 1, "{:?}", &calls[at..]);
+    assert!(!calls.iter().any(|call| has(call, "/ledger")), "it is the other one's");
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
 use super::*;
 use crate::schema::table::TableSchema;
 use crate::state::MAX_VALUE_CHARS;
-use crate::state::commit::Commits;
+use crate::state::commit::{Commits, Evidence};
 use crate::state::ledger::{Limits, Object};
 use crate::state::schema::{ColumnOptions, StoredSchema};
+use crate::state::table::TableState;
 
 type Rows = std::collections::BTreeMap<String, String>;
 
@@ -23,10 +24,13 @@ fn entries(rows: &Rows) -> impl Iterator<Item = (&str, &str)> + Clone {
     rows.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
+fn options() -> ColumnOptions {
+    ColumnOptions { rules: "1".to_owned(), file_columns: false }
+}
+
 fn load(rows: &Rows) -> Table {
     let mut ledger = Ledger::load(&IDENTITY, entries(rows), &Commits::default()).unwrap();
-    let options = ColumnOptions { rules: "1".to_owned(), file_columns: false };
-    let schema = SchemaState::load(&IDENTITY, entries(rows), &options).unwrap();
+    let schema = SchemaState::load(&IDENTITY, entries(rows), &options()).unwrap();
     let checkpoint = Checkpoint::load(&IDENTITY, entries(rows), &mut ledger, &schema);
     Table { ledger, schema, checkpoint }
 }
@@ -99,6 +103,38 @@ fn it_counts_for_the_ledger_and_the_schema_that_it_names() {
     rows.retain(|key, _| !key.contains("schema"));
     let table = load(&rows);
     assert_eq!((table.checkpoint.joined(), table.checkpoint.damage()), (0, None), "its columns are not known");
+}
+
+/// At the limit no object is added, but the head has to name what the schema has become.
+#[test]
+fn it_follows_the_columns_where_nothing_is_added() {
+    let of = |key: &str| StoredSchema { key: key.to_owned(), schema: TableSchema::from_columns(Vec::new()) };
+    let mut rows = Rows::new();
+    rows.extend(load(&rows).add(0..5));
+    let mut table = load(&rows);
+    let schema = table.schema.update(&of("another"));
+    assert!(!schema.is_empty());
+    let hashes = vec![with_object(5, |object| object.hash()).unwrap()];
+    let written = table.checkpoint.add(hashes, &table.ledger, &table.schema, 5);
+    assert_eq!(written.len(), 1, "the head alone: {written:?}");
+    assert_eq!(table.checkpoint.add(vec![], &table.ledger, &table.schema, 5), []);
+    rows.extend(schema);
+    assert_eq!(load(&rows).done(0..9), 0, "other columns");
+    rows.extend(written);
+    assert_eq!((load(&rows).done(0..9), load(&rows).checkpoint.damage()), (5, None));
+
+    // So at the end of a sync: the ledger before may come back, and with it the checkpoint.
+    let state = TableState::load(&IDENTITY, entries(&rows), &options(), &Commits::default()).unwrap();
+    let mut update = state.update();
+    with_object(7, |object| update.walk.sent_last(object));
+    let limits = Limits { ledger_limit: u64::MAX, newest_low_water_s: 0 };
+    rows.extend(update.finish(&IDENTITY, &limits, &of("a third")).entries(7));
+    let commits = Commits::load("k".to_owned(), Some("v1 written=7 misses=0 dead= unproven="), Evidence::Stored(6));
+    let again = TableState::load(&IDENTITY, entries(&rows), &options(), &commits.unwrap()).unwrap();
+    assert_eq!(again.done_by_checkpoint(), 5);
+    // Where no rows are at stake it is empty, and stays so.
+    let nothing = Checkpoint::default().add(vec![], &load(&Rows::new()).ledger, &load(&rows).schema, 5);
+    assert_eq!(nothing, []);
 }
 
 #[test]

@@ -5,11 +5,11 @@
 //! are sent, and by one connection at a time. A backend that fails then is worth a warning: what could not be written stays
 //! set in the client, and comes first the next time.
 
-use super::{State, Table, TableState};
+use super::{State, Table};
 use crate::cloudquery::source::SyncSink;
 use crate::cloudquery::state_client::StateError;
-use crate::state::ledger::Object;
 use crate::state::schema::StoredSchema;
+use crate::state::table::with_object;
 use crate::state::tail::LIMITS;
 use crate::sync::commit::{self, Delivery, Sent};
 use crate::sync::cpu;
@@ -24,6 +24,10 @@ pub use crate::state::tail::Limits as Behind;
 /// that is worth it, long against a write to a warehouse that takes half a minute.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
+/// Up to this size of all keys and values the state is read once more before each checkpoint; beyond it only where a table is
+/// new. It is that of a million objects, and held twice while it is read.
+const MAX_REREAD_BYTES: usize = 8 << 20;
+
 /// The generation of a row that is to show that rows are stored, and nothing else: below that of every sync.
 const NO_GENERATION: u64 = 0;
 
@@ -36,6 +40,15 @@ pub(super) enum Proof {
     AskedFor,
     /// The backend has shown a commit row of this source.
     Shown,
+}
+
+/// Objects of a table in the checkpoints of this sync.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// They are written.
+    written: u64,
+    /// They are being written, or could not be written so far.
+    on_their_way: u64,
 }
 
 /// When checkpoints are written, and what may be in them.
@@ -102,8 +115,7 @@ impl State {
 
     /// Writes what counts as stored since the last checkpoint.
     async fn checkpoint(&mut self, tables: &mut [Table], delivery: &Delivery) {
-        // No key gets a second value before the backend has the first one: of a key that this sync set, `refresh` knows one
-        // value and the one before.
+        // What could not be written so far comes first.
         if self.client.has_changes() && !self.write_checkpoint().await {
             return;
         }
@@ -120,11 +132,9 @@ impl State {
             if self.is_foreign(&run.name) {
                 continue;
             }
-            let TableState { ledger, schema, checkpoint } = state;
-            let known = checkpoint.objects();
-            let mut entries = schema.update(&StoredSchema { key: reference.clone(), schema: (*run.schema).clone() });
-            entries.extend(checkpoint.add(hashes, ledger, schema, self.ledger_limit));
-            self.objects_on_their_way += checkpoint.objects() - known;
+            let stored = StoredSchema { key: reference.clone(), schema: (*run.schema).clone() };
+            let (entries, objects) = state.checkpoint(hashes, &stored, self.ledger_limit);
+            self.in_checkpoints.entry(run.name.clone()).or_default().on_their_way += objects;
             for (key, value) in entries {
                 self.client.set(&key, value);
             }
@@ -134,15 +144,17 @@ impl State {
         }
     }
 
-    /// What the backend must have before the first checkpoint of a new table: an empty schema, so that half of a first one is
-    /// not taken for damage. Whether the backend took it.
+    /// Reads the state once more, unless that takes long: a table that another sync wrote meanwhile has no checkpoint, and what
+    /// the backend lost is written again. Then comes what the backend must have before the first checkpoint of a new table: an
+    /// empty schema, so that half of a first one is not taken for damage. Whether the backend took it.
     async fn prepare(&mut self, tables: &mut [Table]) -> bool {
         let is_new = |(run, state): &Table| {
             self.stored.contains_key(&run.name) && state.as_ref().is_some_and(|(state, _)| state.schema.is_new())
         };
         // A schema must not take the place of one that another sync wrote meanwhile. Nothing else of a checkpoint can harm
-        // another sync, so the whole state is not read for it each time.
-        if !tables.iter().any(is_new) {
+        // another sync.
+        let any_is_new = tables.iter().any(is_new);
+        if !any_is_new && self.client.bytes() > MAX_REREAD_BYTES {
             return true;
         }
         match self.client.refresh().await {
@@ -164,12 +176,22 @@ impl State {
         !self.client.has_changes() || self.write_checkpoint().await
     }
 
+    /// Of the objects that this sync sent, those that checkpoints have; without those of tables that another sync wrote, whose
+    /// checkpoints do not count any more.
+    pub(super) fn objects_in_checkpoints(&self) -> u64 {
+        let ours = self.in_checkpoints.iter().filter(|(table, _)| !self.is_foreign(table));
+        ours.map(|(_, counted)| counted.written).sum()
+    }
+
     /// Whether the backend took it.
     async fn write_checkpoint(&mut self) -> bool {
         match self.client.flush().await {
             Ok(_) => {
-                let objects = std::mem::take(&mut self.objects_on_their_way);
-                self.objects_in_checkpoints += objects;
+                let before = self.objects_in_checkpoints();
+                for counted in self.in_checkpoints.values_mut() {
+                    counted.written += std::mem::take(&mut counted.on_their_way);
+                }
+                let objects = self.objects_in_checkpoints() - before;
                 if objects > 0 {
                     tracing::info!(objects, "checkpoint: these objects are not read again, however this sync ends");
                 }
@@ -195,9 +217,7 @@ fn hashes(sent: Vec<Sent>) -> BTreeMap<String, Vec<u64>> {
     let mut by_table: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for (run, index) in sent {
         let Some((key, object)) = run.objects.get(index) else { continue };
-        let etag = object.etag.as_ref().map(ToString::to_string);
-        let object = Object { key: &key, etag: etag.as_deref(), last_modified_s: object.last_modified_s };
-        if let Some(hash) = object.hash() {
+        if let Some(hash) = with_object(&key, &object, |object| object.hash()) {
             by_table.entry(run.name.clone()).or_default().push(hash);
         }
     }
