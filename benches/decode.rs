@@ -170,7 +170,7 @@ fn footer(file: &Bytes) -> Arc<ParquetMetaData> {
 
 fn decode(file: &Bytes, plan: &Arc<ObjectPlan>) -> usize {
     let mut rows = 0;
-    for group in 0..plan.metadata().num_row_groups() {
+    for group in 0..footer(file).num_row_groups() {
         let bytes = FetchedRanges::whole(file.clone());
         let mut decoder =
             RowGroupDecoder::open(Arc::clone(plan), group, bytes, plan.first_row(group)).expect("a good file");

@@ -241,7 +241,7 @@ impl File {
         match self {
             Self::Parquet(file) => file.measured_bytes(step, bytes),
             #[cfg(test)]
-            Self::Records(_) => step.decoding_bytes,
+            Self::Records(file) => file.measured_bytes(step),
         }
     }
 
@@ -297,6 +297,17 @@ impl Reader {
             Self::Parquet(reader) => reader.is_done(),
             #[cfg(test)]
             Self::Records(_) => false,
+        }
+    }
+
+    /// What it carries from one step into the next, in bytes: the beginning of a record that straddles them. It is no part of
+    /// the memory that a step says it needs.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        match self {
+            // A row group lies in one step.
+            Self::Parquet(_) => 0,
+            #[cfg(test)]
+            Self::Records(reader) => reader.held_bytes(),
         }
     }
 

@@ -14,12 +14,15 @@
 //!    than foreseen) is taken if it is free at this moment, or not at all: then the step comes when the one before has ended,
 //!    or everything is given back and asked for again. Messages only wait for earlier ones, which the client takes. So every
 //!    holder finishes.
-//! 2. Small objects that the survey kept hold the reserve, at most a quarter of the budget, and wait for a share of the
+//! 2. Small objects that the survey kept hold a part of the reserve, at most a quarter of the budget, and wait for a share of the
 //!    rest. Nothing else is admitted before the last of them was, and none asks for more than the rest.
 //! 3. Parsed heads (footers) of the survey, and of objects that were replaced while they were read, have a pool of their own,
 //!    and what is larger than it takes the remainder of the budget's rest: first one, then the other. Who holds one waits
 //!    for no other head and for no share.
-//! 4. Requests are served in the order they came, so none is overtaken; one that is larger than the budget asks for all of
+//! 4. Parsed heads that the survey kept for the objects' steps ([`spare`]) lie in the reserve, too. Nobody waits for one: it
+//!    moves into the object's own share once that is admitted. Who asks for more than the rest has all of them dropped before
+//!    he waits, and none is kept from then on.
+//! 5. Requests are served in the order they came, so none is overtaken; one that is larger than the budget asks for all of
 //!    it, which means that it is admitted alone, once nothing else is held.
 //!
 //! The test `every_mix_of_objects_ends` plays this with thousands of random mixes.
@@ -30,11 +33,14 @@
 //! hold of messages in flight, and errors of the estimates; the 120 bytes are a record of [`crate::tables::group`]. What was
 //! freed but not given back to the system is the matter of [`resident`].
 
+pub(crate) mod head_room;
 pub(crate) mod need;
 pub mod resident;
+pub(crate) mod spare;
 
 use need::Need;
 use resident::Resident;
+use spare::{Spare, Spares};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -60,6 +66,7 @@ pub struct Memory {
     reserve_units: u32,
     /// Kept objects without their share.
     waiting_kept: TaskTracker,
+    spares: Arc<Spares>,
     heads: Arc<Semaphore>,
     resident: Arc<Resident>,
 }
@@ -88,31 +95,9 @@ pub struct Admitted<'seat> {
 /// A share of the budget that is part of the reserve, given back on drop.
 #[derive(Debug)]
 pub struct Reserved {
-    _units: OwnedSemaphorePermit,
-    _reserve: OwnedSemaphorePermit,
+    _part: spare::Part,
     /// Goes when it was admitted.
     waiting: Option<TaskTrackerToken>,
-}
-
-/// Room for one parsed head of a file, given back on drop.
-#[derive(Debug)]
-pub struct HeadRoom {
-    permit: OwnedSemaphorePermit,
-    /// What does not fit into the pool.
-    beyond: Option<OwnedSemaphorePermit>,
-}
-
-/// A head of a file (today always a footer) that takes more memory than there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "its footer takes about {bytes} bytes of memory when it is read, more than the {most_bytes} that `memory_limit` leaves \
-     for one; raise `memory_limit`, or write the file with fewer row groups or columns"
-)]
-pub struct HeadTooLarge {
-    /// What it takes.
-    pub bytes: u64,
-    /// What there is.
-    pub most_bytes: u64,
 }
 
 /// What the messages of one object live on: a part of its share, which is given back when the object is done and its last
@@ -153,6 +138,7 @@ impl Memory {
             reserve: semaphore(reserve_units),
             reserve_units,
             waiting_kept,
+            spares: Arc::default(),
             heads: semaphore(units(HEAD_POOL_BYTES)),
             resident: Arc::new(Resident::new(u64::from(total_units) * UNIT_BYTES)),
         }
@@ -193,12 +179,22 @@ impl Memory {
 
     /// Takes `bytes` of the reserve, if they are free now.
     pub async fn try_reserve(&self, bytes: u64) -> Option<Reserved> {
-        let wanted = units(bytes).max(1);
-        let reserve = Arc::clone(&self.reserve).try_acquire_many_owned(wanted).ok()?;
-        let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
-        let reserved = Reserved { _units: permit, _reserve: reserve, waiting: Some(self.waiting_kept.token()) };
+        let reserved = Reserved { _part: self.part_of_reserve(bytes)?, waiting: Some(self.waiting_kept.token()) };
         self.resident.about_to_use(bytes).await;
         Some(reserved)
+    }
+
+    /// Keeps `value`, which is in memory and takes `bytes`, on a part of the reserve, if that is free now and nobody had use for
+    /// all of the budget yet.
+    pub fn try_spare<T: Send + 'static>(&self, value: T, bytes: u64) -> Option<Spare<T>> {
+        self.spares.keep(value, self.part_of_reserve(bytes)?)
+    }
+
+    fn part_of_reserve(&self, bytes: u64) -> Option<spare::Part> {
+        let wanted = units(bytes).max(1);
+        let reserve = Arc::clone(&self.reserve).try_acquire_many_owned(wanted).ok()?;
+        let units = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
+        Some([units, reserve])
     }
 
     async fn admitted<'seat>(
@@ -235,6 +231,9 @@ impl Seat {
     pub async fn admit(&mut self, need: Need) -> Admitted<'_> {
         let memory = &self.memory;
         memory.waiting_kept.wait().await;
+        if need.total_bytes() > memory.unreserved_bytes() {
+            memory.spares.give_up().await;
+        }
         let permit = acquire(&memory.units, need.total_bytes(), memory.total_units).await;
         memory.admitted(permit, memory.total_units, need, None).await
     }
@@ -247,50 +246,6 @@ impl Seat {
         reserved.waiting = None;
         memory.admitted(permit, most_units, need, Some(reserved)).await
     }
-
-    /// The most that a head may take while it is read, in bytes.
-    #[must_use]
-    pub fn most_head_bytes(&self) -> u64 {
-        let beyond_pool_bytes = self.memory.unreserved_bytes();
-        self.memory.limit_bytes().min(beyond_pool_bytes.saturating_add(HEAD_POOL_BYTES))
-    }
-
-    /// Waits for room for a parsed head of `bytes`. Whoever holds it must neither ask for another one nor be admitted.
-    ///
-    /// # Errors
-    /// When there will never be as much.
-    pub async fn head_room(&mut self, bytes: u64) -> Result<HeadRoom, HeadTooLarge> {
-        let memory = &self.memory;
-        let most_bytes = self.most_head_bytes();
-        if bytes > most_bytes {
-            return Err(HeadTooLarge { bytes, most_bytes });
-        }
-        let permit = acquire(&memory.heads, bytes, units(HEAD_POOL_BYTES)).await;
-        memory.resident.about_to_use(bytes).await;
-        let beyond = match bytes.saturating_sub(HEAD_POOL_BYTES) {
-            0 => None,
-            more => Some(acquire(&memory.units, more, memory.total_units - memory.reserve_units).await),
-        };
-        Ok(HeadRoom { permit, beyond })
-    }
-}
-
-impl HeadRoom {
-    /// Gives back all but `bytes`.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        let in_pool = bytes.min(HEAD_POOL_BYTES);
-        shrink(&mut self.permit, in_pool);
-        match (&mut self.beyond, bytes - in_pool) {
-            (beyond, 0) => *beyond = None,
-            (Some(beyond), more) => shrink(beyond, more),
-            (None, _) => {}
-        }
-    }
-}
-
-fn shrink(permit: &mut OwnedSemaphorePermit, bytes: u64) {
-    let spare = permit.num_permits().saturating_sub(units(bytes).max(1) as usize);
-    drop(permit.split(spare));
 }
 
 impl Admitted<'_> {

@@ -6,7 +6,7 @@ use crate::error_chain::error_chain;
 use crate::memory::Memory;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::sync::context::{Context, concurrency};
+use crate::sync::context::{Context, concurrency, heads_at_a_time};
 use crate::sync::{self, listing, sample};
 use crate::tables::classify::{Classified, classify};
 use arrow::datatypes::SchemaRef;
@@ -77,18 +77,20 @@ impl Source for S3Source {
         let listed = listing::list(spec, &store, &selection, false).await?;
         let selected = listing::select(listed, Vec::new())?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
+        let concurrency = concurrency(spec);
         let cx = Context {
             store: selected.store,
             memory: Memory::new(spec.memory_limit_bytes),
             sink,
             rows_per_record: spec.rows_per_record,
-            concurrency: concurrency(spec),
+            concurrency,
+            heads_at_a_time: heads_at_a_time(concurrency),
             rows: spec.into(),
             delivery: None,
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);
-        let tables_at_a_time = (cx.concurrency / sample::SAMPLED_OBJECTS).max(1);
+        let tables_at_a_time = (cx.heads_at_a_time / sample::SAMPLED_OBJECTS).max(1);
         let mut samples = futures::stream::iter(selected.tables)
             .map(|table| {
                 let cx = &cx;

@@ -38,7 +38,7 @@ use crate::s3::Store;
 use crate::tables::group::Table;
 use crate::tables::shard::Shard;
 use commit::Delivery;
-use context::{Context, concurrency};
+use context::{Context, concurrency, heads_at_a_time};
 use error::disconnected;
 use incremental::Table as SentTable;
 use incremental::checkpoints::Pace;
@@ -113,12 +113,14 @@ impl SyncRun<'_> {
     }
 
     fn context(&self, store: Store) -> Context {
+        let concurrency = concurrency(self.spec);
         Context {
             store,
             memory: Memory::new(self.spec.memory_limit_bytes),
             sink: self.sink.clone(),
             rows_per_record: self.spec.rows_per_record,
-            concurrency: concurrency(self.spec),
+            concurrency,
+            heads_at_a_time: heads_at_a_time(concurrency),
             rows: self.spec.into(),
             delivery: self.state.is_some().then(|| Arc::new(Delivery::new(self.pace.behind))),
         }

@@ -52,7 +52,9 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Count", extend("default" = DEFAULT_ROWS_PER_RECORD))]
     pub(super) rows_per_record: Option<Count>,
 
-    /// Objects read at the same time. Negative: as many as `memory_limit` lets in.
+    /// Objects whose rows are read at the same time. Negative: as many as `memory_limit` lets in. What files say of
+    /// themselves is read before, in small requests, of which there are more at a time: 256 from `50` on, fewer in proportion
+    /// below, and one with `1`.
     #[schemars(default, with = "RawConcurrency", extend("default" = DEFAULT_CONCURRENCY))]
     pub(super) concurrency: Option<RawConcurrency>,
 

@@ -1,3 +1,4 @@
+use super::head_room::HeadTooLarge;
 use super::*;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -128,6 +129,33 @@ async fn tiny_objects_fill_the_reserve_by_whole_units() {
     let mut seat = memory.seat();
     let reserved = kept.pop().unwrap();
     drop(timeout(SOON, seat.admit_kept(need(75, 10), reserved)).await.expect("three quarters are free"));
+}
+
+#[tokio::test]
+async fn spares_have_a_part_of_the_reserve_until_they_are_taken_or_dropped() {
+    let memory = Memory::new(100 * KIB);
+    let mut seat = memory.seat();
+    let (first, second) = (memory.try_spare('a', 10 * KIB).unwrap(), memory.try_spare('b', 15 * KIB).unwrap());
+    assert!(memory.try_spare('c', 1).is_none() && memory.try_reserve(1).await.is_none(), "the reserve is full");
+    drop(timeout(SOON, seat.admit(need(75, 10))).await.expect("the rest is free"));
+    assert_eq!(first.take(), Some('a'));
+    drop(second);
+    let held = seat.admit(need(75, 10)).await;
+    assert!(memory.try_spare('d', 25 * KIB).is_some());
+    drop(held);
+}
+
+#[tokio::test]
+async fn who_asks_for_more_than_the_rest_has_all_spares_given_up() {
+    for total_kib in [76, 100, 500] {
+        let memory = Memory::new(100 * KIB);
+        let mut seat = memory.seat();
+        let spares: Vec<_> = (0..5).map(|n| memory.try_spare(n, 5 * KIB).unwrap()).collect();
+        drop(timeout(SOON, seat.admit(need(75, 10))).await.expect("the rest is free"));
+        drop(timeout(SOON, seat.admit(need(total_kib, 10))).await.expect("all is free"));
+        assert!(spares.into_iter().all(|spare| spare.take().is_none()));
+        assert!(memory.try_spare(0, KIB).is_none(), "it would only be given up again");
+    }
 }
 
 #[tokio::test]

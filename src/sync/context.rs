@@ -4,7 +4,7 @@ use super::commit::Delivery;
 use super::table::TableRun;
 use crate::cast::origin::{Origin, file_columns_row_bytes};
 use crate::cloudquery::source::SyncSink;
-use crate::config::{Concurrency, NestedAs, Spec};
+use crate::config::{Concurrency, DEFAULT_CONCURRENCY, NestedAs, Spec};
 use crate::formats::limits::BATCH_BYTES;
 use crate::memory::Memory;
 use crate::s3::Store;
@@ -13,6 +13,11 @@ use std::sync::Arc;
 
 /// Objects at a time where the user set no limit: memory is the limit then, this only bounds idle tasks and sockets.
 const MAX_CONCURRENCY: usize = 1_000;
+
+/// Heads at a time, and small objects that are kept, where `concurrency` is at its default or above. S3 takes tens of
+/// milliseconds for the first byte of each, and next to none for the rest. Somewhat more than requests may be in flight, see
+/// `s3::pace`: while some are decoded, others wait in line already.
+const HEADS_AT_A_TIME: usize = 256;
 
 /// What every task of a sync needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,8 +30,10 @@ pub struct Context {
     pub sink: SyncSink,
     /// Most rows of a message.
     pub rows_per_record: NonZeroUsize,
-    /// Objects at a time.
+    /// Objects that are sent at a time.
     pub concurrency: usize,
+    /// Objects that are looked at a time before any is sent, see [`heads_at_a_time`].
+    pub heads_at_a_time: usize,
     /// How rows look.
     pub rows: RowOptions,
     /// What was sent last; only in incremental syncs.
@@ -98,5 +105,25 @@ pub fn concurrency(spec: &Spec) -> usize {
     match spec.concurrency {
         Concurrency::Limited(objects) => objects.get().min(MAX_CONCURRENCY),
         Concurrency::Unlimited => MAX_CONCURRENCY,
+    }
+}
+
+/// Objects that are looked at a time, given how many are sent at a time. Who lowers `concurrency` spares the server or the
+/// network, so fewer than the default mean fewer looks in proportion, and a single object at a time means that in the survey,
+/// too.
+#[must_use]
+pub fn heads_at_a_time(concurrency: usize) -> usize {
+    let (most, default) = (HEADS_AT_A_TIME - 1, DEFAULT_CONCURRENCY.get() - 1);
+    1 + (concurrency.saturating_sub(1) * most / default).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_follow_concurrency_from_one_up_to_its_default() {
+        let heads = [1, 2, 10, 49, 50, 51, MAX_CONCURRENCY].map(heads_at_a_time);
+        assert_eq!(heads, [1, 6, 47, 250, 256, 256, 256]);
     }
 }

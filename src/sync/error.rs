@@ -3,7 +3,7 @@
 use crate::cloudquery::ipc::EncodeError;
 use crate::cloudquery::source::{ErrorKind, SourceError};
 use crate::formats::error::ReadError;
-use crate::memory::HeadTooLarge;
+use crate::memory::head_room::HeadTooLarge;
 use crate::s3;
 
 /// Why an object (or what it stands for) could not be sent. Where it is, the caller adds.

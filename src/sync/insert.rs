@@ -26,10 +26,13 @@ pub async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Repor
             let task = task(&table.run, index, cx).map(|task| Task { kept: Some(object), ..task });
             kept.extend(task.map(|task| (Arc::clone(&table.run), task)));
         }
-        let (run, cx) = (Arc::clone(&table.run), cx.clone());
+        let (run, cx, mut heads) = (Arc::clone(&table.run), cx.clone(), table.heads);
         let later = (0..run.objects.len())
             .filter(move |index| indexes.binary_search(index).is_err())
-            .filter_map(move |index| Some((Arc::clone(&run), task(&run, index, &cx)?)));
+            .filter_map(move |index| {
+                let task = Task { head: heads.remove(&index), ..task(&run, index, &cx)? };
+                Some((Arc::clone(&run), task))
+            });
         queues.push(later);
     }
     let sends = kept.into_iter().chain(Turns::new(queues)).map(|(run, task)| {
@@ -45,7 +48,7 @@ fn task(table: &TableRun, index: usize, cx: &Context) -> Option<Task> {
     let need = need::recorded(object.held_bytes()?, object.size_bytes, cx.memory.limit_bytes());
     let (object_bytes, first_row) = (object.size_bytes, table.objects.rows_sent(index));
     let (format, etag) = (object.format, object.etag);
-    Some(Task { index, key, format, object_bytes, etag, first_row, need, kept: None })
+    Some(Task { index, key, format, object_bytes, etag, first_row, need, kept: None, head: None })
 }
 
 /// One object; what happens to it is counted and reported. Only what ends the whole sync is an error.

@@ -27,7 +27,7 @@ pub struct Sample {
     pub error: Option<String>,
 }
 
-/// The columns of `table` by a sample of its objects, `concurrency` at a time.
+/// The columns of `table` by a sample of its objects, as many at a time as the survey looks at, at most.
 ///
 /// # Errors
 /// When nothing will work.
@@ -51,7 +51,7 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
                 (key, schema)
             }
         })
-        .buffer_unordered(cx.concurrency.clamp(1, SAMPLED_OBJECTS));
+        .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
     let mut merger = SchemaMerger::new();
     let mut first_error = None;
     while let Some((key, read)) = reads.next().await {

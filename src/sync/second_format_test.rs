@@ -21,13 +21,21 @@ const LARGE_RECORD_BYTES: usize = 300_007;
 
 /// A sync of everything: how it ended, its error messages, and the rows that arrived, in their order.
 async fn sync(server: &S3Server) -> (Result<(), SourceError>, Vec<String>, Option<RecordBatch>) {
+    sync_within(server, 32).await
+}
+
+/// The same with this much memory.
+async fn sync_within(
+    server: &S3Server,
+    limit_mib: usize,
+) -> (Result<(), SourceError>, Vec<String>, Option<RecordBatch>) {
     let spec = json!({
         "bucket": DEFAULT_BUCKET,
         "endpoint": server.endpoint(),
         "path_style": true,
         "region": "us-east-1",
         "credentials": {"access_key_id": "AKIATEST", "secret_access_key": "hush"},
-        "memory_limit": "32 MiB",
+        "memory_limit": format!("{limit_mib} MiB"),
         "file_columns": true,
     });
     let source = S3Source::new();
@@ -86,20 +94,50 @@ async fn a_small_object_is_read_in_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_straddle_the_steps_of_a_large_object() {
-    let server = S3Server::start().await;
     let expected = large(40, LARGE_RECORD_BYTES, 'x');
-    server.put("t/a.records", file(&expected));
-    let (result, errors, rows) = sync(&server).await;
+    for (limit_mib, steps) in [(32, 3), (64, 2)] {
+        let server = S3Server::start().await;
+        server.put("t/a.records", file(&expected));
+        assert_rows(sync_within(&server, limit_mib).await, &expected);
+        // An eighth of the memory a step, and the head, which the survey kept.
+        assert_eq!((40 * (LARGE_RECORD_BYTES + 4)).div_ceil(limit_mib << 17), steps);
+        assert_eq!(server.counts().gets as usize, 1 + steps, "{limit_mib} MiB");
+    }
+}
+
+/// All rows have arrived, each of them once and in its order.
+#[track_caller]
+fn assert_rows((result, errors, rows): (Result<(), SourceError>, Vec<String>, Option<RecordBatch>), expected: &[String]) {
     result.unwrap();
     let rows = rows.unwrap();
-    assert_eq!((errors.len(), numbers(&rows)), (0, (0..40).collect()));
+    assert_eq!((errors.len(), numbers(&rows)), (0, (0..expected.len() as i64).collect()));
     assert!(texts(&rows) == expected, "the texts are not those that were written");
     let ids = rows.column(0).as_fixed_size_binary();
     let distinct: BTreeSet<&[u8]> = (0..ids.len()).map(|row| ids.value(row)).collect();
-    assert_eq!(distinct.len(), 40);
-    // The head twice (survey, sending), three steps.
-    assert_eq!((40 * (LARGE_RECORD_BYTES + 4)).div_ceil(4 << 20), 3);
-    assert_eq!(server.counts().gets, 2 + 3);
+    assert_eq!(distinct.len(), expected.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_takes_more_than_estimated_is_admitted_again() {
+    let server = S3Server::start().await;
+    let expected = large(40, LARGE_RECORD_BYTES, 'x');
+    server.put("t/a.records", records::write_heavy(&expected.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_rows(sync(&server).await, &expected);
+    // The first step is found to take nine times its 4 MiB: everything is given back, the head too, and then there is room
+    // for all three.
+    assert_eq!(server.counts().gets, (1 + 1) + (1 + 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_longer_than_its_steps_has_an_account_for_what_is_carried() {
+    let server = S3Server::start().await;
+    let expected = [large(1, 5, 's'), large(1, 30 << 20, 'x'), large(3, 5, 's')].concat();
+    server.put("t/a.records", file(&expected));
+    assert_rows(sync(&server).await, &expected);
+    // A step of 4 MiB takes 12 MiB to decode and 4 MiB for messages; what is carried comes on top, and does not fit with the
+    // fourth. With the memory to itself, the object is read on from the record's beginning.
+    let (before, from_there) = (4, (30_usize << 20).div_ceil(4 << 20));
+    assert_eq!(server.counts().gets as usize, (1 + before) + (1 + from_there));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +159,7 @@ async fn fewer_rows_of_a_newer_version_are_found_at_its_end() {
     server.put("t/a.records", file(&large(40, LARGE_RECORD_BYTES, 'x')));
     // When most of the old version was sent, a smaller one takes its place.
     let newer = file(&large(2, LARGE_RECORD_BYTES, 'y'));
-    server.on_get(move |_, n| (n == 5).then(|| Action::ReplaceObjectFirst(newer.clone())));
+    server.on_get(move |_, n| (n == 4).then(|| Action::ReplaceObjectFirst(newer.clone())));
     let (result, errors, rows) = sync(&server).await;
     assert!(result.is_err(), "an object could not be sent");
     assert_eq!(errors.len(), 1);

@@ -1,7 +1,7 @@
 //! One object from its first byte to its last row.
 //!
-//! A small object is one step: one GET (none if the survey kept it). A larger one has steps of about one GET each. The object
-//! is admitted once, with what its largest step takes (see [`crate::memory`] and [`super::need`]), and its steps follow one
+//! A small object is one step: one GET (none if the survey kept it). A larger one has steps of about one GET each, behind one
+//! for its head (none if the survey kept that). The object is admitted once, with what its largest step takes (see [`crate::memory`] and [`super::need`]), and its steps follow one
 //! another on that; while one of them is decoded and sent, the next is fetched ahead if memory for it is free at that moment,
 //! no more than one.
 //!
@@ -27,8 +27,9 @@ use super::table::TableRun;
 use crate::cast::key_values::KeyValues;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
-use crate::formats::{File, Output, Reader};
+use crate::formats::{File, Output, Reader, Step};
 use crate::memory::need::Need;
+use crate::memory::spare::Spare;
 use crate::memory::{Admitted, Reserved, Seat};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use bytes::Bytes;
@@ -54,6 +55,8 @@ pub struct Task {
     pub need: Need,
     /// The whole object, kept by the survey.
     pub kept: Option<Kept>,
+    /// What its file says, kept by the survey.
+    pub head: Option<Spare<File>>,
 }
 
 /// A small object in memory, with its part of the reserve.
@@ -117,6 +120,21 @@ pub fn need_of_bytes(
         let step = file.step(file.position_of_row(0), u64::MAX)?;
         let decoding_bytes = step.map_or(0, |step| file.measured_bytes(&step, &FetchedRanges::whole(object)));
         Ok(facts.need(file, facts.object_bytes, decoding_bytes))
+    }
+}
+
+/// An object that is in memory, ready to be read in one step.
+struct Whole {
+    reader: Reader,
+    /// `None`: it has no rows to be sent.
+    step: Option<Step>,
+}
+
+impl Whole {
+    /// The rows from `next_row` on: work for [`super::cpu::run`].
+    fn of(file: &File, output: Output, next_row: u64) -> Result<Self, Error> {
+        let step = file.step(file.position_of_row(next_row), u64::MAX)?;
+        Ok(Self { reader: file.reader(output)?, step })
     }
 }
 
@@ -184,6 +202,7 @@ impl Sending<'_> {
     async fn begin_again(&mut self, seat: &mut Seat) -> Result<(), Error> {
         // Whoever asks for a head holds no other one.
         self.rows.drop_reader();
+        self.task.head = None;
         self.restarts += 1;
         self.task.first_row = 0;
         self.table.objects.forget_rows_sent(self.task.index);
@@ -227,10 +246,10 @@ impl Sending<'_> {
         // The reserve holds them.
         let need = Need { input_bytes: 0, ..self.task.need };
         let mut admitted = seat.admit_kept(need, kept.share).await;
-        let output = self.output();
-        let look = move |file: &File| Ok(file.reader(output)?);
-        let (file, _, reader) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, look).await?;
-        Box::pin(self.send_whole(&mut admitted, &file, reader, kept.bytes)).await
+        let (output, next_row) = (self.output(), self.rows.next_row());
+        let look = move |file: &File| Whole::of(file, output, next_row);
+        let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, look).await?;
+        Box::pin(self.send_whole(&mut admitted, whole, kept.bytes)).await
     }
 
     async fn send_small(&mut self, seat: &mut Seat) -> Result<(), Error> {
@@ -251,27 +270,21 @@ impl Sending<'_> {
         let range = ByteRange::Whole { most: task.object_bytes };
         let bytes = cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
         admitted.mark_resident(bytes.len() as u64);
-        let (need_of, output) = (need_of_bytes(cx, &task.key, &bytes), self.output());
-        let look = move |file: &File| Ok((need_of(file)?, file.reader(output)?));
-        let (file, _, (measured, reader)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
+        let (need_of, output, next_row) = (need_of_bytes(cx, &task.key, &bytes), self.output(), self.rows.next_row());
+        let look = move |file: &File| Ok((need_of(file)?, Whole::of(file, output, next_row)?));
+        let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
         if !admitted.suffices_for(measured) {
             return Ok(Held::Needs(measured));
         }
         self.warn_if_alone(admitted);
-        self.send_whole(admitted, &file, reader, bytes).await?;
+        self.send_whole(admitted, whole, bytes).await?;
         Ok(Held::Done)
     }
 
     /// All rows of an object that is in memory.
-    async fn send_whole(
-        &mut self,
-        admitted: &mut Admitted<'_>,
-        file: &File,
-        reader: Reader,
-        bytes: Bytes,
-    ) -> Result<(), Error> {
-        let Some(step) = file.step(file.position_of_row(self.rows.next_row()), u64::MAX)? else { return Ok(()) };
-        self.rows.read(reader);
+    async fn send_whole(&mut self, admitted: &mut Admitted<'_>, whole: Whole, bytes: Bytes) -> Result<(), Error> {
+        let Some(step) = whole.step else { return Ok(()) };
+        self.rows.read(whole.reader);
         self.rows.send_step(step, FetchedRanges::whole(bytes), admitted.pool()).await?;
         admitted.mark_all_resident();
         Ok(())

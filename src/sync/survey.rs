@@ -1,14 +1,16 @@
 //! The survey: what columns does each table have, and what does each object need?
 //!
-//! A table's schema comes from what all its objects say of themselves, `concurrency` at a time, over all tables. Of each
-//! object only its version and the memory that it will need are kept, and of each table at most two file schemas. A small
-//! object is fetched whole and, while the reserve has room, kept for the insert phase: that is its only GET.
+//! A table's schema comes from what all its objects say of themselves, over all tables: small reads, many at a time
+//! ([`heads_at_a_time`](super::context::heads_at_a_time)). Of each object its version and the memory that it will need are kept,
+//! and of each table at most two file schemas; and while the reserve has room, what saves the insert phase a GET: a small
+//! object is fetched whole and kept, which is its only GET, and of a large one the parsed head is kept.
 
 use super::announce::announced;
 use super::context::Context;
+use super::cpu;
 use super::error::Error;
 use super::incremental::{TableState, start_anew};
-use super::inspect::{self, Room, file_schema, inspect_listed};
+use super::inspect::{self, Found, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
 use super::sending::{Kept, facts, need_of_bytes};
@@ -17,6 +19,8 @@ use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
 use crate::error_chain::error_chain;
 use crate::formats::File;
+use crate::formats::error::ReadError;
+use crate::memory::spare::Spare;
 use crate::s3::{self, ByteRange, ETag, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
@@ -39,9 +43,14 @@ pub struct SurveyedTable {
     pub run: Arc<TableRun>,
     /// Objects that the survey kept in memory, by their index.
     pub kept: BTreeMap<usize, Kept>,
+    /// Heads of large objects that it kept, by the objects' index.
+    pub heads: Heads,
     /// The table's state, and the object that its schema is from; only in incremental syncs.
     pub state: Option<(TableState, String)>,
 }
+
+/// Parsed heads of objects, by the objects' index.
+type Heads = BTreeMap<usize, Spare<File>>;
 
 /// A table while its objects are inspected.
 struct Survey {
@@ -51,6 +60,8 @@ struct Survey {
     schema: Mutex<SchemaMerger>,
     /// Held for an insert.
     kept: Mutex<BTreeMap<usize, Kept>>,
+    /// Held for an insert.
+    heads: Mutex<Heads>,
     state: Option<TableState>,
     /// Rows of the objects that are ready to be sent, as far as their files say.
     rows: AtomicU64,
@@ -84,7 +95,7 @@ pub async fn survey(
         let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
         async move { survey.inspect_object(&cx, index, shard, &report).await }
     });
-    super::tasks::run_each(cx.concurrency, looks).await?;
+    super::tasks::run_each(cx.heads_at_a_time, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
     for survey in surveys {
         // All tasks have ended, so nothing else holds it.
@@ -111,7 +122,7 @@ pub fn emptied(
     let announced = schema::incremental(&announced(&name, &stored.schema, cx.rows.file_columns));
     let telemetry = report.telemetry().table(&name);
     let run = Arc::new(TableRun::new(name, stored.schema, announced, Objects::none(), telemetry)?);
-    Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), state: Some((state, stored.key)) }))
+    Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), heads: Heads::new(), state: Some((state, stored.key)) }))
 }
 
 /// The archived objects of a table that `shard` would send: those that an earlier sync sent do not matter.
@@ -137,6 +148,7 @@ impl Survey {
             objects: Objects::new(table),
             schema: Mutex::new(schema),
             kept: Mutex::default(),
+            heads: Mutex::default(),
             state,
             rows: AtomicU64::new(0),
             telemetry,
@@ -145,7 +157,7 @@ impl Survey {
 
     /// The table, when all of its objects were looked at; `None` if it is left out, which was reported.
     async fn conclude(self, cx: &Context, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
-        let Self { name, objects, schema: merger, kept, mut state, rows, telemetry } = self;
+        let Self { name, objects, schema: merger, kept, heads, mut state, rows, telemetry } = self;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         let columns = match merger.finish() {
@@ -161,6 +173,7 @@ impl Survey {
             }
         };
         let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = heads.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = state.as_mut().filter(|state| state.schema.is_outdated()) {
             if state.schema.differs(&columns) {
                 start_anew(&name, state);
@@ -168,6 +181,7 @@ impl Survey {
             } else {
                 objects.withdraw(|key, object| state.is_done(key, object));
                 kept.retain(|index, _| objects.is_ready(*index));
+                heads.retain(|index, _| objects.is_ready(*index));
             }
         }
         let mut announced = announced(&name, &columns, cx.rows.file_columns);
@@ -176,7 +190,7 @@ impl Survey {
             announced = schema::incremental(&announced);
         }
         let run = Arc::new(TableRun::new(name, columns, announced, objects, telemetry)?);
-        Ok(Some(SurveyedTable { run, kept, state: state.map(|state| (state, reference)) }))
+        Ok(Some(SurveyedTable { run, kept, heads, state: state.map(|state| (state, reference)) }))
     }
 
     /// Looks at one object. Only what ends the whole sync is an error.
@@ -266,13 +280,29 @@ impl Survey {
             return Ok(schema);
         }
         let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads).await?;
-        let schema = file_schema(cx, &found.file).await?;
-        if ours {
-            let need = facts(cx, key, &found.file, found.object_bytes).of_object(&found.file)?;
-            self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
-            self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
+        if !ours {
+            return file_schema(cx, &found.file).await;
         }
+        let (facts, file, nested_as) =
+            (facts(cx, key, &found.file, found.object_bytes), found.file.clone(), cx.rows.nested_as);
+        let look = move || Ok::<_, ReadError>((file.schema(nested_as)?, facts.of_object(&file)?));
+        let (schema, need) = cpu::run(look).await??;
+        self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
+        self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
+        self.keep_head(cx, index, found);
         Ok(schema)
+    }
+
+    /// Keeps the head of a large object, while the reserve has room: its rows can then be read without another look. Where
+    /// objects have no ETag, nothing would tell that another version has taken its place by then.
+    fn keep_head(&self, cx: &Context, index: usize, found: Found) {
+        if found.object_bytes <= SMALL_OBJECT_BYTES || found.etag.is_none() {
+            return;
+        }
+        let head_bytes = found.file.held_bytes();
+        if let Some(head) = cx.memory.try_spare(found.file, head_bytes) {
+            self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(index, head);
+        }
     }
 }
 

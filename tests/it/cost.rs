@@ -82,10 +82,10 @@ async fn a_large_object_costs_its_footer_and_coalesced_ranges() {
     assert_complete(&sync, 60 << 10);
     let lengths = |key: &str| -> Vec<u64> { rig.s3.gets_of(key).iter().map(|get| get.bytes_sent).collect() };
     let (grouped, whole) = (lengths("t/grouped.parquet"), lengths("t/whole.parquet"));
-    // The footer twice, then three row groups in one GET and the fourth in another.
-    assert_eq!(grouped.len(), 2 + 2, "{grouped:?}");
+    // The footer, then three row groups in one GET and the fourth in another.
+    assert_eq!(grouped.len(), 1 + 2, "{grouped:?}");
     // The filler's chunk in three parts, and the two columns before it.
-    assert!((2 + 3..=2 + 4).contains(&whole.len()), "{whole:?}");
+    assert!((1 + 3..=1 + 4).contains(&whole.len()), "{whole:?}");
     assert!(whole.iter().chain(&grouped).all(|len| *len <= 16 * MIB), "{whole:?} {grouped:?}");
     let cost = rig.s3.counts().bytes as f64 / stored as f64;
     assert!(cost <= 1.02, "{cost:.4}");
@@ -112,11 +112,42 @@ async fn a_footer_larger_than_guessed_costs_one_more_get() {
     assert!(file.len() as u64 > 8 * MIB);
     rig.s3.put("t/a.parquet", file);
     assert_complete(&rig.sync(json!({})).await, 12_000);
-    let gets = rig.s3.gets_of("t/a.parquet");
-    let suffixes = gets.iter().filter(|get| get.range.as_deref().is_some_and(|range| range.starts_with("bytes=-")));
-    assert_eq!(suffixes.count(), 2);
-    // Each time what was missing of the footer, and all row groups in one GET.
-    assert_eq!(gets.len(), 2 + 2 + 1);
+    assert_eq!(suffixes(&rig.s3, "t/a.parquet"), 1);
+    // What was missing of the footer, and all row groups in one GET.
+    assert_eq!(rig.s3.gets_of("t/a.parquet").len(), 1 + 1 + 1);
+}
+
+/// How often the last bytes of an object were read.
+fn suffixes(s3: &S3Server, key: &str) -> usize {
+    let gets = s3.gets_of(key);
+    gets.iter().filter(|get| get.range.as_deref().is_some_and(|range| range.starts_with("bytes=-"))).count()
+}
+
+#[tokio::test]
+async fn the_footer_of_each_large_object_is_fetched_once() {
+    let mut rig = Rig::start().await;
+    put(&rig.s3, 8, 9_000);
+    assert_complete(&rig.sync(json!({})).await, 8 * 9_000);
+    for n in 0..8 {
+        assert_eq!(suffixes(&rig.s3, &format!("t/{n:04}.parquet")), 1);
+    }
+    assert_eq!(rig.s3.counts().gets, 8 + 8, "one range each");
+    rig.stop().assert_clean();
+}
+
+#[tokio::test]
+async fn footers_that_the_reserve_has_no_room_for_are_fetched_again() {
+    const OBJECTS: usize = 12;
+    let mut rig = Rig::start().await;
+    // Parsed, a footer of 1,200 row groups takes more than a MB.
+    let file = versioned("a", 12_000, 1_000, Some(10));
+    for n in 0..OBJECTS {
+        rig.s3.put(&format!("t/{n:04}.parquet"), file.clone());
+    }
+    assert_complete(&rig.sync(json!({"memory_limit": "32 MiB"})).await, OBJECTS * 12_000);
+    let kept = (0..OBJECTS).filter(|n| suffixes(&rig.s3, &format!("t/{n:04}.parquet")) == 1).count();
+    assert!((1..OBJECTS).contains(&kept), "{kept} of {OBJECTS} footers were kept");
+    rig.stop().assert_clean();
 }
 
 #[tokio::test]

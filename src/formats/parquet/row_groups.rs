@@ -78,11 +78,6 @@ impl ObjectPlan {
         Ok(Self { metadata, main, second, columns, output, learned_rows })
     }
 
-    /// The footer.
-    pub fn metadata(&self) -> &Arc<ParquetMetaData> {
-        &self.metadata
-    }
-
     /// Rows of a row group, by the footer; 0 if there is none of that index.
     pub(super) fn rows(&self, row_group: usize) -> u64 {
         let group = self.metadata.row_groups().get(row_group);

@@ -2,6 +2,7 @@
 //! in which they get on, all of them end. A scheduler of its own takes any task that can go on, at random, and sees it when
 //! none can.
 
+use super::super::spare::Spare;
 use super::super::{Admitted, Memory, Reserved, Seat};
 use crate::memory::MessageRoom;
 use crate::memory::need::Need;
@@ -41,6 +42,12 @@ impl Random {
             0 => limit + self.below(limit),
             1..=3 => self.below(limit),
             _ => self.below(limit / 8),
+        }
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u64 + 1) as usize);
         }
     }
 
@@ -110,8 +117,14 @@ async fn send(random: &mut Random, admitted: &Admitted<'_>, client: &mpsc::Sende
     }
 }
 
-/// A part of the survey: the object's bytes may be kept.
-async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<Reserved> {
+/// What the survey keeps of an object, if anything.
+enum Kept {
+    Bytes(Reserved),
+    Head(Spare<u64>),
+}
+
+/// A part of the survey: the object's bytes may be kept, or else its head.
+async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<Kept> {
     let bytes = random.below(8 * MIB);
     let reserved = if random.one_in(2) { memory.try_reserve(bytes).await } else { None };
     random.pause().await;
@@ -120,12 +133,21 @@ async fn look(random: &mut Random, memory: &Memory, seat: &mut Seat) -> Option<R
         random.pause().await;
         room.shrink_to(head_bytes / 2);
         random.pause().await;
+        if reserved.is_none() {
+            return memory.try_spare(bytes, bytes).map(Kept::Head);
+        }
     }
-    reserved
+    reserved.map(Kept::Bytes)
 }
 
 /// An object that is read in steps (one, for a small one) that may turn out larger than foreseen, and be replaced.
-async fn object(random: &mut Random, memory: &Memory, seat: &mut Seat, client: &mpsc::Sender<MessageRoom>) {
+async fn object(
+    random: &mut Random,
+    memory: &Memory,
+    seat: &mut Seat,
+    client: &mpsc::Sender<MessageRoom>,
+    mut head: Option<Spare<u64>>,
+) {
     let limit = memory.limit_bytes();
     let mut need = need(random, limit);
     let mut steps = 1 + random.below(5);
@@ -137,6 +159,7 @@ async fn object(random: &mut Random, memory: &Memory, seat: &mut Seat, client: &
             }
         }
         let mut base = seat.admit(need).await;
+        head.take().and_then(Spare::take);
         let mut ahead: Option<Admitted<'static>> = None;
         while steps > 0 {
             random.pause().await;
@@ -202,11 +225,14 @@ fn mix(seed: u64) -> usize {
             drop(grant);
         }
     })];
-    let kept = kept.take();
-    let others = objects - kept.len() as u64;
+    let (kept, heads): (Vec<Kept>, Vec<Kept>) =
+        kept.take().into_iter().partition(|kept| matches!(kept, Kept::Bytes(_)));
+    let others = objects - (kept.len() + heads.len()) as u64;
+    let mut others: Vec<Option<Kept>> = heads.into_iter().map(Some).chain((0..others).map(|_| None)).collect();
+    random.shuffle(&mut others);
     // Objects begin in this order: each waits for a place that the one before leaves to it.
     let turn =
-        Rc::new(RefCell::new(kept.into_iter().map(Some).chain((0..others).map(|_| None)).rev().collect::<Vec<_>>()));
+        Rc::new(RefCell::new(kept.into_iter().map(Some).chain(others).rev().collect::<Vec<_>>()));
     for _ in 0..objects {
         let (mut random, client, turn) = (Random(random.next()), client.clone(), Rc::clone(&turn));
         sends.push(Box::pin(async move {
@@ -214,13 +240,14 @@ fn mix(seed: u64) -> usize {
             let kept = turn.borrow_mut().pop().unwrap();
             let mut seat = memory.seat();
             match kept {
-                Some(reserved) => {
+                Some(Kept::Bytes(reserved)) => {
                     let need = need(&mut random, memory.unreserved_bytes() / 4);
                     let admitted = seat.admit_kept(Need { input_bytes: 0, ..need }, reserved).await;
                     random.pause().await;
                     send(&mut random, &admitted, &client).await;
                 }
-                None => object(&mut random, memory, &mut seat, &client).await,
+                Some(Kept::Head(head)) => object(&mut random, memory, &mut seat, &client, Some(head)).await,
+                None => object(&mut random, memory, &mut seat, &client, None).await,
             }
         }));
     }

@@ -67,6 +67,11 @@ impl<'a> RowSink<'a> {
         Ok(self.sent)
     }
 
+    /// What the reader carries from one step into the next, in bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.reader.as_ref().map_or(0, Reader::held_bytes)
+    }
+
     /// Steps of another file, or of the same one, come next, by this reader.
     pub(super) fn read(&mut self, reader: Reader) {
         self.reader = Some(reader);

@@ -2,9 +2,11 @@
 
 use super::row_sink::RowSink;
 use super::{Held, Room, Sending, facts};
+use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{File, Position};
 use crate::memory::need::Need;
+use crate::memory::spare::Spare;
 use crate::memory::{Admitted, Seat};
 use crate::s3::{ByteRange, ETag, RetryBudget};
 use crate::sync::context::Context;
@@ -80,23 +82,32 @@ impl Sending<'_> {
         walk: &mut Walk,
         budget: &RetryBudget,
     ) -> Result<Held, Error> {
-        let found = self.inspector(budget).fetch(self.task.object_bytes, walk.etag.as_ref(), Room::Admitted).await?;
-        walk.etag.clone_from(&found.etag);
-        let file = &found.file;
+        let (file, object_bytes) = self.head(walk, budget).await?;
         let next_row = self.rows.next_row();
         let from = *walk.resume_at.get_or_insert_with(|| file.position_of_row(next_row));
-        let facts = facts(self.cx, &self.task.key, file, found.object_bytes);
+        let facts = facts(self.cx, &self.task.key, &file, object_bytes);
+        let (of, output, learned) = (file.clone(), self.output(), facts.with(walk.experience));
+        let opened = cpu::run(move || Ok::<_, ReadError>((learned.of_steps(&of, from)?, of.reader(output)?)));
+        let (need, reader) = opened.await??;
         // As the survey found it, unless the object is another one by now and has no ETag to tell.
-        let need = facts.with(walk.experience).of_steps(file, from)?;
         if !own.suffices_for(need) {
             return Ok(Held::Needs(need));
         }
         self.warn_if_alone(own);
-        let (of, output) = (file.clone(), self.output());
-        self.rows.read(cpu::run(move || of.reader(output)).await??);
-        let (cx, key, etag) = (self.cx, self.task.key.as_str(), found.etag.as_ref());
-        let source = Source { cx, key, file, etag, budget, facts };
+        self.rows.read(reader);
+        let (cx, key, etag) = (self.cx, self.task.key.as_str(), walk.etag.clone());
+        let source = Source { cx, key, file: &file, etag: etag.as_ref(), budget, facts };
         Steps { source, rows: &mut self.rows, walk, at: from }.send(own).await
+    }
+
+    /// What the file says, as the survey kept it or read now, and the object's size.
+    async fn head(&mut self, walk: &mut Walk, budget: &RetryBudget) -> Result<(File, u64), Error> {
+        if let Some(file) = self.task.head.take().and_then(Spare::take) {
+            return Ok((file, self.task.object_bytes));
+        }
+        let found = self.inspector(budget).fetch(self.task.object_bytes, walk.etag.as_ref(), Room::Admitted).await?;
+        walk.etag = found.etag;
+        Ok((found.file, found.object_bytes))
     }
 }
 
@@ -130,7 +141,7 @@ impl Steps<'_, '_> {
                     match ahead? {
                         Some((fetched, mut extra)) => {
                             // As it was asked for.
-                            let need = self.measured(&fetched).without_head();
+                            let need = self.measured(&fetched, self.rows.held_bytes()).without_head();
                             // Else there is room for one: it is fetched again.
                             if extra.suffices_for(need) { Next::Extra(fetched, extra) } else { Next::NotYet }
                         }
@@ -157,18 +168,22 @@ impl Steps<'_, '_> {
         }
     }
 
-    /// What a step needs as measured, which is remembered.
-    fn measured(&mut self, fetched: &Fetched) -> Need {
+    /// What a step needs as measured, which is remembered, beside what the reader carries into it.
+    fn measured(&mut self, fetched: &Fetched, carried_bytes: u64) -> Need {
         self.walk.experience.learn(fetched.fetch.step.decoding_bytes, fetched.decoding_bytes);
-        self.source.facts.need(self.source.file, fetched.fetch.input_bytes(), fetched.decoding_bytes)
+        let decoding_bytes = fetched.decoding_bytes.saturating_add(carried_bytes);
+        self.source.facts.need(self.source.file, fetched.fetch.input_bytes(), decoding_bytes)
     }
 
     /// What a step needs, if that is more than the object's own share has or can get.
     fn lacks(&mut self, own: &mut Admitted<'_>, fetched: &Fetched) -> Option<Need> {
-        let need = self.measured(fetched);
+        let carried_bytes = self.rows.held_bytes();
+        let need = self.measured(fetched, carried_bytes);
         if own.suffices_for(need) {
             return None;
         }
+        // A record longer than steps is carried on: with room for as much again, it is not begun anew for each of them.
+        let need = self.measured(fetched, carried_bytes.saturating_mul(2));
         let Source { file, facts, .. } = self.source;
         let later = facts.with(self.walk.experience).of_steps(file, fetched.fetch.step.from).ok();
         later.into_iter().chain([need]).max_by_key(|need| need.total_bytes())
