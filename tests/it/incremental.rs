@@ -295,7 +295,7 @@ async fn an_object_that_is_replaced_while_it_is_read_is_done_as_it_was_read() {
     let new = versioned("new", 13_000, 1_024, Some(1_000));
     lake.rig.s3.put("t/a.parquet", old);
     let replacement = new.clone();
-    lake.rig.s3.on_get(move |_, nth| (nth == 3).then(|| Action::ReplaceObjectFirst(replacement.clone())));
+    lake.rig.s3.on_get(move |_, nth| (nth == 2).then(|| Action::ReplaceObjectFirst(replacement.clone())));
     let sync = lake.any_sync(json!({})).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
     assert!(origins(&sync).contains("new"));

@@ -31,7 +31,7 @@ async fn a_failed_object_stays_undone_while_the_others_are_done() {
 #[tokio::test]
 async fn an_object_that_fails_in_the_middle_of_its_rows_is_not_done() {
     let mut lake = Lake::start().await;
-    let file = versioned("large", 12_000, 1_024, Some(1_000));
+    let file = versioned("large", 20_000, 1_024, Some(1_000));
     lake.rig.s3.put("t/large.parquet", file.clone());
     lake.put("t/small.parquet");
     // The footer, one range, and then no more.
@@ -39,9 +39,10 @@ async fn an_object_that_fails_in_the_middle_of_its_rows_is_not_done() {
     let sync = lake.any_sync(json!({})).await;
     assert!(sync.status.is_none() && sync.errors().len() == 1, "{:?} {:?}", sync.status, sync.errors());
     let sent = sync.rows("t") - 100;
+    assert!(sent > 0);
     lake.rig.s3.clear_hooks();
     let rest = lake.sync(json!({})).await;
-    assert_eq!((sent + rest.rows("t"), origins(&rest)), (12_000, set(&["large"])), "no row twice");
+    assert_eq!((sent + rest.rows("t"), origins(&rest)), (20_000, set(&["large"])), "no row twice");
     assert_eq!(lake.origins(json!({})).await, set(&[]));
 }
 
@@ -101,7 +102,7 @@ async fn an_object_that_failed_for_a_while_goes_on_where_it_was() {
     let mut lake = Lake::start().await;
     lake.rig.s3.put("t/a.parquet", versioned("a", 40_000, 1_024, Some(1_000)));
     let mut syncs = Vec::new();
-    for gets in [3, 3] {
+    for gets in [2, 2] {
         // The footer and some ranges, and then no more.
         lake.rig.s3.on_get(move |_, nth| (nth > gets).then_some(Action::Status(403, "AccessDenied")));
         let sync = lake.any_sync(json!({"rows_per_record": 700, "file_columns": true})).await;
@@ -132,7 +133,7 @@ async fn an_object_that_failed_for_a_while_goes_on_where_it_was() {
         .collect();
     assert_eq!(ids.len(), 40_000);
     // A version that failed and was replaced is read from its start.
-    lake.rig.s3.put("t/b.parquet", versioned("b", 12_000, 1_024, Some(1_000)));
+    lake.rig.s3.put("t/b.parquet", versioned("b", 20_000, 1_024, Some(1_000)));
     lake.rig.s3.on_get(|_, nth| (nth > 2).then_some(Action::Status(403, "AccessDenied")));
     assert_eq!(lake.any_sync(json!({"file_columns": true})).await.errors().len(), 1);
     lake.rig.s3.clear_hooks();
