@@ -1,11 +1,12 @@
 //! Servers that speak S3 nearly as Amazon does: what they leave out, refuse or answer otherwise costs no row, and what
 //! cannot be right is said at once.
 
-use crate::rig::{self, Log, Rig, assert_rows, expected, overwritten, small, spec, state_request};
+use crate::rig::{self, Log, Rig, assert_rows, expected, overwritten, small, spec, state_request, versioned};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 use testkit::backend::{Backend, Mode};
 use testkit::client::{Collected, assert_protocol};
@@ -71,6 +72,30 @@ async fn etags_are_the_same_with_and_without_quotes() {
         assert_eq!(second.rows("t"), 0, "{listed}: it is done");
         Log::of(plugin).assert_clean();
     }
+}
+
+/// What the survey read of a large object is not kept: nothing would tell that the rows are another version's.
+#[tokio::test]
+async fn without_etags_a_large_object_is_looked_at_again_before_its_rows_are_read() {
+    let (old, new) = (versioned("old", 10_000, 1_024, Some(1_000)), versioned("new", 11_000, 1_024, Some(1_000)));
+    let (size, gets) = (old.len(), AtomicUsize::new(0));
+    let s3 = FaultServer::start(move |request, _| {
+        if request.is_list() {
+            return page(&[("t/a.parquet", "", size)], "<IsTruncated>false</IsTruncated>");
+        }
+        let version = if gets.fetch_add(1, Ordering::SeqCst) == 0 { &old } else { &new };
+        match Reply::object(request, "", version) {
+            Reply::Full { status, mut headers, body } => {
+                headers.retain(|(name, _)| name != "etag");
+                Reply::Full { status, headers, body }
+            }
+            other => other,
+        }
+    })
+    .await;
+    let (collected, log) = sync(&s3).await;
+    assert_rows(&collected, "t", expected("new", 11_000));
+    log.assert_clean();
 }
 
 #[tokio::test]
