@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// Objects at a time where the user set no limit: memory is the limit then, this only bounds idle tasks and sockets.
 const MAX_CONCURRENCY: usize = 1_000;
 
-/// Heads at a time, and small objects that are kept, where `concurrency` is at its default or above. S3 takes tens of
-/// milliseconds for the first byte of each, and next to none for the rest. Somewhat more than requests may be in flight, see
-/// `s3::pace`: while some are decoded, others wait in line already.
+/// Heads (and small objects that are kept) that the survey reads at a time with the default `concurrency` or more: S3 takes
+/// tens of milliseconds for the first byte of each, and next to nothing for the rest. A few more than the requests that may be
+/// in flight (`s3::pace`): while some heads are decoded, other requests wait in line already.
 const HEADS_AT_A_TIME: usize = 256;
 
 /// What every task of a sync needs. Cheap to clone.
@@ -32,7 +32,7 @@ pub struct Context {
     pub rows_per_record: NonZeroUsize,
     /// Objects that are sent at a time.
     pub concurrency: usize,
-    /// Objects that are looked at a time before any is sent, see [`heads_at_a_time`].
+    /// Objects that the survey inspects at a time, see [`heads_at_a_time`].
     pub heads_at_a_time: usize,
     /// How rows look.
     pub rows: RowOptions,
@@ -108,9 +108,8 @@ pub fn concurrency(spec: &Spec) -> usize {
     }
 }
 
-/// Objects that are looked at a time, given how many are sent at a time. Who lowers `concurrency` spares the server or the
-/// network, so fewer than the default mean fewer looks in proportion, and a single object at a time means that in the survey,
-/// too.
+/// Objects that the survey inspects at a time, given how many are sent at a time. Who lowers `concurrency` spares a server or
+/// a network: below the default there are fewer in proportion, and with 1 the survey reads one object at a time, too.
 #[must_use]
 pub fn heads_at_a_time(concurrency: usize) -> usize {
     let (most, default) = (HEADS_AT_A_TIME - 1, DEFAULT_CONCURRENCY.get() - 1);

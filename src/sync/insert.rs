@@ -27,12 +27,12 @@ pub async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Repor
             kept.extend(task.map(|task| (Arc::clone(&table.run), task)));
         }
         let (run, cx, mut heads) = (Arc::clone(&table.run), cx.clone(), table.heads);
-        let later = (0..run.objects.len())
-            .filter(move |index| indexes.binary_search(index).is_err())
-            .filter_map(move |index| {
+        let later = (0..run.objects.len()).filter(move |index| indexes.binary_search(index).is_err()).filter_map(
+            move |index| {
                 let task = Task { head: heads.remove(&index), ..task(&run, index, &cx)? };
                 Some((Arc::clone(&run), task))
-            });
+            },
+        );
         queues.push(later);
     }
     let sends = kept.into_iter().chain(Turns::new(queues)).map(|(run, task)| {

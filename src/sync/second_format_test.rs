@@ -107,7 +107,10 @@ async fn records_straddle_the_steps_of_a_large_object() {
 
 /// All rows have arrived, each of them once and in its order.
 #[track_caller]
-fn assert_rows((result, errors, rows): (Result<(), SourceError>, Vec<String>, Option<RecordBatch>), expected: &[String]) {
+fn assert_rows(
+    (result, errors, rows): (Result<(), SourceError>, Vec<String>, Option<RecordBatch>),
+    expected: &[String],
+) {
     result.unwrap();
     let rows = rows.unwrap();
     assert_eq!((errors.len(), numbers(&rows)), (0, (0..expected.len() as i64).collect()));

@@ -231,8 +231,7 @@ fn mix(seed: u64) -> usize {
     let mut others: Vec<Option<Kept>> = heads.into_iter().map(Some).chain((0..others).map(|_| None)).collect();
     random.shuffle(&mut others);
     // Objects begin in this order: each waits for a place that the one before leaves to it.
-    let turn =
-        Rc::new(RefCell::new(kept.into_iter().map(Some).chain(others).rev().collect::<Vec<_>>()));
+    let turn = Rc::new(RefCell::new(kept.into_iter().map(Some).chain(others).rev().collect::<Vec<_>>()));
     for _ in 0..objects {
         let (mut random, client, turn) = (Random(random.next()), client.clone(), Rc::clone(&turn));
         sends.push(Box::pin(async move {
