@@ -6,7 +6,9 @@
 //! that decide here, and a corpus (`tests/fixtures/spec_corpus.json`) is held against both.
 
 mod field_types;
-mod glob;
+mod file_columns;
+pub(crate) mod glob;
+pub mod layout;
 mod object_reader;
 mod raw;
 #[cfg(test)]
@@ -14,16 +16,20 @@ mod reference_test;
 mod rules;
 mod schema;
 mod secret;
+mod table_options;
 
+pub use file_columns::{FileColumn, FileColumns};
 pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
 pub use object_reader::Mistake;
 pub use rules::Endpoint;
 pub use schema::json_schema;
 pub use secret::Secret;
+pub use table_options::TableOptions;
 
-use field_types::FileType;
+use layout::Layout;
 use object_reader::Mistakes;
-use raw::{RawCredentials, RawSpec};
+use raw::RawSpec;
+use raw::credentials::RawCredentials;
 use serde_json::Value;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -89,10 +95,8 @@ pub struct Spec {
     pub late_arrival_window: Duration,
     /// Keep a row of this source in a table of the destinations, to know that rows were stored.
     pub commit_table: bool,
-    /// Add columns that say where a row is from.
-    pub file_columns: bool,
-    /// How structs, maps and lists of structs travel.
-    pub nested_as: NestedAs,
+    /// Which object belongs to which table, with each table's options.
+    pub layout: Layout,
 }
 
 /// How structs, maps and lists of structs travel.
@@ -188,18 +192,37 @@ impl Spec {
     ///
     /// # Errors
     /// [`SpecErrors`] with all mistakes. They name fields and types and never show a secret.
+    ///
+    /// What patterns for keys, conditions and types say is not checked: see [`Self::parse_with`].
     pub fn parse(json: &[u8]) -> Result<Self, SpecErrors> {
+        Self::parse_with(json, |_| Ok(())).map(|(spec, ())| spec)
+    }
+
+    /// The same, and `compile` makes something of the layout, or says what is wrong with it: then these mistakes come behind
+    /// the others. It is asked, too, when the rest of the spec is wrong, with what of the layout could be read.
+    ///
+    /// # Errors
+    /// [`SpecErrors`] with all mistakes.
+    pub fn parse_with<T>(
+        json: &[u8],
+        compile: impl FnOnce(&Layout) -> Result<T, Vec<Mistake>>,
+    ) -> Result<(Self, T), SpecErrors> {
         let mut mistakes = Mistakes::default();
-        let spec = read(json, &mut mistakes);
-        match spec {
-            Some(spec) if mistakes.0.is_empty() => Ok(spec),
+        let raw = read(json, &mut mistakes);
+        let compiled = raw.map(|mut raw| {
+            let layout = raw.layout();
+            let compiled = compile(&layout).map_err(|more| mistakes.0.extend(more)).ok();
+            Some((validated(raw, layout, &mut mistakes)?, compiled?))
+        });
+        match compiled.flatten() {
+            Some(both) if mistakes.0.is_empty() => Ok(both),
             _ => Err(SpecErrors(mistakes.0)),
         }
     }
 }
 
 /// Reads what can be read; `None` comes with at least one mistake.
-fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
+fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<RawSpec> {
     let text = if json.trim_ascii().is_empty() { b"{}" } else { json };
     let (value, twice) = match object_reader::parse_json(text) {
         Ok(parsed) => parsed,
@@ -211,22 +234,21 @@ fn read(json: &[u8], mistakes: &mut Mistakes) -> Option<Spec> {
     for key in twice {
         mistakes.add(key.escape_debug().to_string(), "is given twice; keep one");
     }
-    let raw = match &value {
-        Value::Null => RawSpec::read(&serde_json::Map::new(), mistakes),
-        Value::Object(map) => RawSpec::read(map, mistakes),
+    match &value {
+        Value::Null => Some(RawSpec::read(&serde_json::Map::new(), mistakes)),
+        Value::Object(map) => Some(RawSpec::read(map, mistakes)),
         other => {
             mistakes.add(
                 "spec",
                 format!("expected an object with keys such as bucket, found {}", object_reader::type_name(other)),
             );
-            return None;
+            None
         }
-    };
-    validated(raw, mistakes)
+    }
 }
 
 /// From the raw spec, filled with defaults, to the validated one.
-fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
+fn validated(raw: RawSpec, layout: Layout, mistakes: &mut Mistakes) -> Option<Spec> {
     let count = |given: Option<field_types::Count>, default| {
         given.and_then(|count| NonZeroUsize::new(usize::try_from(count.0).ok()?)).unwrap_or(default)
     };
@@ -239,8 +261,6 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
             return None;
         }
     };
-    // With a second case this no longer compiles: then the spec carries the choice.
-    let FileType::Parquet = raw.filetype.unwrap_or_default();
     Some(Spec {
         bucket: raw.bucket?.0,
         region: raw.region.and_then(|text| text.0),
@@ -267,8 +287,7 @@ fn validated(raw: RawSpec, mistakes: &mut Mistakes) -> Option<Spec> {
         ledger_limit: count(raw.ledger_limit, DEFAULT_LEDGER_LIMIT),
         late_arrival_window: raw.late_arrival_window.map_or(DEFAULT_LATE_ARRIVAL, |span| span.0),
         commit_table: raw.commit_table.is_none_or(|flag| flag.0),
-        file_columns: raw.file_columns.is_some_and(|flag| flag.0),
-        nested_as: raw.nested_as.unwrap_or_default(),
+        layout,
     })
 }
 

@@ -128,7 +128,6 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("force_path_style", "path_style"),
     ("format", "filetype"),
     ("no_sign_request", "anonymous"),
-    ("path", "path_prefix"),
     ("prefix", "path_prefix"),
     ("profile", "local_profile"),
     ("requester_pays", "request_payer"),
@@ -247,7 +246,7 @@ mod tests {
         let meant = |key| suggest(key, &known, &elsewhere);
         assert_eq!(meant("buckt"), Some("bucket"));
         assert_eq!(meant("Bucket"), Some("bucket"));
-        assert_eq!(meant("path"), Some("path_prefix"));
+        assert_eq!(meant("prefix"), Some("path_prefix"));
         assert_eq!(meant("use_path_style"), Some("path_style"));
         assert_eq!(meant("role_arn"), Some("credentials.role_arn"));
         assert_eq!(meant("aws_access_key_id"), Some("credentials.access_key_id"));

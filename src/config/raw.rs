@@ -1,20 +1,29 @@
 //! The spec as typed: one field for each key that users may write. The doc comments are the descriptions of the JSON
 //! Schema and of `docs/spec.md`; they are written for users, in Markdown.
 
+pub(super) mod credentials;
+pub(super) mod mapping;
+mod modified;
+pub(super) mod partitions;
+
 use super::field_types::{
-    AnyText, Count, FileType, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration,
-    RawSecret, Text,
+    AnyText, Count, FilledText, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration, Text,
 };
-use super::object_reader::{FromJson, Mistakes, ObjectReader, type_name};
-use super::rules::{
-    BucketRule, EndpointRule, ExternalIdRule, ProfileRule, RegionRule, RoleArnRule, RoleSessionNameRule,
-};
+use super::layout::{Layout, Unmapped};
+use super::object_reader::{Mistakes, ObjectReader};
+use super::rules::{BucketRule, EndpointRule, ProfileRule, RegionRule};
+use super::table_options::RawTableOptions;
 use super::{
     DEFAULT_CONCURRENCY, DEFAULT_LATE_ARRIVAL_WINDOW, DEFAULT_LEDGER_LIMIT, DEFAULT_MAX_TABLES, DEFAULT_MEMORY_LIMIT,
-    DEFAULT_ROWS_PER_RECORD, NestedAs, OnError,
+    DEFAULT_ROWS_PER_RECORD, OnError,
 };
+use credentials::RawCredentials;
+use mapping::RawMappings;
+use modified::RawModified;
+use partitions::RawPartitions;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 // A default that the schema promises must be one that it accepts.
 const _: () = assert!(DEFAULT_ROWS_PER_RECORD.get() < MAX_COUNT as usize);
@@ -43,10 +52,6 @@ pub(super) struct RawSpec {
     /// `raw/2024/x` and `raw/2024-old/x`. Table names are made of the whole key all the same.
     #[schemars(default, with = "AnyText", extend("default" = ""))]
     pub(super) path_prefix: Option<AnyText>,
-
-    /// The files' format.
-    #[schemars(default, with = "FileType", extend("default" = "parquet"))]
-    pub(super) filetype: Option<FileType>,
 
     /// Most rows in one record sent to the destination. Records are cut at about 4 MiB as well.
     #[schemars(default, with = "Count", extend("default" = DEFAULT_ROWS_PER_RECORD))]
@@ -135,15 +140,28 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "Flag", extend("default" = true))]
     pub(super) commit_table: Option<Flag>,
 
-    /// Adds the columns `_s3_key`, `_s3_last_modified` and `_s3_row` (from 0) to each table, behind `_cq_parent_id`: where
-    /// a row is from.
-    #[schemars(default, with = "Flag", extend("default" = false))]
-    pub(super) file_columns: Option<Flag>,
+    /// A template for the keys of all objects that are read, as CloudQuery's destinations have it in their `path`: short for
+    /// one mapping with this `path`. Not together with `mappings`.
+    #[schemars(default, with = "FilledText")]
+    pub(super) path: Option<FilledText>,
 
-    /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
-    /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see docs/types.md.
-    #[schemars(default, with = "NestedAs", extend("default" = "json"))]
-    pub(super) nested_as: Option<NestedAs>,
+    /// Which keys belong to which table; the first that matches counts. Without mappings, a folder is a table.
+    #[schemars(default, with = "RawMappings", extend("default" = []))]
+    pub(super) mappings: Option<RawMappings>,
+
+    /// What happens to objects that no mapping takes. `folder`: a folder is a table, as without mappings. `skip`: they are
+    /// not read. Left out it is `skip` with `path` or `mappings`.
+    // No `default` in the schema: there are two.
+    #[schemars(default, with = "Unmapped")]
+    pub(super) unmapped: Option<Unmapped>,
+
+    /// Only objects that were last modified within this time are read, see below. With a state backend, others keep what is
+    /// known of them; without one, `overwrite-delete-stale` removes their rows.
+    #[schemars(default, with = "RawModified")]
+    pub(super) modified: Option<RawModified>,
+
+    #[schemars(flatten)]
+    pub(super) options: RawTableOptions,
 }
 
 impl RawSpec {
@@ -155,7 +173,6 @@ impl RawSpec {
             region: object.optional("region", mistakes),
             local_profile: object.optional("local_profile", mistakes),
             path_prefix: object.optional("path_prefix", mistakes),
-            filetype: object.optional("filetype", mistakes),
             rows_per_record: object.optional("rows_per_record", mistakes),
             concurrency: object.optional("concurrency", mistakes),
             endpoint: object.optional("endpoint", mistakes),
@@ -172,8 +189,11 @@ impl RawSpec {
             ledger_limit: object.optional("ledger_limit", mistakes),
             late_arrival_window: object.optional("late_arrival_window", mistakes),
             commit_table: object.optional("commit_table", mistakes),
-            file_columns: object.optional("file_columns", mistakes),
-            nested_as: object.optional("nested_as", mistakes),
+            path: object.optional("path", mistakes),
+            mappings: object.optional("mappings", mistakes),
+            unmapped: object.optional("unmapped", mistakes),
+            modified: object.optional("modified", mistakes),
+            options: RawTableOptions::read(&mut object, mistakes),
         };
         let under_credentials = [
             "credentials.access_key_id",
@@ -189,11 +209,31 @@ impl RawSpec {
         spec
     }
 
+    /// What it says about layouts; what was wrong is left out.
+    pub(super) fn layout(&mut self) -> Layout {
+        let top = &self.options;
+        let mappings = self.mappings.take().map(|mappings| mappings.0).unwrap_or_default().into_iter().enumerate();
+        let mappings = mappings.filter_map(|(index, mapping)| mapping?.spec(format!("mappings[{index}]"), top));
+        Layout {
+            path: self.path.take().map(|path| path.0),
+            mappings: mappings.collect(),
+            unmapped: self.unmapped,
+            filetype: top.filetype.unwrap_or_default(),
+            partitions: RawPartitions::at_top(top.partitions.as_ref()),
+            modified: self.modified.take().map(RawModified::spec).unwrap_or_default(),
+            options: Arc::new(top.over(top)),
+        }
+    }
+
     /// The rules between fields, as in [`spec_rules`].
     fn check_rules(&self, map: &Map<String, Value>, mistakes: &mut Mistakes) {
         let is_arn = map.get("bucket").and_then(Value::as_str).is_some_and(|bucket| bucket.starts_with("arn:"));
         if is_arn && self.path_style.as_ref().is_some_and(|flag| flag.0) {
             mistakes.add("path_style", "must not be true with an ARN as bucket: access points have hosts of their own");
+        }
+        let has_mappings = map.get("mappings").and_then(Value::as_array).is_some_and(|mappings| !mappings.is_empty());
+        if map.contains_key("path") && has_mappings {
+            mistakes.add("path", "not together with mappings; make it one of them");
         }
         if map.get("local_profile").is_some_and(|profile| profile != "") {
             let credentials = map.get("credentials").and_then(Value::as_object);
@@ -230,93 +270,10 @@ fn spec_rules(schema: &mut Schema) {
                 "anonymous": {"const": false},
             }}}},
         },
+        {
+            "if": {"required": ["mappings"], "properties": {"mappings": {"type": "array", "minItems": 1}}},
+            "then": {"properties": {"path": false}},
+        },
     ]);
     schema.insert("allOf".to_owned(), rules);
-}
-
-/// Credentials. Empty: the AWS chain.
-#[derive(JsonSchema)]
-#[schemars(rename = "Credentials", deny_unknown_fields, transform = credentials_rules)]
-pub(super) struct RawCredentials {
-    /// Access key, together with `secret_access_key`. Better than writing keys into a file: `${VARIABLE}`.
-    #[schemars(default, with = "RawSecret")]
-    pub(super) access_key_id: Option<RawSecret>,
-
-    /// Secret key of `access_key_id`.
-    #[schemars(default, with = "RawSecret")]
-    pub(super) secret_access_key: Option<RawSecret>,
-
-    /// Session token of temporary keys.
-    #[schemars(default, with = "RawSecret")]
-    pub(super) session_token: Option<RawSecret>,
-
-    /// Role to assume through STS, starting from the keys, the profile or the AWS chain.
-    #[schemars(default, with = "Text<RoleArnRule>")]
-    pub(super) role_arn: Option<Text<RoleArnRule>>,
-
-    /// External id that the role's trust policy asks for.
-    #[schemars(default, with = "Text<ExternalIdRule>")]
-    pub(super) external_id: Option<Text<ExternalIdRule>>,
-
-    /// Name of the assumed session, as CloudTrail shows it; `cq-source-s3` if left out.
-    #[schemars(default, with = "Text<RoleSessionNameRule>")]
-    pub(super) role_session_name: Option<Text<RoleSessionNameRule>>,
-
-    /// Send unsigned requests, for public buckets. Excludes the other fields.
-    #[schemars(default, with = "Flag", extend("default" = false))]
-    pub(super) anonymous: Option<Flag>,
-}
-
-/// Which field of the credentials makes no sense without which others.
-const NEEDS: [(&str, &[&str]); 5] = [
-    ("access_key_id", &["secret_access_key"]),
-    ("secret_access_key", &["access_key_id"]),
-    ("session_token", &["access_key_id", "secret_access_key"]),
-    ("external_id", &["role_arn"]),
-    ("role_session_name", &["role_arn"]),
-];
-
-/// What `anonymous: true` excludes.
-const NOT_ANONYMOUS: [&str; 6] =
-    ["access_key_id", "secret_access_key", "session_token", "role_arn", "external_id", "role_session_name"];
-
-impl FromJson for RawCredentials {
-    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
-        let Some(map) = value.as_object() else {
-            mistakes.add(path, format!("expected an object with keys such as role_arn, found {}", type_name(value)));
-            return None;
-        };
-        let mut object = ObjectReader::new(map, path);
-        let credentials = Self {
-            access_key_id: object.optional("access_key_id", mistakes),
-            secret_access_key: object.optional("secret_access_key", mistakes),
-            session_token: object.optional("session_token", mistakes),
-            role_arn: object.optional("role_arn", mistakes),
-            external_id: object.optional("external_id", mistakes),
-            role_session_name: object.optional("role_session_name", mistakes),
-            anonymous: object.optional("anonymous", mistakes),
-        };
-        object.finish(&["region", "local_profile"], mistakes);
-        for (name, needed) in NEEDS.iter().filter(|(name, _)| map.contains_key(*name)) {
-            for missing in needed.iter().filter(|needed| !map.contains_key(**needed)) {
-                mistakes.add(format!("{path}.{missing}"), format!("is required together with {path}.{name}"));
-            }
-        }
-        if credentials.anonymous.as_ref().is_some_and(|flag| flag.0) {
-            for name in NOT_ANONYMOUS.iter().filter(|name| map.contains_key(**name)) {
-                mistakes
-                    .add(format!("{path}.{name}"), format!("must not be given together with {path}.anonymous: true"));
-            }
-        }
-        Some(credentials)
-    }
-}
-
-/// Adds to the schema what [`RawCredentials::from_json`] checks between fields.
-fn credentials_rules(schema: &mut Schema) {
-    let needs: Map<String, Value> = NEEDS.iter().map(|(name, needed)| ((*name).to_owned(), json!(needed))).collect();
-    schema.insert("dependentRequired".to_owned(), needs.into());
-    let none: Map<String, Value> = NOT_ANONYMOUS.iter().map(|name| ((*name).to_owned(), json!(false))).collect();
-    schema.insert("if".to_owned(), json!({"required": ["anonymous"], "properties": {"anonymous": {"const": true}}}));
-    schema.insert("then".to_owned(), json!({"properties": none}));
 }

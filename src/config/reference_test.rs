@@ -25,8 +25,29 @@ fn reference() -> String {
         "Left out, the AWS chain decides: variables, profiles, SSO, web identity, container and instance roles.\n",
     );
     table(&mut text, &schema["$defs"]["Credentials"]);
+    for (title, object, before) in OBJECTS {
+        let _ = write!(text, "\n## {title}\n\n{before}\n");
+        table(&mut text, &schema["$defs"][object]);
+    }
     text
 }
+
+/// The objects in fields of the spec: title, name in the schema, what stands above its table.
+const OBJECTS: [(&str, &str, &str); 3] = [
+    (
+        "A mapping in `mappings`",
+        "Mapping",
+        "Exactly one of `path`, `glob` and `regex`. The last fields are those of the top level: what a mapping leaves out is as \
+         there, of objects key by key. [docs/layouts.md](layouts.md) has a mapping for each usual layout.",
+    ),
+    (
+        "`partitions`",
+        "Partitions",
+        "`hive` alone is short for `{style: hive}`. How types are found out, what happens to values of other types, and when \
+         conditions spare requests, [docs/layouts.md](layouts.md) says.",
+    ),
+    ("`modified`", "Modified", "At least one of them."),
+];
 
 /// One table, a row for each property.
 fn table(text: &mut String, object: &Value) {
@@ -48,17 +69,27 @@ fn table(text: &mut String, object: &Value) {
 /// A property's type and limits in a few words.
 fn type_of(property: &Value) -> String {
     if let Some(words) = property["enum"].as_array() {
-        return words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        return words
+            .iter()
+            .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(" or ");
     }
     if property["oneOf"].is_array() {
         return "integer (bytes) or text".to_owned();
+    }
+    if let Some(types) = property["anyOf"].as_array() {
+        return types.iter().map(type_of).collect::<Vec<_>>().join(" or ");
     }
     match property["type"].as_str() {
         Some("integer") if !property["not"].is_null() => "integer, not 0".to_owned(),
         Some("integer") => format!("integer, at least {}", property["minimum"]),
         Some("string") => "text".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
-        Some("array") => "list of patterns".to_owned(),
+        Some("array") if property["items"]["pattern"].is_string() => "list of patterns".to_owned(),
+        Some("array") if property["items"]["$ref"].is_string() => "list of objects".to_owned(),
+        Some("array") => "list of texts".to_owned(),
         _ => "object".to_owned(),
     }
 }
@@ -89,7 +120,7 @@ fn committed_reference_is_current() {
 #[test]
 fn every_field_is_described() {
     let schema = schema_value();
-    for object in ["Spec", "Credentials"] {
+    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified"] {
         for (name, property) in schema["$defs"][object]["properties"].as_object().unwrap() {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{object}.{name}");
         }

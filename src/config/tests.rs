@@ -58,7 +58,8 @@ fn defaults() {
     assert_eq!((spec.on_object_error, spec.on_archived), (None, None));
     assert_eq!((spec.state_id.as_str(), spec.ledger_limit.get()), ("", 5_000_000));
     assert_eq!(spec.late_arrival_window.as_secs(), 86_400);
-    assert_eq!((spec.file_columns, spec.nested_as), (false, NestedAs::Json));
+    assert_eq!(*spec.layout.options, TableOptions::default());
+    assert!(spec.layout.mappings.is_empty() && spec.layout.path.is_none());
 }
 
 #[test]
@@ -93,6 +94,12 @@ fn schema_has_the_fields_that_are_read() {
     assert_eq!(known(mistakes(&json!({"bucket": "my-bucket", "zzzzzz": 1}))), properties("Spec"));
     let credentials = json!({"bucket": "my-bucket", "credentials": {"zzzzzz": 1}});
     assert_eq!(known(mistakes(&credentials)), properties("Credentials"));
+    for (field, object) in [("partitions", "Partitions"), ("modified", "Modified")] {
+        let text = mistakes(&json!({"bucket": "my-bucket", (field): {"zzzzzz": 1}}));
+        assert_eq!(known(text.lines().next().unwrap().to_owned()), properties(object));
+    }
+    let mapping = json!({"bucket": "my-bucket", "mappings": [{"path": "a", "zzzzzz": 1}]});
+    assert_eq!(known(mistakes(&mapping)), properties("Mapping"));
 }
 
 #[test]

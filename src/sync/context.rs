@@ -51,7 +51,8 @@ pub struct RowOptions {
 
 impl From<&Spec> for RowOptions {
     fn from(spec: &Spec) -> Self {
-        Self { nested_as: spec.nested_as, file_columns: spec.file_columns }
+        let options = &spec.layout.options;
+        Self { nested_as: options.nested_as, file_columns: !options.file_columns.is_empty() }
     }
 }
 

@@ -99,8 +99,8 @@ impl State {
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
             options: ColumnOptions {
-                rules: crate::schema::column_rules(spec.nested_as),
-                file_columns: spec.file_columns,
+                rules: crate::schema::column_rules(spec.layout.options.nested_as),
+                file_columns: !spec.layout.options.file_columns.is_empty(),
             },
             shard: request.shard,
             own: Shard::new(request.shard),

@@ -1,0 +1,63 @@
+//! What the spec says about a table's files and columns: at the top level for all tables, in a mapping for those of that
+//! mapping. What a mapping leaves out is as at the top level; of objects (`partitions`, …) each key by itself.
+
+use super::NestedAs;
+use super::file_columns::FileColumns;
+use super::layout::FileType;
+use super::object_reader::{Mistakes, ObjectReader};
+use super::raw::partitions::RawPartitions;
+use schemars::JsonSchema;
+
+/// The options of a table, validated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// Add columns that say where a row is from.
+    pub file_columns: FileColumns,
+    /// How structs, maps and lists of structs travel.
+    pub nested_as: NestedAs,
+}
+
+/// The fields that stand at the top level and in a mapping.
+#[derive(JsonSchema, Default, Clone)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawTableOptions {
+    /// The files' format. At the top level, objects must be named as that format's are: `….parquet`. In a mapping, every
+    /// object that matches is read, whatever its name.
+    #[schemars(default, with = "FileType", extend("default" = "parquet"))]
+    pub(super) filetype: Option<FileType>,
+
+    /// Columns made of keys. `hive`: folders `name=value` become columns and are no longer part of the table's name. `off`:
+    /// only what a mapping captures becomes columns. Or an object with `style` and more, see below.
+    #[schemars(default, with = "RawPartitions", extend("default" = "off"))]
+    pub(super) partitions: Option<RawPartitions>,
+
+    /// Adds columns that say where a row is from, behind `_cq_parent_id`: `_s3_key`, `_s3_last_modified` and `_s3_row` (from
+    /// 0) with `true`, or those of a list: `key`, `last_modified`, `row`, `size`, `etag`, `version`, `file`, `bucket`.
+    #[schemars(default, with = "FileColumns", extend("default" = false))]
+    pub(super) file_columns: Option<FileColumns>,
+
+    /// How structs, maps and lists of structs travel. `json`: as JSON, which every destination takes. `native`: as they
+    /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see docs/types.md.
+    #[schemars(default, with = "NestedAs", extend("default" = "json"))]
+    pub(super) nested_as: Option<NestedAs>,
+}
+
+impl RawTableOptions {
+    /// Reads the fields, in the order of the struct.
+    pub(super) fn read(object: &mut ObjectReader<'_>, mistakes: &mut Mistakes) -> Self {
+        Self {
+            filetype: object.optional("filetype", mistakes),
+            partitions: object.optional("partitions", mistakes),
+            file_columns: object.optional("file_columns", mistakes),
+            nested_as: object.optional("nested_as", mistakes),
+        }
+    }
+
+    /// The options, with those of the top level where a mapping has none of its own.
+    pub(super) fn over(&self, top: &Self) -> TableOptions {
+        TableOptions {
+            file_columns: self.file_columns.or(top.file_columns).unwrap_or_default(),
+            nested_as: self.nested_as.or(top.nested_as).unwrap_or_default(),
+        }
+    }
+}
