@@ -26,6 +26,9 @@ pub use schema::json_schema;
 pub use secret::Secret;
 pub use table_options::TableOptions;
 
+pub(crate) use field_types::span;
+pub(crate) use object_reader::quote;
+
 use layout::Layout;
 use object_reader::Mistakes;
 use raw::RawSpec;

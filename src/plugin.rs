@@ -9,8 +9,10 @@ use crate::s3::{self, Store};
 use crate::sync::context::{Context, concurrency, heads_at_a_time};
 use crate::sync::{self, listing, sample};
 use crate::tables::classify::{Classified, classify};
+use crate::tables::mapping::Mappings;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::sync::incremental::checkpoints::{Behind, Pace};
@@ -38,19 +40,19 @@ impl S3Source {
 /// What Init leaves: a valid spec, or what is wrong with it. Connecting comes later, with the first call that needs S3.
 #[derive(Debug)]
 pub struct Client {
-    spec: Result<Spec, SpecErrors>,
+    spec: Result<(Spec, Arc<Mappings>), SpecErrors>,
 }
 
 impl Client {
-    async fn connect(&self) -> Result<(&Spec, Store), SourceError> {
-        let spec = self.spec.as_ref().map_err(invalid_spec)?;
+    async fn connect(&self) -> Result<(&Spec, &Arc<Mappings>, Store), SourceError> {
+        let (spec, mappings) = self.spec.as_ref().map_err(invalid_spec)?;
         let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => sync::error::fatal(error),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
                 SourceError::new(ErrorKind::InvalidSpec, error_chain(&error))
             }
         })?;
-        Ok((spec, store))
+        Ok((spec, mappings, store))
     }
 }
 
@@ -62,8 +64,8 @@ impl Source for S3Source {
     }
 
     fn init(&self, spec: &[u8], no_connection: bool) -> Result<Client, SourceError> {
-        let spec = Spec::parse(spec);
-        if let Ok(spec) = &spec {
+        let spec = Mappings::read_spec(spec);
+        if let Ok((spec, _)) = &spec {
             crate::telemetry::set_secrets(secrets(spec));
         }
         match spec {
@@ -73,9 +75,9 @@ impl Source for S3Source {
     }
 
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
-        let (spec, store) = client.connect().await?;
-        let listed = listing::list(spec, &store, &selection, false).await?;
-        let selected = listing::select(listed, Vec::new())?;
+        let (spec, mappings, store) = client.connect().await?;
+        let listed = listing::list(spec, mappings, &store, &selection, false).await?;
+        let selected = listing::select(listed, mappings, Vec::new())?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
         let concurrency = concurrency(spec);
         let cx = Context {
@@ -85,7 +87,7 @@ impl Source for S3Source {
             rows_per_record: spec.rows_per_record,
             concurrency,
             heads_at_a_time: heads_at_a_time(concurrency),
-            rows: spec.into(),
+            mappings: Arc::clone(mappings),
             delivery: None,
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());
@@ -126,7 +128,7 @@ impl Source for S3Source {
         cancel: CancellationToken,
     ) -> Result<(), SourceError> {
         let run = async {
-            if let Ok(spec) = &client.spec {
+            if let Ok((spec, _)) = &client.spec {
                 let options = options(spec);
                 tracing::info!(
                     endpoint = options.endpoint_text(),
@@ -135,8 +137,8 @@ impl Source for S3Source {
                     "sync started"
                 );
             }
-            let (spec, store) = client.connect().await?;
-            sync::run(spec, &store, request, sink, self.pace).await
+            let (spec, mappings, store) = client.connect().await?;
+            sync::run(spec, mappings, &store, request, sink, self.pace).await
         };
         tokio::select! {
             result = run => result,
@@ -146,14 +148,16 @@ impl Source for S3Source {
 
     async fn test_connection(&self, spec: &[u8]) -> Result<(), TestFailure> {
         let failure = |code, description: String| TestFailure { code, description };
-        let spec = Spec::parse(spec).map_err(|errors| failure("INVALID_SPEC", errors.to_string()))?;
+        let (spec, mappings) =
+            Mappings::read_spec(spec).map_err(|errors| failure("INVALID_SPEC", errors.to_string()))?;
         crate::telemetry::set_secrets(secrets(&spec));
         let store = Store::connect(&options(&spec)).await.map_err(|error| match &error {
             ConnectError::Region(error) => failure(code(&error.kind), error.to_string()),
             ConnectError::CaBundle { .. } | ConnectError::Tls(_) => failure("INVALID_SPEC", error_chain(&error)),
         })?;
         let wanted = |object: &s3::ObjectMeta| {
-            matches!(classify(&object.key, object.size_bytes, &spec.keys), Classified::File(..))
+            let mappings = Some(&*mappings).filter(|mappings| !mappings.is_plain());
+            matches!(classify(&object.key, object.size_bytes, &spec.keys, mappings), Classified::File(_))
         };
         let probe = match store.probe(&spec.path_prefix, wanted).await {
             // As in a sync: where the spec names no region, S3's advice is followed.

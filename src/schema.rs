@@ -7,7 +7,9 @@
 //!
 //! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count. Everything here is pure.
 
-use crate::config::NestedAs;
+use crate::config::{NestedAs, TableOptions};
+use crate::hash::hex;
+use sha2::{Digest as _, Sha256};
 
 pub(crate) mod field;
 pub(crate) mod file;
@@ -23,14 +25,19 @@ pub(crate) mod types;
 /// last release: then the schemas of all files are read again.
 pub const COLUMN_RULES: &str = "1";
 
-/// [`COLUMN_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. The
-/// [`names::FILE_COLUMNS`] do not count: they are no columns of files, and names that they have are never given to others.
+/// [`COLUMN_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. `keys` are the
+/// choices about columns of keys, in any words. The [`names::file_columns`] do not count: they are no columns of files, and
+/// the state knows them by themselves.
 #[must_use]
-pub fn column_rules(nested_as: NestedAs) -> String {
-    let nested_as = match nested_as {
+pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
+    let nested_as = match options.nested_as {
         NestedAs::Json => "json",
         // 2: lists of two levels that hold lists or maps have other types than in 0.1.0, which for JSON are all the same.
         NestedAs::Native => "native2",
     };
-    format!("{COLUMN_RULES};nested_as={nested_as}")
+    let mut rules = format!("{COLUMN_RULES};nested_as={nested_as}");
+    if let Some(keys) = keys {
+        rules.push_str(&format!(";keys={}", hex(&Sha256::digest(format!("{keys}{:?}", options.conflict))[..8])));
+    }
+    rules
 }

@@ -18,6 +18,7 @@ pub(crate) mod head_guess;
 pub(crate) mod incremental;
 pub(crate) mod insert;
 pub(crate) mod inspect;
+pub(crate) mod key_columns;
 pub(crate) mod listing;
 pub(crate) mod need;
 pub(crate) mod progress;
@@ -35,7 +36,10 @@ use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, Sy
 use crate::config::Spec;
 use crate::memory::Memory;
 use crate::s3::Store;
+use crate::schema;
+use crate::state::schema::ColumnOptions;
 use crate::tables::group::Table;
+use crate::tables::mapping::Mappings;
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use context::{Context, concurrency, heads_at_a_time};
@@ -58,6 +62,7 @@ use table::TableRun;
 /// objects that could not be sent, after everything else was.
 pub async fn run(
     spec: &Spec,
+    mappings: &Arc<Mappings>,
     store: &Store,
     request: SyncRequest,
     sink: SyncSink,
@@ -70,7 +75,7 @@ pub async fn run(
     };
     let (with_errors, incremental) = (request.with_error_messages, state.is_some());
     let report = Arc::new(Report::new(store.bucket(), sink.clone(), with_errors, incremental, spec.on_archived));
-    let run = SyncRun { spec, request: &request, sink, report: &report, state, pace };
+    let run = SyncRun { spec, mappings, request: &request, sink, report: &report, state, pace };
     let result = report.progress().logged(progress::INTERVAL, run.phases(store, started)).await;
     // The peer reads the counters when the stream has ended.
     report.telemetry().finish().await;
@@ -80,6 +85,8 @@ pub async fn run(
 /// A sync on its way through the phases.
 struct SyncRun<'a> {
     spec: &'a Spec,
+    /// Which object belongs to which table.
+    mappings: &'a Arc<Mappings>,
     request: &'a SyncRequest,
     sink: SyncSink,
     report: &'a Arc<Report>,
@@ -107,9 +114,14 @@ impl SyncRun<'_> {
 
     /// Lists the bucket and selects tables.
     async fn list(&self, store: &Store) -> Result<Selected, SourceError> {
-        let listed = listing::list(self.spec, store, &self.request.selection, self.state.is_some()).await?;
+        let is_incremental = self.state.is_some();
+        let listed = listing::list(self.spec, self.mappings, store, &self.request.selection, is_incremental).await?;
         let emptied = self.state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
-        listing::select(listed, emptied)
+        let selected = listing::select(listed, self.mappings, emptied)?;
+        if !is_incremental {
+            selected.warn_of_delete_stale();
+        }
+        Ok(selected)
     }
 
     fn context(&self, store: Store) -> Context {
@@ -121,14 +133,21 @@ impl SyncRun<'_> {
             rows_per_record: self.spec.rows_per_record,
             concurrency,
             heads_at_a_time: heads_at_a_time(concurrency),
-            rows: self.spec.into(),
+            mappings: Arc::clone(self.mappings),
             delivery: self.state.is_some().then(|| Arc::new(Delivery::new(self.pace.behind))),
         }
     }
 
-    /// What is known of a table from earlier syncs.
-    fn table_state(&self, name: &str) -> Result<Option<TableState>, SourceError> {
-        self.state.as_ref().map(|state| state.table(name)).transpose()
+    /// What is known of a table from earlier syncs; `None` for a table that has no objects any more.
+    fn table_state(&self, name: &str, table: Option<&Table>) -> Result<Option<TableState>, SourceError> {
+        let options = table.map(|table| {
+            let keys = self.mappings.column_rules(&table.key);
+            ColumnOptions {
+                rules: schema::column_rules(&table.options, keys.as_deref()),
+                file_columns: table.options.file_columns.iter().map(|column| column.word().to_owned()).collect(),
+            }
+        });
+        self.state.as_ref().map(|state| state.table(name, options.as_ref())).transpose()
     }
 
     /// Reads what the objects say of themselves. Tables come in the order of their names.
@@ -141,14 +160,14 @@ impl SyncRun<'_> {
         cx.memory.account_for_listing(tables.iter().map(|table| table.objects.len() as u64).sum());
         let mut selected = Vec::with_capacity(tables.len());
         for table in tables {
-            let table_state = self.table_state(&table.name)?;
+            let table_state = self.table_state(&table.name, Some(&table))?;
             selected.push((table, table_state));
         }
         incremental::say_what_comes_again(selected.iter().filter_map(|(_, state)| state.as_ref()));
         let mut surveyed = survey::survey(cx, selected, Shard::new(self.request.shard), self.report).await?;
         for name in emptied {
-            let table_state = self.table_state(&name)?;
-            surveyed.extend(survey::emptied(cx, name, table_state, self.report)?);
+            let table_state = self.table_state(&name, None)?;
+            surveyed.extend(survey::emptied(name, table_state, self.report)?);
         }
         surveyed.sort_by(|a, b| a.run.name.cmp(&b.run.name));
         Ok(surveyed)

@@ -3,10 +3,15 @@
 
 pub mod check;
 pub mod classify;
+pub mod folders;
 pub mod group;
 pub mod lakes;
+pub mod mapping;
+pub mod modified;
 pub mod name;
 pub mod objects;
+pub mod partitions;
 pub mod passed_over;
+pub mod prune;
 pub mod select;
 pub mod shard;

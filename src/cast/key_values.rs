@@ -12,7 +12,6 @@ pub(crate) struct KeyValues(Arc<[(String, ArrayRef)]>);
 
 impl KeyValues {
     /// These values: arrays of length one in the outgoing types of their columns.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no table has columns of the key yet"))]
     pub(crate) fn new(values: Vec<(String, ArrayRef)>) -> Self {
         Self(values.into())
     }

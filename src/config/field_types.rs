@@ -9,7 +9,9 @@ mod words;
 
 pub(super) use lists::*;
 pub(super) use numbers::*;
-pub(super) use spans::*;
+pub(super) use spans::RawDuration;
+pub(super) use spans::RawMoment;
+pub(crate) use spans::span;
 pub(super) use texts::*;
 pub(super) use words::*;
 

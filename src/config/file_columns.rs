@@ -85,6 +85,14 @@ impl FromIterator<FileColumn> for FileColumns {
     }
 }
 
+/// By the words of the spec; others are none.
+impl<'a> FromIterator<&'a str> for FileColumns {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(words: I) -> Self {
+        let column = |word| FileColumn::ALL.into_iter().find(|column| column.word() == word);
+        words.into_iter().filter_map(column).collect()
+    }
+}
+
 impl fmt::Debug for FileColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(FileColumn::word)).finish()

@@ -95,7 +95,7 @@ pub enum BadGlob {
 }
 
 /// Translates one glob into a regular expression over the whole key.
-pub(super) fn to_regex(glob: &str) -> Result<String, BadGlob> {
+pub(crate) fn to_regex(glob: &str) -> Result<String, BadGlob> {
     if glob.is_empty() {
         return Err(BadGlob::Empty);
     }
@@ -144,7 +144,7 @@ pub(super) fn to_regex(glob: &str) -> Result<String, BadGlob> {
 }
 
 /// Appends `c` as itself. Only these may be escaped: `\<`, for one, means something else.
-fn push_literal(regex: &mut String, c: char) {
+pub(crate) fn push_literal(regex: &mut String, c: char) {
     if r"\.+*?()|[]{}^$#&-~".contains(c) {
         regex.push('\\');
     }

@@ -60,12 +60,26 @@ pub enum PatternSpec {
     Regex(String),
 }
 
-/// Which files are read.
+/// Which files are read. What the spec may say so far is Parquet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FileType {
     /// Parquet files.
     #[default]
     Parquet,
+    /// Comma-separated values.
+    Csv,
+    /// Tab-separated values.
+    Tsv,
+    /// A JSON value a line.
+    Jsonl,
+    /// JSON: lines, an array or a document.
+    Json,
+    /// Apache Avro.
+    Avro,
+    /// Apache Arrow, as file or stream.
+    Arrow,
+    /// Each as its name or its first bytes say.
+    Auto,
 }
 
 /// What happens to objects that no mapping takes.
@@ -99,8 +113,6 @@ pub struct PartitionSpec {
     pub null_values: Option<Vec<String>>,
     /// `decode`.
     pub decode: Option<bool>,
-    /// `conflict`.
-    pub conflict: Conflict,
     /// `path_time`.
     pub path_time: Option<String>,
     /// `where`.

@@ -44,7 +44,7 @@ pub(super) trait FromJson: Sized {
 const QUOTE_CHARS: usize = 80;
 
 /// A user's text, fit for one line of an error.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted: String = text.chars().take(QUOTE_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().count() > QUOTE_CHARS {
         quoted.push('…');

@@ -3,7 +3,7 @@
 
 use super::NestedAs;
 use super::file_columns::FileColumns;
-use super::layout::FileType;
+use super::layout::{Conflict, FileType};
 use super::object_reader::{Mistakes, ObjectReader};
 use super::raw::partitions::RawPartitions;
 use schemars::JsonSchema;
@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 /// The options of a table, validated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableOptions {
+    /// What happens if a file has a column with the name of a column of the key.
+    pub conflict: Conflict,
     /// Add columns that say where a row is from.
     pub file_columns: FileColumns,
     /// How structs, maps and lists of structs travel.
@@ -55,7 +57,9 @@ impl RawTableOptions {
 
     /// The options, with those of the top level where a mapping has none of its own.
     pub(super) fn over(&self, top: &Self) -> TableOptions {
+        let conflict = |options: &Self| options.partitions.as_ref().and_then(RawPartitions::conflict);
         TableOptions {
+            conflict: conflict(self).or(conflict(top)).unwrap_or_default(),
             file_columns: self.file_columns.or(top.file_columns).unwrap_or_default(),
             nested_as: self.nested_as.or(top.nested_as).unwrap_or_default(),
         }

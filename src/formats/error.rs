@@ -63,3 +63,20 @@ pub enum ReadError {
         what: String,
     },
 }
+
+/// How many of its first bytes tell what an object is: the magics of formats and compressions have no more.
+pub(crate) const FIRST_BYTES: usize = 8;
+
+impl ReadError {
+    /// The same; if the object is of another format, with its first bytes, which tell of which.
+    #[must_use]
+    pub(crate) fn with_first_bytes(self, bytes: &[u8]) -> Self {
+        match self {
+            Self::OtherFormat { format, what } if !bytes.is_empty() => {
+                let first = &bytes[..bytes.len().min(FIRST_BYTES)];
+                Self::OtherFormat { format, what: format!("{what}; it begins with \"{}\"", first.escape_ascii()) }
+            }
+            other => other,
+        }
+    }
+}

@@ -46,6 +46,15 @@ impl ETag {
         Self(digest(text).unwrap_or_else(|| Repr::Text(text.into())))
     }
 
+    /// The tag alone: without quotes, and without saying that it is weak.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        match &self.0 {
+            Repr::Digest { digest, parts, .. } => Tagged(Form::Bare, digest, *parts).to_string(),
+            Repr::Text(text) => split(text).1.to_owned(),
+        }
+    }
+
     /// The tag for an `If-Match` header: in quotes, and never weak, since a weak one matches nothing there.
     #[must_use]
     pub fn if_match(&self) -> String {
@@ -157,6 +166,7 @@ mod tests {
             let forms = [tag.to_owned(), format!("\"{tag}\""), format!("W/\"{tag}\"")].map(|text| ETag::new(&text));
             for form in &forms {
                 assert_eq!((form, form.if_match()), (&forms[0], format!("\"{tag}\"")));
+                assert_eq!(form.tag(), *tag);
                 assert_ne!(form, &ETag::new(&format!("\"{tag}x\"")));
             }
         }

@@ -32,6 +32,10 @@ const SHOWN_TOKEN_CHARS: usize = 64;
 pub struct Pages {
     store: Store,
     prefix: String,
+    /// Keys up to this one are not listed.
+    start_after: Option<String>,
+    /// Keys in a page; `None`: as many as the server puts there.
+    page_keys: Option<i32>,
     state: State,
     patience: Patience,
     /// The `Date` of the first answer, seconds since 1970.
@@ -101,6 +105,8 @@ impl Store {
         Pages {
             store: self.clone(),
             prefix: prefix.to_owned(),
+            start_after: None,
+            page_keys: None,
             state: State::First,
             patience,
             date: Arc::default(),
@@ -132,6 +138,18 @@ impl Store {
 }
 
 impl Pages {
+    /// The same, from behind a key on.
+    #[must_use]
+    pub fn starting_after(self, key: Option<String>) -> Self {
+        Self { start_after: key, ..self }
+    }
+
+    /// The same with at most this many keys in a page, for whoever wants to know little.
+    #[must_use]
+    pub fn with_page_keys(self, keys: i32) -> Self {
+        Self { page_keys: Some(keys), ..self }
+    }
+
     /// The next page (up to 1,000 objects, possibly none), or `None` after the last one. Dropping the future loses
     /// nothing: the same page is asked for again.
     ///
@@ -192,6 +210,8 @@ impl Pages {
             .bucket(&self.store.inner.bucket)
             .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
             .set_delimiter(delimiter.map(str::to_owned))
+            .set_start_after(self.start_after.clone())
+            .set_max_keys(self.page_keys)
             .set_continuation_token(token)
             .set_request_payer(self.store.payer())
             .set_encoding_type((self.extras != Extras::None).then_some(EncodingType::Url))

@@ -49,6 +49,8 @@ pub struct Fetched {
     pub object_bytes: u64,
     /// The version that was read, if S3 names it.
     pub etag: Option<ETag>,
+    /// The version's id, in a bucket that has versions.
+    pub version: Option<String>,
 }
 
 /// The position of a read that may take several attempts.
@@ -59,6 +61,7 @@ struct Progress {
     len: Option<u64>,
     object_bytes: u64,
     etag: Option<ETag>,
+    version: Option<String>,
     received: Received,
 }
 
@@ -138,6 +141,7 @@ impl Store {
             },
             object_bytes: 0,
             etag: etag.cloned(),
+            version: None,
             received: Received::Nothing,
         };
         let mut attempts = Attempts::new(self, Operation::Get, key, patience, budget);
@@ -149,6 +153,7 @@ impl Store {
                         start: progress.start.unwrap_or(0),
                         object_bytes: progress.object_bytes,
                         etag: progress.etag,
+                        version: progress.version,
                     });
                 }
                 Err(failure) => attempts.again(failure).await?,
@@ -279,6 +284,7 @@ impl Progress {
             (None, version) => self.etag = version,
             _ => {}
         }
+        self.version = answer.version_id().map(str::to_owned);
         if self.start.is_none() || self.len.is_none() {
             self.start = Some(start);
             self.len = Some(len);

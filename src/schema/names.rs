@@ -2,6 +2,7 @@
 //! for those that destinations can't take.
 
 use super::types::ColumnType;
+use crate::config::{FileColumn, FileColumns};
 use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -16,9 +17,22 @@ pub const CQ_ID: &str = "_cq_id";
 pub const CQ_PARENT_ID: &str = "_cq_parent_id";
 
 /// The columns that `file_columns` adds behind the ids, all nullable: a table that exists already can be given them.
-/// Columns of files never have these names, with or without the option.
-pub static FILE_COLUMNS: [(&str, ColumnType); 3] =
-    [("_s3_key", ColumnType::Utf8), ("_s3_last_modified", ColumnType::Timestamp), ("_s3_row", ColumnType::Int64)];
+static FILE_COLUMNS: [(FileColumn, &str, ColumnType); 8] = [
+    (FileColumn::Key, "_s3_key", ColumnType::Utf8),
+    (FileColumn::LastModified, "_s3_last_modified", ColumnType::Timestamp),
+    (FileColumn::Row, "_s3_row", ColumnType::Int64),
+    (FileColumn::Size, "_s3_size", ColumnType::Int64),
+    (FileColumn::Etag, "_s3_etag", ColumnType::Utf8),
+    (FileColumn::Version, "_s3_version", ColumnType::Utf8),
+    (FileColumn::File, "_s3_file", ColumnType::Utf8),
+    (FileColumn::Bucket, "_s3_bucket", ColumnType::Utf8),
+];
+
+/// Names and types of the columns that say where a row is from, in their order in a table.
+pub fn file_columns(columns: FileColumns) -> impl Iterator<Item = (FileColumn, &'static str, &'static ColumnType)> {
+    let asked_for = FILE_COLUMNS.iter().filter(move |(column, ..)| columns.has(*column));
+    asked_for.map(|(column, name, column_type)| (*column, *name, column_type))
+}
 
 /// Names with this prefix belong to CloudQuery.
 const RESERVED_PREFIX: &str = "_cq_";
@@ -31,8 +45,8 @@ const HASH_DIGITS: usize = 8;
 
 /// The outgoing names of a file's columns, in the same order.
 ///
-/// A name passes unchanged except: `_cq_…` (in any case) becomes `src_cq_…`; the names of [`FILE_COLUMNS`] become
-/// `src_s3_…`; empty becomes `_`; `"` and control characters
+/// A name passes unchanged except: `_cq_…` (in any case) becomes `src_cq_…`; `_s3_key`,
+/// `_s3_last_modified` and `_s3_row` become `src_s3_…`; empty becomes `_`; `"` and control characters
 /// become `_`; more than [`MAX_COLUMN_NAME_BYTES`] are cut and end in `_` and a hash of the whole name. Of several
 /// names that are equal ignoring case, one that needs no change comes first, then the order of the file's columns
 /// decides: the n-th gets `_n`, counting on where that name is taken. (A table's names come from the file with the
@@ -96,7 +110,8 @@ fn clean(name: &str) -> String {
         clean.push('_');
     }
     // Whether or not this sync adds those columns: the option must not rename others.
-    let added = FILE_COLUMNS.iter().any(|(added, _)| clean.eq_ignore_ascii_case(added));
+    let always_ours = FILE_COLUMNS.iter().filter(|(column, ..)| FileColumns::USUAL.contains(column));
+    let added = always_ours.into_iter().any(|(_, added, _)| clean.eq_ignore_ascii_case(added));
     let reserved = clean.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX));
     if added || reserved {
         clean.insert_str(0, RENAMED_PREFIX);
@@ -106,6 +121,22 @@ fn clean(name: &str) -> String {
         clean = with_suffix(&clean, &format!("_{}", hex(&digest[..HASH_DIGITS / 2])));
     }
     clean
+}
+
+/// A name that belongs to us, as columns of files have it.
+pub(super) fn renamed(name: &str) -> String {
+    with_suffix(&format!("{RENAMED_PREFIX}{name}"), "")
+}
+
+/// `name`, or with the first number behind it that makes it none of `taken` (folded), which has it then.
+pub(super) fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut free = name.to_owned();
+    let mut ordinal = 1;
+    while !taken.insert(fold(&free)) {
+        ordinal += 1;
+        free = with_suffix(name, &format!("_{ordinal}"));
+    }
+    free
 }
 
 /// `name` and `suffix`, with as much of `name` cut (between characters) as is needed to keep to the limit.

@@ -13,7 +13,6 @@ pub(crate) struct ColumnRules {
 
 impl ColumnRules {
     /// Leaves out columns of this name, whatever its case.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is left out yet"))]
     #[must_use]
     pub(crate) fn hiding(mut self, name: &str) -> Self {
         self.hidden.insert(fold(name));
@@ -26,7 +25,6 @@ impl ColumnRules {
     }
 
     /// The columns that belong to the table.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is left out yet"))]
     #[must_use]
     pub(crate) fn apply(&self, schema: FileSchema) -> FileSchema {
         if *self == Self::default() {

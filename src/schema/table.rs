@@ -1,9 +1,10 @@
 //! A table's outgoing columns.
 
 use super::file::{FileColumn, FileSchema};
-use super::names::{CQ_ID, CQ_PARENT_ID, output_names};
+use super::names::{CQ_ID, CQ_PARENT_ID, fold, free_name, output_names, renamed};
 use super::types::{ColumnType, UUID_BYTES};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Where the values of a column come from.
@@ -64,6 +65,47 @@ impl TableSchema {
         Self { columns, arrow: Arc::new(Schema::new(fields)) }
     }
 
+    /// The same table beside columns of these names: those of its columns that are called so, ignoring case, get another name.
+    #[must_use]
+    pub(crate) fn beside<'a>(self, names: impl Iterator<Item = &'a str>) -> Self {
+        let ours: HashSet<String> = names.map(fold).collect();
+        if !self.columns.iter().any(|column| ours.contains(&fold(&column.name))) {
+            return self;
+        }
+        let mut taken: HashSet<String> = self.columns.iter().map(|column| fold(&column.name)).collect();
+        taken.extend(ours.iter().cloned());
+        let column = |column: TableColumn| {
+            if !ours.contains(&fold(&column.name)) {
+                return column;
+            }
+            TableColumn { name: free_name(&renamed(&column.name), &mut taken), ..column }
+        };
+        Self::from_columns(self.columns.into_iter().map(column).collect())
+    }
+
+    /// The same table with columns of the key, each with its name there and its type: in front of the others, under names
+    /// that none of them has. Columns that `stored` has stay where and what they are called there; what is new comes behind.
+    #[must_use]
+    pub(crate) fn with_keys(self, keys: &[(&str, ColumnType)], stored: Option<&Self>) -> Self {
+        let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+        let keys = output_names(&names).into_iter().zip(keys).map(|(name, (source, column_type))| TableColumn {
+            source: ColumnSource::Key { name: (*source).to_owned() },
+            name,
+            column_type: column_type.clone(),
+        });
+        let mut left: Vec<TableColumn> = keys.chain(self.columns).collect();
+        let mut columns = Vec::with_capacity(left.len());
+        for stored in stored.into_iter().flat_map(Self::columns) {
+            if let Some(index) = left.iter().position(|column| column.source == stored.source) {
+                columns.push(TableColumn { name: stored.name.clone(), ..left.remove(index) });
+            }
+        }
+        let mut taken = columns.iter().map(|column: &TableColumn| fold(&column.name)).collect();
+        columns
+            .extend(left.into_iter().map(|column| TableColumn { name: free_name(&column.name, &mut taken), ..column }));
+        Self::from_columns(columns)
+    }
+
     /// Those of the columns that come from files, as the columns of a file. What types they had there is not known any more.
     pub(super) fn to_file(&self) -> FileSchema {
         let column = |column: &TableColumn| match &column.source {
@@ -91,5 +133,51 @@ impl TableSchema {
             })
             .collect();
         Self::from_columns(columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_files(names: &[&str]) -> TableSchema {
+        let column = |name: &&str| FileColumn {
+            name: (*name).to_owned(),
+            target: ColumnType::Utf8,
+            source: "string".to_owned(),
+        };
+        TableSchema::from_file(&FileSchema { columns: names.iter().map(column).collect() })
+    }
+
+    fn shown(schema: &TableSchema) -> Vec<String> {
+        let column = |column: &TableColumn| match &column.source {
+            ColumnSource::Key { name } => format!("{}={name}", column.name),
+            _ => column.name.clone(),
+        };
+        schema.columns().iter().map(column).collect()
+    }
+
+    #[test]
+    fn columns_of_the_key_stand_in_front_and_keep_their_names() {
+        let keys = [("dt", ColumnType::Date32), ("_cq_x", ColumnType::Int64)];
+        let joined = of_files(&["id", "DT", "src_cq_x", "dt_2"]).with_keys(&keys, None);
+        assert_eq!(shown(&joined), ["dt=dt", "src_cq_x=_cq_x", "id", "DT_2", "src_cq_x_2", "dt_2_2"]);
+        assert_eq!(joined.columns()[0].column_type, ColumnType::Date32);
+        assert_eq!(of_files(&["a"]).with_keys(&[], None), of_files(&["a"]));
+    }
+
+    #[test]
+    fn columns_that_have_our_names_get_others() {
+        let table = of_files(&["_S3_size", "src_s3_size", "a"]).beside(["_s3_size", "_s3_etag"].into_iter());
+        assert_eq!(shown(&table), ["src_S3_size_2", "src_s3_size", "a"]);
+        assert_eq!(of_files(&["a"]).beside(["_s3_size"].into_iter()), of_files(&["a"]));
+    }
+
+    #[test]
+    fn what_is_stored_stays_where_it_is_and_new_columns_come_behind() {
+        let stored = of_files(&["id", "region"]).with_keys(&[("dt", ColumnType::Date32)], None);
+        let keys = [("hour", ColumnType::Int64), ("dt", ColumnType::Date32)];
+        let joined = of_files(&["hour", "region", "id"]).with_keys(&keys, Some(&stored));
+        assert_eq!(shown(&joined), ["dt=dt", "id", "region", "hour=hour", "hour_2"]);
     }
 }

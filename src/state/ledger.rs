@@ -29,6 +29,7 @@ use crate::hash::{first_u64, update_framed};
 use contents::{Contents, LAST, Meta};
 use partly::Partly;
 use sha2::{Digest as _, Sha256};
+use update::Seen;
 
 pub(super) use chunks::MAX_CHUNK_OBJECTS;
 pub use update::{LedgerUpdate, Limits, StateWrites};
@@ -68,7 +69,7 @@ impl Object<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     hash: [u32; 2],
-    /// Last modification as listed this time; 0: not listed yet.
+    /// Last modification as listed this time. Not listed yet: that of its place, where its chunk begins; 0: not known.
     time: u32,
 }
 
@@ -95,6 +96,12 @@ struct Place {
 
 impl Place {
     const FIRST: Self = Self { time: 0, hash: 0 };
+
+    /// An entry of the chunk that begins here, in a place that is surely in that chunk.
+    fn entry(self, hash: u64) -> Entry {
+        let behind = u32::from(hash < self.hash);
+        Entry::new(hash, self.time.saturating_add(behind))
+    }
 }
 
 /// The done objects of a table.
@@ -295,8 +302,9 @@ impl Ledger {
     /// Starts the walk over a complete listing, after a sync in which all that is marked [`LedgerUpdate::sent`] was sent.
     #[must_use]
     pub fn update(self) -> LedgerUpdate {
-        let (partly, last) = (Partly::default(), Vec::new());
-        LedgerUpdate { ledger: self, added: Vec::new(), not_done: Vec::new(), partly, last, partly_grew: false }
+        let (added, not_done, partly, last) = (Vec::new(), Vec::new(), Partly::default(), Vec::new());
+        let seen = Seen::none(self.entries.len());
+        LedgerUpdate { ledger: self, seen, added, not_done, partly, last, partly_grew: false, is_partial: false }
     }
 }
 

@@ -32,12 +32,12 @@ pub struct StoredSchema {
 }
 
 /// What else a table's columns depend on than the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnOptions {
     /// [`crate::schema::column_rules`].
     pub rules: String,
-    /// The columns of [`crate::cast::origin`] are added.
-    pub file_columns: bool,
+    /// The columns of [`crate::cast::origin`] that are added, by their words in the spec, in their order.
+    pub file_columns: Vec<String>,
 }
 
 /// The place of a table's schema in the state.
@@ -49,8 +49,8 @@ pub struct SchemaState {
     stored: Option<StoredSchema>,
     /// Names and types of the columns that other rules made, sorted.
     former: Option<Vec<(String, String)>>,
-    /// Whether columns were added, if that is known.
-    had_file_columns: Option<bool>,
+    /// Which columns were added, if that is known.
+    had_file_columns: Option<Vec<String>>,
 }
 
 /// A column: source name, occurrence, outgoing name, type.
@@ -64,10 +64,40 @@ struct Stored {
     #[serde(default)]
     table: Option<String>,
     #[serde(default)]
-    file_columns: Option<bool>,
+    file_columns: Option<StoredFileColumns>,
     /// Indexes of the columns whose values come from the key, and whose first two words are the name there and 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     key_columns: Vec<usize>,
+}
+
+/// Which columns were added: as the first releases knew it, or by their words.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredFileColumns {
+    /// The [`FIRST_FILE_COLUMNS`], or none.
+    Flag(bool),
+    Words(Vec<String>),
+}
+
+/// The columns that the first releases add, all or none of them.
+const FIRST_FILE_COLUMNS: [&str; 3] = ["key", "last_modified", "row"];
+
+impl StoredFileColumns {
+    fn of(words: &[String]) -> Self {
+        match words {
+            [] => Self::Flag(false),
+            words if words == FIRST_FILE_COLUMNS => Self::Flag(true),
+            words => Self::Words(words.to_vec()),
+        }
+    }
+
+    fn words(self) -> Vec<String> {
+        match self {
+            Self::Flag(false) => Vec::new(),
+            Self::Flag(true) => FIRST_FILE_COLUMNS.map(str::to_owned).to_vec(),
+            Self::Words(words) => words,
+        }
+    }
 }
 
 /// The one field of [`Stored`] that says whose schema it is.
@@ -111,14 +141,15 @@ fn text<'a>(key: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 
 impl SchemaState {
     /// Reads the table's schema out of the state: `entries` are the backend's keys and values that start with
-    /// [`Identity::state_prefix`], others do no harm. `options` are those of today.
+    /// [`Identity::state_prefix`], others do no harm. `options` are those of today; `None`: nothing will be read, and those that
+    /// the state has are as good.
     ///
     /// # Errors
     /// [`BadState`] when the state is incomplete, damaged, or of another release's format.
     pub fn load<'a>(
         identity: &Identity<'_>,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
-        options: &ColumnOptions,
+        options: Option<&ColumnOptions>,
     ) -> Result<Self, BadState> {
         let key = format!("{}{SCHEMA}", identity.state_prefix());
         Self::read(&key, identity.table, entries, options).map_err(|what| identity.bad_state(what))
@@ -128,16 +159,21 @@ impl SchemaState {
         key: &str,
         table: &str,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
-        options: &ColumnOptions,
+        options: Option<&ColumnOptions>,
     ) -> Result<Self, String> {
         let (set, text) = text(key, entries)?;
-        let (table, options) = (table.to_owned(), options.clone());
+        let (table, is_as_stored) = (table.to_owned(), options.is_none());
+        let options = options.cloned().unwrap_or_default();
         let mut state = Self { set, table, options, stored: None, former: None, had_file_columns: None };
         if text.is_empty() {
             return Ok(state);
         }
         let stored: Stored = serde_json::from_str(&text).map_err(|error| format!("{key} is not a schema: {error}"))?;
-        state.had_file_columns = stored.file_columns;
+        state.had_file_columns = stored.file_columns.map(StoredFileColumns::words);
+        if is_as_stored {
+            let file_columns = state.had_file_columns.clone().unwrap_or_default();
+            state.options = ColumnOptions { rules: stored.rules.clone(), file_columns };
+        }
         if stored.rules != state.options.rules {
             // What other rules made may have types that are not known here; it is made again anyway.
             let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
@@ -166,6 +202,12 @@ impl SchemaState {
         self.stored.as_ref()
     }
 
+    /// The columns that are added, by their words in the spec.
+    #[must_use]
+    pub fn file_columns(&self) -> &[String] {
+        &self.options.file_columns
+    }
+
     /// Whether there is a schema that other rules made: it must be made again from all footers.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
@@ -188,7 +230,7 @@ impl SchemaState {
     /// Whether the columns that no file has are there today and were not before, or the other way round.
     #[must_use]
     pub fn added_columns_changed(&self) -> bool {
-        self.had_file_columns.is_some_and(|had| had != self.options.file_columns)
+        self.had_file_columns.as_ref().is_some_and(|had| *had != self.options.file_columns)
     }
 
     /// The name of the head that the state has, or will have when what [`SchemaState::update`] gave is written: another
@@ -233,7 +275,7 @@ impl SchemaState {
             key: schema.key.clone(),
             columns,
             table: Some(self.table.clone()),
-            file_columns: Some(self.options.file_columns),
+            file_columns: Some(StoredFileColumns::of(&self.options.file_columns)),
             key_columns,
         };
         let text = ascii_json(&stored);
@@ -278,7 +320,8 @@ mod tests {
     const RULES: &str = "1;nested_as=json";
 
     fn options(rules: &str, file_columns: bool) -> ColumnOptions {
-        ColumnOptions { rules: rules.to_owned(), file_columns }
+        let words: &[&str] = if file_columns { &FIRST_FILE_COLUMNS } else { &[] };
+        ColumnOptions { rules: rules.to_owned(), file_columns: words.iter().map(ToString::to_string).collect() }
     }
 
     fn schema(columns: &[(&str, ColumnType)]) -> StoredSchema {
@@ -296,7 +339,7 @@ mod tests {
     }
 
     fn read_with(rows: &BTreeMap<String, String>, options: &ColumnOptions) -> Result<SchemaState, String> {
-        SchemaState::read("p/schema", "orders", entries(rows), options)
+        SchemaState::read("p/schema", "orders", entries(rows), Some(options))
     }
 
     fn entries(rows: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
@@ -397,12 +440,29 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_a_list_are_stored_by_their_words_and_found_whatever_the_options() {
+        let stored = schema(&[("Id", ColumnType::Int64)]);
+        let list = |words: &[&str]| ColumnOptions {
+            rules: RULES.to_owned(),
+            file_columns: words.iter().map(ToString::to_string).collect(),
+        };
+        let mut rows = BTreeMap::new();
+        rows.extend(read_with(&rows, &list(&["row", "file"])).unwrap().update(&stored));
+        for (options, changed) in [(list(&["row", "file"]), false), (list(&["row"]), true), (list(&[]), true)] {
+            assert_eq!(read_with(&rows, &options).unwrap().added_columns_changed(), changed, "{options:?}");
+        }
+        let mut state = SchemaState::read("p/schema", "orders", entries(&rows), None).unwrap();
+        assert_eq!((state.stored(), state.file_columns()), (Some(&stored), ["row", "file"].map(str::to_owned).as_slice()));
+        assert!(state.update(&stored).is_empty());
+    }
+
+    #[test]
     fn the_state_names_its_tables() {
         let stored = schema(&[("Id", ColumnType::Int64)]);
         let mut rows = BTreeMap::new();
         for (prefix, name) in [("s/b/orders/1/", "orders"), ("s/b/größe/2/", "größe")] {
             let key = format!("{prefix}schema");
-            let mut state = SchemaState::read(&key, name, entries(&rows), &options(RULES, false)).unwrap();
+            let mut state = SchemaState::read(&key, name, entries(&rows), Some(&options(RULES, false))).unwrap();
             rows.extend(state.update(&stored));
             rows.insert(format!("{prefix}ledger"), "v1 whatever".to_owned());
         }

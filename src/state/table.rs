@@ -38,14 +38,14 @@ pub struct TableState {
 
 impl TableState {
     /// Reads it out of the state: `entries` are the backend's keys and values that start with [`Identity::state_prefix`], others
-    /// do no harm. `options` are those of today, `commits` says how much of the ledger counts.
+    /// do no harm. `options` are those of today, or `None` for a table of which nothing is read; `commits` says how much of the ledger counts.
     ///
     /// # Errors
     /// [`BadState`] when the state is incomplete, damaged, or of another release's format.
     pub fn load<'a>(
         identity: &Identity<'_>,
         entries: impl IntoIterator<Item = (&'a str, &'a str)> + Clone,
-        options: &ColumnOptions,
+        options: Option<&ColumnOptions>,
         commits: &Commits,
     ) -> Result<Self, BadState> {
         let mut ledger = Ledger::load(identity, entries.clone(), commits)?;

@@ -4,19 +4,20 @@ use super::table::{Objects, Stats, TableRun};
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
-use crate::schema::names::FILE_COLUMNS;
+use crate::config::FileColumns;
+use crate::schema::names::file_columns;
+use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
 use crate::telemetry::otlp::TableTelemetry;
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 
-/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else. With `file_columns`
-/// the columns that say where a row is from stand behind the ids.
+/// The schema as the peer sees it: built from scratch, with CloudQuery's metadata and nothing else. The columns `added`, which
+/// say where a row is from, stand behind the ids.
 #[must_use]
-pub fn announced(name: &str, table: &TableSchema, file_columns: bool) -> SchemaRef {
+pub fn announced(name: &str, table: &TableSchema, added: FileColumns) -> SchemaRef {
     let ids = [schema::cq_id_field(), schema::cq_parent_id_field()];
-    let added = if file_columns { &FILE_COLUMNS[..] } else { &[] };
-    let added = added.iter().map(|(name, added)| schema::field(*name, added, true));
+    let added = file_columns(added).map(|(_, name, added)| schema::field(name, added, true));
     let columns = table.columns().iter().map(|column| schema::field(&column.name, &column.column_type, true));
     schema::table_schema(name, ids.into_iter().chain(added).chain(columns))
 }
@@ -26,9 +27,10 @@ impl TableRun {
     ///
     /// # Errors
     /// Our bugs.
-    pub fn new(
+    pub(crate) fn new(
         name: String,
         columns: TableSchema,
+        rules: ColumnRules,
         announced: SchemaRef,
         objects: Objects,
         telemetry: TableTelemetry,
@@ -38,6 +40,7 @@ impl TableRun {
         Ok(Self {
             name,
             schema: Arc::new(columns),
+            rules: Arc::new(rules),
             encoder: Arc::new(encoder),
             casts: Arc::default(),
             planned: objects.planned(),
@@ -71,8 +74,11 @@ pub(super) mod tests {
         let mut merger = SchemaMerger::new();
         merger.add("k", FileSchema { columns: Vec::new() });
         let columns = merger.finish().unwrap().unwrap();
-        let announced = announced(name, &columns, false);
+        let announced = announced(name, &columns, FileColumns::default());
         let telemetry = TableTelemetry::default();
-        Arc::new(TableRun::new(name.to_owned(), columns, announced, objects_of_table, telemetry).unwrap())
+        Arc::new(
+            TableRun::new(name.to_owned(), columns, ColumnRules::default(), announced, objects_of_table, telemetry)
+                .unwrap(),
+        )
     }
 }

@@ -2,12 +2,13 @@
 
 use super::commit::Delivery;
 use super::table::TableRun;
-use crate::cast::origin::{Origin, file_columns_row_bytes};
+use crate::cast::origin::file_columns_row_bytes;
 use crate::cloudquery::source::SyncSink;
-use crate::config::{Concurrency, DEFAULT_CONCURRENCY, NestedAs, Spec};
+use crate::config::{Concurrency, DEFAULT_CONCURRENCY, Spec, TableOptions};
 use crate::formats::limits::BATCH_BYTES;
 use crate::memory::Memory;
 use crate::s3::Store;
+use crate::tables::mapping::Mappings;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -34,52 +35,22 @@ pub struct Context {
     pub concurrency: usize,
     /// Objects that the survey inspects at a time, see [`heads_at_a_time`].
     pub heads_at_a_time: usize,
-    /// How rows look.
-    pub rows: RowOptions,
+    /// Which object belongs to which table, and what its key says.
+    pub mappings: Arc<Mappings>,
     /// What was sent last; only in incremental syncs.
     pub delivery: Option<Arc<Delivery>>,
 }
 
-/// The spec's choices about what rows look like.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RowOptions {
-    /// How structs, maps and lists of structs travel.
-    pub nested_as: NestedAs,
-    /// Add the columns that say where a row is from ([`crate::schema::names::FILE_COLUMNS`]).
-    pub file_columns: bool,
-}
-
-impl From<&Spec> for RowOptions {
-    fn from(spec: &Spec) -> Self {
-        let options = &spec.layout.options;
-        Self { nested_as: options.nested_as, file_columns: !options.file_columns.is_empty() }
-    }
-}
-
-impl RowOptions {
-    /// Where the rows of an object are from, as rows tell it.
-    #[must_use]
-    pub fn origin(self, bucket: &str, key: &str, last_modified_s: i64) -> Origin {
-        if self.file_columns {
-            Origin::with_file_columns(bucket, key, last_modified_s)
-        } else {
-            Origin::new(bucket, key)
-        }
-    }
-
-    /// Memory that these choices take while an object with batches of `batch_rows` rows is decoded, in bytes, besides that
-    /// of its own columns.
-    #[must_use]
-    pub fn working_bytes(self, key: &str, batch_rows: u64) -> u64 {
-        if !self.file_columns {
-            return 0;
-        }
-        // The keys that are kept, and a batch and the one before.
-        batch_rows.saturating_mul(file_columns_row_bytes(key)).min(BATCH_BYTES).saturating_mul(2)
-    }
-}
-
 impl Context {
+    /// Memory that columns which no file has take while an object with batches of `batch_rows` rows is decoded, in bytes.
+    #[must_use]
+    pub fn added_bytes(&self, options: &TableOptions, key: &str, batch_rows: u64) -> u64 {
+        let of_file = file_columns_row_bytes(self.store.bucket(), key, options.file_columns);
+        let of_row = of_file.saturating_add(self.mappings.row_bytes(key));
+        // What is kept, and a batch and the one before.
+        batch_rows.saturating_mul(of_row).min(BATCH_BYTES).saturating_mul(2)
+    }
+
     /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub(super) fn sent(&self, table: &TableRun, rows: u64, bytes: u64) {
         table.sent(rows, bytes);

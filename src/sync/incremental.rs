@@ -43,7 +43,6 @@ pub struct State {
     bucket: String,
     prefix: String,
     state_id: String,
-    options: ColumnOptions,
     shard: Option<(u32, u32)>,
     /// The objects that are this sync's to send.
     own: Shard,
@@ -98,10 +97,6 @@ impl State {
             bucket: spec.bucket.clone(),
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
-            options: ColumnOptions {
-                rules: crate::schema::column_rules(spec.layout.options.nested_as),
-                file_columns: !spec.layout.options.file_columns.is_empty(),
-            },
             shard: request.shard,
             own: Shard::new(request.shard),
             ledger_limit: spec.ledger_limit.get() as u64,
@@ -186,15 +181,15 @@ impl State {
         }
     }
 
-    /// What is known of a table.
+    /// What is known of a table. `options` are those of today; `None`: nothing of it will be read.
     ///
     /// # Errors
     /// When the state is damaged: it never passes for "everything is done" or "nothing is".
-    pub fn table(&self, name: &str) -> Result<TableState, SourceError> {
+    pub fn table(&self, name: &str, options: Option<&ColumnOptions>) -> Result<TableState, SourceError> {
         let identity = self.identity(name);
         let prefix = identity.state_prefix();
         let entries: Vec<(&str, &str)> = self.client.keys_with_prefix(&prefix).collect();
-        let mut state = TableState::load(&identity, entries.iter().copied(), &self.options, &self.commits)
+        let mut state = TableState::load(&identity, entries.iter().copied(), options, &self.commits)
             .map_err(|error| SourceError::new(ErrorKind::InvalidState, error.to_string()))?;
         if let Some(error) = state.checkpoint_damage() {
             tracing::warn!(
@@ -261,6 +256,9 @@ impl State {
     ) {
         let mut update = state.update();
         self.walk(run, &mut update, last);
+        if run.objects.partly_listed() {
+            update.walk.keep_unseen();
+        }
         let limits = Limits {
             ledger_limit: self.ledger_limit,
             // Without S3's clock nothing can be said of lateness: then nothing collapses.

@@ -48,7 +48,8 @@ fn task(table: &TableRun, index: usize, cx: &Context) -> Option<Task> {
     let need = need::recorded(object.held_bytes()?, object.size_bytes, cx.memory.limit_bytes());
     let (object_bytes, first_row) = (object.size_bytes, table.objects.rows_sent(index));
     let (format, etag) = (object.format, object.etag);
-    Some(Task { index, key, format, object_bytes, etag, first_row, need, kept: None, head: None })
+    let version = None;
+    Some(Task { index, key, format, object_bytes, etag, version, first_row, need, kept: None, head: None })
 }
 
 /// One object; what happens to it is counted and reported. Only what ends the whole sync is an error.

@@ -4,7 +4,8 @@ use super::context::Context;
 use super::cpu;
 use super::error::Error;
 use super::head_guess::HeadGuess;
-use crate::formats::error::ReadError;
+use crate::config::TableOptions;
+use crate::formats::error::{FIRST_BYTES, ReadError};
 use crate::formats::format::Format;
 use crate::formats::{File, HeadAt, Inspected};
 use crate::memory::Seat;
@@ -27,6 +28,8 @@ pub struct Found {
     pub file: File,
     /// The version that was read.
     pub etag: Option<ETag>,
+    /// The version's id, in a bucket that has versions.
+    pub version: Option<String>,
     /// The object's size in bytes.
     pub object_bytes: u64,
 }
@@ -135,7 +138,11 @@ impl Inspector<'_> {
         };
         let mut fetched = store.get(key, range, etag, budget).await?;
         let object_bytes = fetched.object_bytes;
-        let file = match inspect(format, fetched.bytes.clone(), object_bytes).await? {
+        let inspected = match inspect(format, fetched.bytes.clone(), object_bytes).await {
+            Err(error) => return Err(self.with_first_bytes(error, &fetched).await),
+            Ok(inspected) => inspected,
+        };
+        let file = match inspected {
             Inspected::File(file) => file,
             Inspected::Needs(needed) => {
                 // Given back before more is asked for: who holds room never waits for room.
@@ -151,7 +158,21 @@ impl Inspector<'_> {
         // Only a head that was sound teaches something.
         guess.learn(format.head_bytes(&fetched.bytes));
         shrink(&mut room, &file);
-        Ok(Found { _room: room, file, etag: fetched.etag, object_bytes })
+        Ok(Found { _room: room, file, etag: fetched.etag, version: fetched.version, object_bytes })
+    }
+
+    /// What is said of an object of another format, with its first bytes. They are read for it if they are not there; if that
+    /// fails, it is said without them.
+    async fn with_first_bytes(self, error: Error, fetched: &Fetched) -> Error {
+        let is_there = self.format.head_at() == HeadAt::Start || fetched.bytes.len() as u64 == fetched.object_bytes;
+        match error {
+            Error::Decode(error @ ReadError::OtherFormat { .. }) if !is_there => {
+                let range = ByteRange::Prefix { len: FIRST_BYTES as u64 };
+                let first = self.store.get(self.key, range, fetched.etag.as_ref(), self.budget).await;
+                Error::Decode(error.with_first_bytes(&first.map(|first| first.bytes).unwrap_or_default()))
+            }
+            error => error,
+        }
     }
 
     /// All of a head of `needed` bytes, of which `fetched` has a part: only what is missing is read, of the same version.
@@ -197,12 +218,12 @@ pub async fn inspect_listed(
     }
 }
 
-/// The columns of a file, by the spec's choices.
+/// The columns of a file of a table with these options.
 ///
 /// # Errors
 /// When they can't be mapped to outgoing types.
-pub async fn file_schema(cx: &Context, file: &File) -> Result<FileSchema, Error> {
-    let (file, nested_as) = (file.clone(), cx.rows.nested_as);
+pub async fn file_schema(options: &TableOptions, file: &File) -> Result<FileSchema, Error> {
+    let (file, nested_as) = (file.clone(), options.nested_as);
     Ok(cpu::run(move || file.schema(nested_as)).await??)
 }
 

@@ -5,9 +5,14 @@
 
 use crate::cloudquery::source::{ErrorKind, Selection, SourceError};
 use crate::config::Spec;
-use crate::s3::{self, Store};
+use crate::s3::list::Pages;
+use crate::s3::{self, ObjectMeta, Store};
+use crate::tables::classify::SkipReason;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
+use crate::tables::mapping::Mappings;
+use crate::tables::partitions::{Assumed, Narrowing, Today, narrow};
 use crate::tables::select::Selector;
+use std::time::SystemTime;
 
 /// The tables that a sync reads.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub struct Selected {
     pub skipped: Skipped,
     /// S3's clock at the first page, seconds since 1970.
     pub date_s: Option<i64>,
+    /// Conditions spared some of the listing.
+    pub narrowed: bool,
 }
 
 /// A whole listing, and where it is from.
@@ -35,51 +42,194 @@ pub struct Listed {
     pub listing: Listing,
     /// No key was listed at all: what the user should know about that.
     pub nothing: Option<String>,
+    /// Conditions spared some of it.
+    pub narrowed: bool,
+}
+
+impl Selected {
+    /// Says what a full sync does to rows of objects that are filtered out by time or by conditions.
+    pub fn warn_of_delete_stale(&self) {
+        let left_out = self.skipped.count(SkipReason::Modified) + self.skipped.count(SkipReason::Pruned);
+        if left_out > 0 || self.narrowed {
+            tracing::warn!(
+                objects = left_out,
+                "`partitions.where` or `modified` leaves objects out: with write_mode overwrite-delete-stale the destination \
+                 removes the rows that earlier syncs brought of them; with backend_options nothing is removed"
+            );
+        }
+    }
 }
 
 /// Folders next to a prefix without keys that are named, the likeliest first.
 const MAX_NAMED_FOLDERS: usize = 3;
 
-/// Lists the whole prefix and keeps what is in the tables of `selection`.
+/// Lists the whole prefix, or what of it the conditions of `mappings` need, and keeps what is in the tables of `selection`.
 ///
 /// # Errors
-/// When the listing cannot be had completely; [`ErrorKind::InvalidSelection`] as soon as it has too many tables.
+/// When the listing cannot be had completely; [`ErrorKind::InvalidSelection`] as soon as it has too many tables, or when
+/// conditions do not fit what was listed.
 pub async fn list(
     spec: &Spec,
+    mappings: &Mappings,
     store: &Store,
     selection: &Selection,
     remember_unread: bool,
 ) -> Result<Listed, SourceError> {
-    let mut store = store.clone();
-    let mut pages = store.list(&spec.path_prefix);
+    let mut lister = Lister { spec, store: store.clone(), date_s: None, empty: true };
+    if mappings.needs_today() {
+        lister.see_clock().await?;
+    }
+    let mut narrowing = narrow(mappings, &spec.path_prefix, Today::from_unix_s(lister.now_s()));
     let selector = Selector::new(&selection.tables, &selection.skip_tables);
-    let mut grouper = Grouper::new(&spec.keys).selected_by(selector).remember_unread(remember_unread);
-    let (mut first, mut empty) = (true, true);
-    loop {
-        match pages.next().await {
-            Ok(Some(page)) => {
-                empty &= page.is_empty();
-                for object in page {
-                    let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
-                    if let (Some(reason), Some(key)) = (grouper.add(object), key) {
-                        tracing::debug!(key, reason = reason.name(), "object skipped");
-                    }
-                }
-                grouper.check_number(spec.max_tables).map_err(|error| invalid(error.to_string()))?;
+    let mut grouper =
+        Grouper::new(&spec.keys).mapped_by(mappings).selected_by(selector).remember_unread(remember_unread);
+    for part in parts(&spec.path_prefix, narrowing.as_ref()) {
+        lister.list(&part, mappings, &mut grouper).await?;
+    }
+    let nothing = match (lister.empty, &narrowing) {
+        (false, _) => None,
+        (true, None) => Some(nothing(&lister.store, &spec.path_prefix).await),
+        (true, Some(_)) => Some(format!(
+            "0 keys were listed under s3://{}/{}, as far as the conditions of `partitions.where` can hold there",
+            lister.store.bucket(),
+            spec.path_prefix
+        )),
+    };
+    let mut listing = grouper.finish();
+    if let Some(narrowing) = &mut narrowing {
+        let unseen = listing.unseen(narrowing);
+        lister.forget_what_is_nowhere(narrowing, unseen).await?;
+    }
+    let today = Today::from_unix_s(lister.now_s());
+    let log = |key: &str| tracing::debug!(key, reason = SkipReason::Pruned.name(), "object skipped");
+    listing.prune(mappings, narrowing.as_ref(), today, log).map_err(|mistakes| {
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        invalid(texts.join("\n"))
+    })?;
+    let (store, date_s) = (lister.store, lister.date_s);
+    Ok(Listed { store, date_s, listing, nothing, narrowed: narrowing.is_some() })
+}
+
+/// A part of a listing: what one series of requests brings.
+struct Part {
+    prefix: String,
+    /// Keys up to this one are not in it.
+    start_after: Option<String>,
+    /// The first key behind it.
+    stop_at: Option<String>,
+}
+
+/// All that has to be listed.
+fn parts(prefix: &str, narrowing: Option<&Narrowing>) -> Vec<Part> {
+    let Some(narrowing) = narrowing else {
+        return vec![Part { prefix: prefix.to_owned(), start_after: None, stop_at: None }];
+    };
+    let parts = narrowing.ranges.iter().map(|range| Part {
+        prefix: range.prefix().to_owned(),
+        start_after: range.start_after(),
+        stop_at: range.stop_at().map(str::to_owned),
+    });
+    let parts: Vec<Part> = parts.collect();
+    for part in &parts {
+        tracing::debug!(
+            prefix = part.prefix,
+            start_after = part.start_after,
+            stop_at = part.stop_at,
+            "part of the listing"
+        );
+    }
+    let first = parts.first();
+    tracing::info!(
+        parts = parts.len(),
+        prefix = first.map(|part| part.prefix.as_str()),
+        start_after = first.and_then(|part| part.start_after.as_deref()),
+        "conditions narrow the listing: keys for which they cannot hold are not listed"
+    );
+    parts
+}
+
+/// Lists one part after the other.
+struct Lister<'a> {
+    spec: &'a Spec,
+    store: Store,
+    /// S3's clock at the first answer.
+    date_s: Option<i64>,
+    /// No key was listed so far.
+    empty: bool,
+}
+
+impl Lister<'_> {
+    /// What time it is, in seconds since 1970: by S3's clock if that is known.
+    fn now_s(&self) -> i64 {
+        let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.date_s.unwrap_or_else(|| i64::try_from(here()).unwrap_or(i64::MAX))
+    }
+
+    /// Asks for one key, only to see S3's clock.
+    async fn see_clock(&mut self) -> Result<(), SourceError> {
+        let prefix = self.spec.path_prefix.as_str();
+        let open = |store: &Store| store.list(prefix).with_page_keys(1);
+        let mut pages = open(&self.store);
+        self.next(&mut pages, open).await.map(|_| ())
+    }
+
+    /// The next page. The first of all may be in another region than the spec's, which has none: then S3's advice is followed.
+    async fn next(
+        &mut self,
+        pages: &mut Pages,
+        open: impl Fn(&Store) -> Pages,
+    ) -> Result<Option<Vec<ObjectMeta>>, SourceError> {
+        let is_first = self.date_s.is_none() && self.empty;
+        let page = match pages.next().await {
+            Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. })
+                if is_first && self.spec.region.is_none() =>
+            {
+                tracing::info!(bucket = self.store.bucket(), region, "the bucket is in another region, going there");
+                self.store = self.store.moved_to(&region);
+                *pages = open(&self.store);
+                pages.next().await
             }
-            Ok(None) => {
-                let nothing = if empty { Some(nothing(&store, &spec.path_prefix).await) } else { None };
-                return Ok(Listed { store, date_s: pages.date_s(), listing: grouper.finish(), nothing });
+            other => other,
+        };
+        self.date_s = self.date_s.or(pages.date_s());
+        page.map_err(|error| super::error::fatal(&error))
+    }
+
+    /// Conditions on what no key has are mistakes, and must not pass for columns whose keys were not listed: asks for one key of
+    /// each.
+    async fn forget_what_is_nowhere(&self, narrowing: &mut Narrowing, unseen: Vec<Assumed>) -> Result<(), SourceError> {
+        let mut found: Vec<String> = Vec::new();
+        for Assumed { ident, head } in &unseen {
+            if found.contains(ident) {
+                continue;
             }
-            // The spec has no region: follow S3's advice instead of asking for it.
-            Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if first && spec.region.is_none() => {
-                tracing::info!(bucket = store.bucket(), region, "the bucket is in another region, going there");
-                store = store.moved_to(&region);
-                pages = store.list(&spec.path_prefix);
+            let page = self.store.list(head).with_page_keys(1).next().await;
+            if page.map_err(|error| super::error::fatal(&error))?.is_some_and(|page| !page.is_empty()) {
+                found.push(ident.clone());
             }
-            Err(error) => return Err(super::error::fatal(&error)),
         }
-        first = false;
+        narrowing.assumed.retain(|assumed| !unseen.contains(assumed) || found.contains(&assumed.ident));
+        Ok(())
+    }
+
+    async fn list(&mut self, part: &Part, mappings: &Mappings, grouper: &mut Grouper<'_>) -> Result<(), SourceError> {
+        let open = |store: &Store| store.list(&part.prefix).starting_after(part.start_after.clone());
+        let mut pages = open(&self.store);
+        while let Some(page) = self.next(&mut pages, open).await? {
+            grouper.modified_within(mappings.modified().at(self.now_s()));
+            for object in page {
+                if part.stop_at.as_ref().is_some_and(|stop_at| object.key >= *stop_at) {
+                    return Ok(());
+                }
+                self.empty = false;
+                let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
+                if let (Some(reason), Some(key)) = (grouper.add(object), key) {
+                    tracing::debug!(key, reason = reason.name(), "object skipped");
+                }
+            }
+            grouper.check_number(self.spec.max_tables).map_err(|error| invalid(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -144,9 +294,13 @@ fn neighbours(bucket: &str, parent: &str, missing: &str, mut folders: Vec<String
 ///
 /// # Errors
 /// [`ErrorKind::InvalidSelection`], before any object is touched.
-pub fn select(listed: Listed, mut emptied: Vec<String>) -> Result<Selected, SourceError> {
-    let Listed { store, date_s, mut listing, nothing } = listed;
+pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> Result<Selected, SourceError> {
+    let Listed { store, date_s, mut listing, nothing, narrowed } = listed;
     emptied.retain(|name| listing.takes_emptied(name));
+    if narrowed {
+        // They may have objects that were not listed.
+        emptied.clear();
+    }
     for warning in listing.warnings(store.bucket()) {
         tracing::warn!("{warning}");
     }
@@ -159,8 +313,11 @@ pub fn select(listed: Listed, mut emptied: Vec<String>) -> Result<Selected, Sour
     if warnings.is_empty() && !why.is_empty() {
         tracing::warn!("there is no object{why}");
     }
-    listing.check_names().map_err(|error| invalid(error.to_string()))?;
-    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s })
+    listing.check_names(mappings).map_err(|error| invalid(error.to_string()))?;
+    for table in &listing.tables {
+        table.key_columns.columns(&[]).map_err(|error| invalid(format!("table {}: {error}", table.name)))?;
+    }
+    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s, narrowed })
 }
 
 fn invalid(text: String) -> SourceError {

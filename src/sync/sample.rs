@@ -5,9 +5,11 @@ use super::context::Context;
 use super::error::Error;
 use super::head_guess::HeadGuess;
 use super::inspect::{file_schema, inspect_listed};
+use super::key_columns::KeyColumns;
 use crate::cloudquery::source::SourceError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
+use crate::schema::rules::ColumnRules;
 use crate::tables::group::{ListedObject, Table};
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
@@ -45,18 +47,21 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
                     // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
                     let found = inspect_listed(cx, &mut seat, &key, &object, guess).await?;
-                    file_schema(cx, &found.file).await
+                    file_schema(&table.options, &found.file).await
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
                 (key, schema)
             }
         })
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
+    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, None);
+    let mut keys = keys.unwrap_or_default();
+    let rules = keys.hide(ColumnRules::default());
     let mut merger = SchemaMerger::new();
     let mut first_error = None;
     while let Some((key, read)) = reads.next().await {
         match read {
-            Ok(schema) => merger.add(&key, schema),
+            Ok(schema) => merger.add(&key, rules.apply(schema)),
             Err(Error::S3(error)) if error.is_fatal() => return Err(super::error::fatal(&error)),
             Err(error) => {
                 let text = super::report::object_text(cx.store.bucket(), &key, &error);
@@ -71,10 +76,11 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
             }
         }
     }
-    let schema = match merger.finish() {
-        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, cx.rows.file_columns)),
-        Err(conflict) => {
-            let error = conflict.to_string();
+    let merged = merger.finish().map_err(|conflict| conflict.to_string());
+    let merged = merged.and_then(|schema| schema.map(|schema| keys.join(schema, None, table.options.file_columns)).transpose());
+    let schema = match merged {
+        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, table.options.file_columns)),
+        Err(error) => {
             tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
             None
         }

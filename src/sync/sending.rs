@@ -24,7 +24,8 @@ use super::error::Error;
 use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
 use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
-use crate::cast::key_values::KeyValues;
+use crate::cast::origin::{ObjectFacts, Origin};
+use crate::config::TableOptions;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
 use crate::formats::{File, Output, Reader, Step};
@@ -32,6 +33,7 @@ use crate::memory::need::Need;
 use crate::memory::spare::Spare;
 use crate::memory::{Admitted, Reserved, Seat};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
+use crate::tables::group::ListedObject;
 use bytes::Bytes;
 use row_sink::RowSink;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct Task {
     pub object_bytes: u64,
     /// The version to read, if known.
     pub etag: Option<ETag>,
+    /// The version's id, once something of it was read, in a bucket that has versions.
+    pub version: Option<String>,
     /// The first row to send, from 0: those before it were sent by an earlier sync.
     pub first_row: u64,
     /// What it takes at a time, by what its file says.
@@ -64,6 +68,8 @@ pub struct Task {
 pub struct Kept {
     /// All bytes.
     pub bytes: Bytes,
+    /// The version's id, in a bucket that has versions.
+    pub version: Option<String>,
     /// Holds them.
     pub share: Reserved,
 }
@@ -94,10 +100,10 @@ pub async fn send(cx: &Context, table: &TableRun, task: Task) -> Result<Outcome,
 
 /// What is known of an object with this file.
 #[must_use]
-pub fn facts(cx: &Context, key: &str, file: &File, object_bytes: u64) -> Facts {
+pub fn facts(cx: &Context, options: &TableOptions, key: &str, file: &File, object_bytes: u64) -> Facts {
     Facts {
         object_bytes,
-        added_bytes: cx.rows.working_bytes(key, file.most_batch_rows()),
+        added_bytes: cx.added_bytes(options, key, file.most_batch_rows()),
         limit_bytes: cx.memory.limit_bytes(),
         experience: Experience::default(),
     }
@@ -106,14 +112,16 @@ pub fn facts(cx: &Context, key: &str, file: &File, object_bytes: u64) -> Facts {
 /// What measures the need of an object that is in memory as a whole, given its file: work for [`super::cpu::run`].
 pub fn need_of_bytes(
     cx: &Context,
+    options: &Arc<TableOptions>,
     key: &str,
     bytes: &Bytes,
 ) -> impl FnOnce(&File) -> Result<Need, Error> + Send + 'static {
-    let (rows, limit_bytes, key, object) = (cx.rows, cx.memory.limit_bytes(), key.to_owned(), bytes.clone());
+    let (cx, options, limit_bytes) = (cx.clone(), Arc::clone(options), cx.memory.limit_bytes());
+    let (key, object) = (key.to_owned(), bytes.clone());
     move |file| {
         let facts = Facts {
             object_bytes: object.len() as u64,
-            added_bytes: rows.working_bytes(&key, file.most_batch_rows()),
+            added_bytes: cx.added_bytes(&options, &key, file.most_batch_rows()),
             limit_bytes,
             experience: Experience::default(),
         };
@@ -223,7 +231,7 @@ impl Sending<'_> {
             );
         }
         self.rows.begin_again();
-        self.task.need = facts(self.cx, &self.task.key, &found.file, found.object_bytes).of_object(&found.file)?;
+        self.task.need = facts(self.cx, &self.table.objects.options, &self.task.key, &found.file, found.object_bytes).of_object(&found.file)?;
         self.task.object_bytes = found.object_bytes;
         self.task.etag.clone_from(&found.etag);
         Ok(())
@@ -246,6 +254,7 @@ impl Sending<'_> {
         // The reserve holds them.
         let need = Need { input_bytes: 0, ..self.task.need };
         let mut admitted = seat.admit_kept(need, kept.share).await;
+        self.task.version = kept.version;
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Whole::of(file, output, next_row);
         let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, look).await?;
@@ -266,11 +275,14 @@ impl Sending<'_> {
     }
 
     async fn send_small_admitted(&mut self, admitted: &mut Admitted<'_>) -> Result<Held, Error> {
-        let (cx, task) = (self.cx, &self.task);
+        let (cx, task) = (self.cx, &mut self.task);
         let range = ByteRange::Whole { most: task.object_bytes };
-        let bytes = cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?.bytes;
+        let fetched = cx.store.get(&task.key, range, task.etag.as_ref(), &RetryBudget::default()).await?;
+        task.version = fetched.version;
+        let (bytes, task) = (fetched.bytes, &self.task);
         admitted.mark_resident(bytes.len() as u64);
-        let (need_of, output, next_row) = (need_of_bytes(cx, &task.key, &bytes), self.output(), self.rows.next_row());
+        let need_of = need_of_bytes(cx, &self.table.objects.options, &task.key, &bytes);
+        let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Ok((need_of(file)?, Whole::of(file, output, next_row)?));
         let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
         if !admitted.suffices_for(measured) {
@@ -296,16 +308,32 @@ impl Sending<'_> {
         }
     }
 
+    /// What rows tell of the object.
+    fn object_facts(&self, listed: &ListedObject) -> ObjectFacts {
+        ObjectFacts {
+            bucket: self.cx.store.bucket().to_owned(),
+            key: self.task.key.clone(),
+            last_modified_s: listed.last_modified_s,
+            size_bytes: self.task.object_bytes,
+            etag: self.task.etag.as_ref().map(ETag::tag),
+            version: self.task.version.clone(),
+        }
+    }
+
     /// What batches of the object are made for.
     fn output(&self) -> Output {
         let (cx, table) = (self.cx, self.table);
-        let last_modified_s = table.objects.get(self.task.index).map_or(0, |(_, object)| object.last_modified_s);
+        let columns = table.objects.options.file_columns;
+        let origin = match table.objects.get(self.task.index).filter(|_| !columns.is_empty()) {
+            Some((_, object)) => Origin::with_columns(self.object_facts(&object), columns),
+            None => Origin::new(cx.store.bucket(), &self.task.key),
+        };
         Output {
             table: Arc::clone(&table.schema),
             schema: Arc::clone(table.encoder.schema()),
-            rules: Arc::default(),
-            key_values: KeyValues::default(),
-            origin: cx.rows.origin(cx.store.bucket(), &self.task.key, last_modified_s),
+            rules: Arc::clone(&table.rules),
+            key_values: table.objects.keys.values(&self.task.key),
+            origin,
             counts: Arc::clone(&table.casts),
         }
     }

@@ -18,16 +18,17 @@ use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
 use crate::error_chain::error_chain;
+use crate::config::FileColumn;
 use crate::formats::File;
 use crate::formats::error::ReadError;
 use crate::memory::spare::Spare;
-use crate::s3::{self, ByteRange, ETag, RetryBudget};
+use crate::s3::{self, ByteRange, Fetched, RetryBudget};
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
+use crate::schema::rules::ColumnRules;
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::shard::Shard;
 use crate::telemetry::otlp::TableTelemetry;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,8 @@ type Heads = BTreeMap<usize, Spare<File>>;
 struct Survey {
     name: String,
     objects: Objects,
+    /// What the table makes of its files' columns.
+    rules: ColumnRules,
     /// Held for adding one file's schema.
     schema: Mutex<SchemaMerger>,
     /// Held for an insert.
@@ -87,7 +90,8 @@ pub async fn survey(
             report.objects_archived(&table.name, first, archived.count).await?;
         }
         let telemetry = report.telemetry().table(&table.name);
-        surveys.push(Arc::new(Survey::new(table, state, telemetry)));
+        let name = table.name.clone();
+        surveys.push(Arc::new(Survey::new(cx, name, Objects::new(table), state, telemetry)));
     }
     report.progress().survey_begins(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
     let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
@@ -100,7 +104,7 @@ pub async fn survey(
     for survey in surveys {
         // All tasks have ended, so nothing else holds it.
         let Some(survey) = Arc::into_inner(survey) else { continue };
-        surveyed.extend(survey.conclude(cx, report).await?);
+        surveyed.extend(survey.conclude(report).await?);
     }
     Ok(surveyed)
 }
@@ -111,7 +115,6 @@ pub async fn survey(
 /// # Errors
 /// Our bugs.
 pub fn emptied(
-    cx: &Context,
     name: String,
     state: Option<TableState>,
     report: &Report,
@@ -119,16 +122,17 @@ pub fn emptied(
     let Some(state) = state else { return Ok(None) };
     let Some(stored) = state.schema.stored().cloned() else { return Ok(None) };
     tracing::info!(table = name, "the table has no object any more: it is announced without rows");
-    let announced = schema::incremental(&announced(&name, &stored.schema, cx.rows.file_columns));
+    let announced = schema::incremental(&announced(&name, &stored.schema, state.schema.file_columns().iter().map(String::as_str).collect()));
     let telemetry = report.telemetry().table(&name);
-    let run = Arc::new(TableRun::new(name, stored.schema, announced, Objects::none(), telemetry)?);
+    let rules = ColumnRules::default();
+    let run = Arc::new(TableRun::new(name, stored.schema, rules, announced, Objects::none(), telemetry)?);
     Ok(Some(SurveyedTable { run, kept: BTreeMap::new(), heads: Heads::new(), state: Some((state, stored.key)) }))
 }
 
 /// The archived objects of a table that `shard` would send: those that an earlier sync sent do not matter.
 fn unsent_archived(table: &Table, state: &TableState, shard: Shard) -> Archived {
     let mut archived = Archived::default();
-    for object in table.unread.iter().filter(|object| object.archived) {
+    for object in table.unread.iter().filter(|object| object.is_archived()) {
         let key = table.object_key(object);
         if shard.has(&key) && !state.is_done(&key, object) {
             archived.count += 1;
@@ -139,13 +143,21 @@ fn unsent_archived(table: &Table, state: &TableState, shard: Shard) -> Archived 
 }
 
 impl Survey {
-    fn new(table: Table, state: Option<TableState>, telemetry: TableTelemetry) -> Self {
+    fn new(
+        cx: &Context,
+        name: String,
+        mut objects: Objects,
+        state: Option<TableState>,
+        telemetry: TableTelemetry,
+    ) -> Self {
         let stored = state.as_ref().and_then(|state| state.schema.stored());
+        objects.see_keys(&name, &cx.mappings, stored.map(|stored| &stored.schema));
         let schema =
             stored.map_or_else(SchemaMerger::new, |stored| SchemaMerger::with_reference(&stored.key, &stored.schema));
         Self {
-            name: table.name.clone(),
-            objects: Objects::new(table),
+            name,
+            rules: objects.keys.hide(ColumnRules::default()),
+            objects,
             schema: Mutex::new(schema),
             kept: Mutex::default(),
             heads: Mutex::default(),
@@ -156,8 +168,8 @@ impl Survey {
     }
 
     /// The table, when all of its objects were looked at; `None` if it is left out, which was reported.
-    async fn conclude(self, cx: &Context, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
-        let Self { name, objects, schema: merger, kept, heads, mut state, rows, telemetry } = self;
+    async fn conclude(self, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
+        let Self { name, mut objects, rules, schema: merger, kept, heads, mut state, rows, telemetry } = self;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         let columns = match merger.finish() {
@@ -169,6 +181,15 @@ impl Survey {
                 let hint = if kept { SCHEMA_IS_KEPT } else { "" };
                 let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
                 report.table_failed(&name, &format!("{conflict}{hint}"), out).await?;
+                return Ok(None);
+            }
+        };
+        let stored = state.as_ref().and_then(|state| state.schema.stored()).map(|stored| &stored.schema);
+        let columns = match objects.keys.join(columns, stored, objects.options.file_columns) {
+            Ok(columns) => columns,
+            Err(conflict) => {
+                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
+                report.table_failed(&name, &conflict, out).await?;
                 return Ok(None);
             }
         };
@@ -184,12 +205,12 @@ impl Survey {
                 heads.retain(|index, _| objects.is_ready(*index));
             }
         }
-        let mut announced = announced(&name, &columns, cx.rows.file_columns);
+        let mut announced = announced(&name, &columns, objects.options.file_columns);
         if state.is_some() {
             // Else the default write mode deletes every row that is not sent again.
             announced = schema::incremental(&announced);
         }
-        let run = Arc::new(TableRun::new(name, columns, announced, objects, telemetry)?);
+        let run = Arc::new(TableRun::new(name, columns, rules, announced, objects, telemetry)?);
         Ok(Some(SurveyedTable { run, kept, heads, state: state.map(|state| (state, reference)) }))
     }
 
@@ -219,7 +240,8 @@ impl Survey {
         match looked {
             Ok(schema) => {
                 self.resume(index, &key, &object);
-                self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
+                self.objects.keys.warn_of_hidden(&self.name, &schema);
+                self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, self.rules.apply(schema));
                 Ok(())
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
@@ -263,9 +285,10 @@ impl Survey {
         if ours
             && object.size_bytes <= SMALL_OBJECT_BYTES
             && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
-            && let Some((bytes, etag)) = whole(cx, key, object).await?
+            && let Some(Fetched { bytes, etag, version, .. }) = whole(cx, key, object).await?
         {
-            let (nested_as, need_of) = (cx.rows.nested_as, need_of_bytes(cx, key, &bytes));
+            let options = &self.objects.options;
+            let (nested_as, need_of) = (options.nested_as, need_of_bytes(cx, options, key, &bytes));
             let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
             let (file, _room, (schema, need)) =
                 inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), look).await?;
@@ -275,16 +298,17 @@ impl Survey {
             // One that needs more than there is beside the reserve takes the way of the larger ones.
             let needed = recorded(held_bytes, object_bytes, cx.memory.limit_bytes()).total_bytes() - object_bytes;
             if needed <= cx.memory.unreserved_bytes() {
-                self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, share });
+                self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Kept { bytes, version, share });
             }
             return Ok(schema);
         }
         let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads).await?;
+        let options = &self.objects.options;
         if !ours {
-            return file_schema(cx, &found.file).await;
+            return file_schema(options, &found.file).await;
         }
         let (facts, file, nested_as) =
-            (facts(cx, key, &found.file, found.object_bytes), found.file.clone(), cx.rows.nested_as);
+            (facts(cx, options, key, &found.file, found.object_bytes), found.file.clone(), options.nested_as);
         let look = move || Ok::<_, ReadError>((file.schema(nested_as)?, facts.of_object(&file)?));
         let (schema, need) = cpu::run(look).await??;
         self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
@@ -294,9 +318,11 @@ impl Survey {
     }
 
     /// Keeps the head of a large object, while the reserve has room: its rows can then be read without another look. Where
-    /// objects have no ETag, nothing would tell that another version has taken its place by then.
+    /// objects have no ETag, nothing would tell that another version has taken its place by then; where rows tell the version's id,
+    /// only the answer to a request has it.
     fn keep_head(&self, cx: &Context, index: usize, found: Found) {
-        if found.object_bytes <= SMALL_OBJECT_BYTES || found.etag.is_none() {
+        let tells_version = self.objects.options.file_columns.has(FileColumn::Version);
+        if found.object_bytes <= SMALL_OBJECT_BYTES || found.etag.is_none() || tells_version {
             return;
         }
         let head_bytes = found.file.held_bytes();
@@ -307,10 +333,10 @@ impl Survey {
 }
 
 /// The whole object as listed, in one GET. `None` when it was replaced since.
-async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<(Bytes, Option<ETag>)>, Error> {
+async fn whole(cx: &Context, key: &str, object: &ListedObject) -> Result<Option<Fetched>, Error> {
     let range = ByteRange::Whole { most: object.size_bytes };
     match cx.store.get(key, range, object.etag.as_ref(), &RetryBudget::default()).await {
-        Ok(fetched) => Ok(Some((fetched.bytes, fetched.etag))),
+        Ok(fetched) => Ok(Some(fetched)),
         Err(error) if error.kind == s3::ErrorKind::Changed => Ok(None),
         Err(error) => Err(error.into()),
     }

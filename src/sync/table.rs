@@ -1,11 +1,17 @@
 //! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
 use super::head_guess::HeadGuess;
+use super::key_columns::KeyColumns;
 use crate::cast::counts::CastCounts;
 use crate::cloudquery::ipc::BatchEncoder;
+use crate::config::TableOptions;
 use crate::s3::ETag;
+use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
+use crate::tables::folders::Folders;
 use crate::tables::group::{ListedObject, Table};
+use crate::tables::mapping::Mappings;
+use crate::tables::partitions::Inference;
 use crate::telemetry::otlp::TableTelemetry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +24,8 @@ pub struct TableRun {
     pub name: String,
     /// Its columns, as the decoder wants them.
     pub schema: Arc<TableSchema>,
+    /// Which columns of its files count, and how they may differ.
+    pub(crate) rules: Arc<ColumnRules>,
     /// Encodes its batches; carries the announced schema.
     pub encoder: Arc<BatchEncoder>,
     /// What casting had to change.
@@ -61,12 +69,20 @@ pub struct Planned {
 /// so each exists once and is updated in place.
 #[derive(Debug)]
 pub struct Objects {
-    /// What all their keys begin with.
-    folder: String,
+    /// The folders of their keys.
+    folders: Folders,
     /// Held for reading or writing one record only.
     list: Mutex<Vec<ListedObject>>,
     /// Objects that are in the bucket and not read this time.
     unread: Vec<ListedObject>,
+    /// There may be more that were not listed.
+    partly_listed: bool,
+    /// What all listed keys say about the table's columns.
+    inference: Inference,
+    /// What their keys say in which columns.
+    pub keys: KeyColumns,
+    /// What the spec says about the table.
+    pub options: Arc<TableOptions>,
     /// Rows that were sent of objects that failed, in this sync or before, by the objects' indexes: the first ones of the
     /// version that the list has. Held for reading or writing one number.
     rows_sent: Mutex<BTreeMap<usize, u64>>,
@@ -79,9 +95,13 @@ impl Objects {
     #[must_use]
     pub fn new(table: Table) -> Self {
         Self {
-            folder: table.key.directory_str().to_owned(),
+            folders: table.folders,
             list: Mutex::new(table.objects),
             unread: table.unread,
+            partly_listed: table.partly_listed,
+            inference: table.key_columns,
+            keys: KeyColumns::default(),
+            options: table.options,
             rows_sent: Mutex::default(),
             heads: HeadGuess::default(),
         }
@@ -91,12 +111,29 @@ impl Objects {
     #[must_use]
     pub fn none() -> Self {
         Self {
-            folder: String::new(),
+            folders: Folders::new(""),
             list: Mutex::default(),
             unread: Vec::new(),
+            partly_listed: false,
+            inference: Inference::default(),
+            keys: KeyColumns::default(),
+            options: Arc::default(),
             rows_sent: Mutex::default(),
             heads: HeadGuess::default(),
         }
+    }
+
+    /// Finds out which columns the keys make, and of which types. `stored` is the schema that earlier syncs left.
+    pub fn see_keys(&mut self, table: &str, mappings: &Arc<Mappings>, stored: Option<&TableSchema>) {
+        let keys = KeyColumns::new(table, mappings, &self.inference, self.options.conflict, stored);
+        // Tables with too many were refused when they were selected.
+        self.keys = keys.unwrap_or_default();
+    }
+
+    /// Whether there may be more that were not listed.
+    #[must_use]
+    pub fn partly_listed(&self) -> bool {
+        self.partly_listed
     }
 
     /// How many there are.
@@ -119,7 +156,7 @@ impl Objects {
     /// One object, with its whole key.
     pub fn get(&self, index: usize) -> Option<(String, ListedObject)> {
         let object = self.lock().get(index)?.clone();
-        Some((object.key(&self.folder), object))
+        Some((object.key(&self.folders), object))
     }
 
     /// The object is ready to be sent: its version, size and the memory that it takes at a time, without messages, are known.
@@ -134,7 +171,7 @@ impl Objects {
     /// Objects that `done` picks are not to be sent after all.
     pub fn withdraw(&self, done: impl Fn(&str, &ListedObject) -> bool) {
         for object in self.lock().iter_mut().filter(|object| object.held_bytes().is_some()) {
-            if done(&object.key(&self.folder), object) {
+            if done(&object.key(&self.folders), object) {
                 object.unset_held_bytes();
             }
         }
@@ -185,7 +222,7 @@ impl Objects {
         let list = self.lock();
         for (index, rows) in rows_sent {
             if let Some(object) = list.get(index).filter(|object| !object.sent) {
-                each(&object.key(&self.folder), object, rows);
+                each(&object.key(&self.folders), object, rows);
             }
         }
     }
@@ -193,7 +230,7 @@ impl Objects {
     /// Every object that is in the bucket, those that are not read included: the key and what is known of it.
     pub fn for_each(&self, mut each: impl FnMut(&str, &ListedObject)) {
         for object in self.lock().iter().chain(&self.unread) {
-            each(&object.key(&self.folder), object);
+            each(&object.key(&self.folders), object);
         }
     }
 

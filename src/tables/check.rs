@@ -24,6 +24,19 @@ pub enum TablesError {
         /// A glob that leaves the second one out.
         exclude: String,
     },
+    /// The same, where a mapping makes one of them.
+    #[error("{first} and {second} would both become the table {name}; give one of the mappings another `table`")]
+    SameNameMapped {
+        /// The name.
+        name: String,
+        /// One table, with its mapping.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An object of which all folders became columns.
+    #[error("{0}")]
+    Nameless(String),
     /// Too many tables.
     #[error(
         "at least {tables} tables are selected, more than max_tables ({max_tables}){reason}; narrow `path_prefix`, \
@@ -44,8 +57,8 @@ pub enum TablesError {
 pub enum Explosion {
     /// Nothing in particular.
     Unknown,
-    /// How many come from `key=value` folders.
-    Partitions(usize, String),
+    /// How many come from `key=value` folders; a table, and the one that it is part of without them.
+    Partitions(usize, String, String),
     /// How many lie below one folder.
     Below(usize, String, String),
 }
@@ -54,7 +67,9 @@ impl Explosion {
     /// What explains more than half of the tables; if nothing does, the partitions among them.
     fn of<'a>(tables: impl Iterator<Item = &'a TableKey> + Clone) -> Self {
         match Self::partitions(tables.clone()) {
-            Self::Partitions(count, example) if count > tables.clone().count() / 2 => Self::Partitions(count, example),
+            Self::Partitions(count, example, whole) if count > tables.clone().count() / 2 => {
+                Self::Partitions(count, example, whole)
+            }
             partitions => match Self::below(tables) {
                 Self::Unknown => partitions,
                 below => below,
@@ -67,7 +82,10 @@ impl Explosion {
         match (partitioned.next(), partitioned.count()) {
             // A single one makes no table too many.
             (None, _) | (_, 0) => Self::Unknown,
-            (Some(example), more) => Self::Partitions(1 + more, example.prefix()),
+            (Some(example), more) => {
+                let whole = without_partitions(example.directory_str());
+                Self::Partitions(1 + more, example.prefix(), whole)
+            }
         }
     }
 
@@ -88,16 +106,27 @@ impl fmt::Display for Explosion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => Ok(()),
-            Self::Partitions(count, example) => write!(
-                f,
-                ": {count} of them are `key=value` folders of partitioned tables, such as {example:?}, each of which is \
-                 a table of its own"
-            ),
+            Self::Partitions(count, example, whole) => {
+                write!(
+                    f,
+                    ": {count} of them are `key=value` folders of partitioned tables, such as {example:?}, each of which \
+                     is a table of its own"
+                )?;
+                match whole.as_str() {
+                    "" => f.write_str("; a mapping with a `table` and `partitions: hive` makes columns of them"),
+                    whole => write!(f, "; `partitions: hive` makes columns of them, and one table of {whole:?}"),
+                }
+            }
             Self::Below(count, folder, example) => {
                 write!(f, ": {count} of them are folders below {folder:?}, such as {example:?}")
             }
         }
     }
+}
+
+/// The folders of a partitioned table that are no partitions.
+fn without_partitions(directory: &str) -> String {
+    directory.split_inclusive('/').filter(|folder| partition_folders(folder) == 0).collect()
 }
 
 /// The deepest folder below which more than half of `directories` lie; empty for the root.
@@ -132,14 +161,22 @@ pub fn number<'a>(
     Err(TablesError::TooMany { tables: tables.len(), max_tables: max_tables.get(), reason: Explosion::of(tables) })
 }
 
-/// Makes sure that the selected tables (in the order of their names) have names of their own.
+/// Makes sure that the selected tables (in the order of their names) have names of their own. `describe` names a table of a
+/// mapping.
 ///
 /// # Errors
-/// [`TablesError::SameName`], for the first two that have not.
-pub fn names<'a>(tables: impl Iterator<Item = (&'a TableKey, &'a str)>) -> Result<(), TablesError> {
+/// [`TablesError::SameName`] or [`TablesError::SameNameMapped`], for the first two that have not.
+pub fn names<'a>(
+    tables: impl Iterator<Item = (&'a TableKey, &'a str)>,
+    describe: impl Fn(&TableKey) -> String,
+) -> Result<(), TablesError> {
     let mut before: Option<(&TableKey, &str)> = None;
     for (key, name) in tables {
         if let Some((first, _)) = before.filter(|(_, before)| *before == name) {
+            if first.mapping().or(key.mapping()).is_some() {
+                let (first, second) = (describe(first), describe(key));
+                return Err(TablesError::SameNameMapped { name: name.to_owned(), first, second });
+            }
             return Err(TablesError::SameName {
                 name: name.to_owned(),
                 first: first.prefix(),
@@ -166,8 +203,14 @@ mod tests {
     fn partitions_are_counted_with_an_example() {
         let error = too_many(&["a/", "e/dt=1/", "e/dt=2/", "f/"]);
         let expected = "at least 4 tables are selected, more than max_tables (1): 2 of them are `key=value` folders of \
-                        partitioned tables, such as \"e/dt=1/\", each of which is a table of its own; narrow";
+                        partitioned tables, such as \"e/dt=1/\", each of which is a table of its own; `partitions: hive` makes \
+                        columns of them, and one table of \"e/\"; narrow";
         assert!(error.starts_with(expected), "{error}");
+        let error = too_many(&["dt=1/a=2/", "dt=2/"]);
+        assert!(
+            error.contains("own; a mapping with a `table` and `partitions: hive` makes columns of them; narrow"),
+            "{error}"
+        );
     }
 
     #[test]

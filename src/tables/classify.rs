@@ -1,5 +1,6 @@
 //! What an object is, by its key and size alone: part of a table, or skipped for a reason that is counted.
 
+use super::mapping::{Mapped, Mappings, Match};
 use super::name::TableKey;
 use crate::config::KeyFilter;
 use crate::formats::format::Format;
@@ -30,10 +31,23 @@ const MIN_TIME_DIGITS: usize = 10;
 /// What an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classified {
-    /// To be read as a file of this format.
-    File(TableKey, Format),
+    /// To be read as a file.
+    File(Placed),
     /// Not to be read; never an error.
     Skipped(SkipReason),
+    /// It has to be in a table, and nothing says how that is called: an error, in words.
+    Nameless(String),
+}
+
+/// Where an object belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its table.
+    pub table: TableKey,
+    /// What it is read as.
+    pub format: Format,
+    /// What a mapping, or the partitions of the top level, found in its key.
+    pub mapped: Option<Mapped>,
 }
 
 /// Why an object is skipped. The first that applies counts, in this order.
@@ -47,17 +61,38 @@ pub enum SkipReason {
     Hidden,
     /// Written by CloudQuery's S3 destination to test its access.
     TestObject,
-    /// Not the name of a format that is read.
+    /// A mapping says so.
+    Skip,
+    /// No mapping takes it.
+    Unmapped,
+    /// Not the name of a Parquet file, which is what is read.
+    NotParquet,
+    /// Not the name of the format that is read.
     OtherFormat,
     /// The name of a file that would be read, with nothing in it.
     ZeroBytes,
+    /// Not last modified within the spec's `modified`.
+    Modified,
+    /// The conditions of `partitions.where` do not hold for its key.
+    Pruned,
 }
 
 impl SkipReason {
     #[cfg(test)]
     /// All reasons, in the order in which they are tried.
-    pub const ALL: [Self; 6] =
-        [Self::DirectoryMarker, Self::Excluded, Self::Hidden, Self::TestObject, Self::OtherFormat, Self::ZeroBytes];
+    pub const ALL: [Self; 11] = [
+        Self::DirectoryMarker,
+        Self::Excluded,
+        Self::Hidden,
+        Self::TestObject,
+        Self::Skip,
+        Self::Unmapped,
+        Self::NotParquet,
+        Self::OtherFormat,
+        Self::ZeroBytes,
+        Self::Modified,
+        Self::Pruned,
+    ];
 
     /// The reason's name in logs and counters; never changes.
     pub fn name(self) -> &'static str {
@@ -66,14 +101,19 @@ impl SkipReason {
             Self::Excluded => "excluded",
             Self::Hidden => "hidden",
             Self::TestObject => "test_object",
-            Self::OtherFormat => "not_parquet",
+            Self::Skip => "skip",
+            Self::Unmapped => "unmapped",
+            Self::NotParquet => "not_parquet",
+            Self::OtherFormat => "other_format",
             Self::ZeroBytes => "zero_bytes",
+            Self::Modified => "modified",
+            Self::Pruned => "pruned",
         }
     }
 }
 
-/// Classifies one listed object.
-pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
+/// Classifies one listed object. `mappings`: which objects belong to which table; `None`: a folder is a table.
+pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter, mappings: Option<&Mappings>) -> Classified {
     if key.ends_with('/') {
         return Classified::Skipped(SkipReason::DirectoryMarker);
     }
@@ -87,13 +127,23 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter) -> Classified {
     if is_test_object(key) {
         return Classified::Skipped(SkipReason::TestObject);
     }
-    let Some((table, format)) = table_of(directory, file) else {
-        return Classified::Skipped(SkipReason::OtherFormat);
+    let placed = match mappings.map(|mappings| mappings.of(key, size_bytes)) {
+        None => {
+            let Some((table, format)) = table_of(directory, file) else {
+                return Classified::Skipped(SkipReason::NotParquet);
+            };
+            Placed { table, format, mapped: None }
+        }
+        Some(Match::Table(mapped)) => {
+            Placed { table: mapped.table.clone(), format: Format::Parquet, mapped: Some(mapped) }
+        }
+        Some(Match::Skipped(reason)) => return Classified::Skipped(reason),
+        Some(Match::Nameless(text)) => return Classified::Nameless(text),
     };
     if size_bytes == 0 {
         return Classified::Skipped(SkipReason::ZeroBytes);
     }
-    Classified::File(table, format)
+    Classified::File(placed)
 }
 
 fn is_hidden_folder(folder: &str) -> bool {
@@ -118,7 +168,12 @@ fn table_of(directory: &str, file: &str) -> Option<(TableKey, Format)> {
     Format::ALL.iter().find_map(|format| Some((table_of_format(directory, file, format.extension())?, *format)))
 }
 
-fn table_of_format(directory: &str, file: &str, extension: &str) -> Option<TableKey> {
+/// Whether a file is named as a Parquet file: the rule of all releases.
+pub(super) fn is_parquet_name(file: &str) -> bool {
+    table_of_format("", file, Format::Parquet.extension()).is_some()
+}
+
+pub(super) fn table_of_format(directory: &str, file: &str, extension: &str) -> Option<TableKey> {
     // `<name>.parquet.<uuid>`: CloudQuery's default layout has the files of all tables in one folder.
     if let Some((stem, uuid)) = file.rsplit_once('.')
         && is_uuid(uuid)
@@ -161,16 +216,16 @@ mod tests {
     const UUID: &str = "8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c";
 
     fn table(key: &str) -> Option<TableKey> {
-        match classify(key, 1, &KeyFilter::default()) {
-            Classified::File(table, _) => Some(table),
-            Classified::Skipped(_) => None,
+        match classify(key, 1, &KeyFilter::default(), None) {
+            Classified::File(placed) => Some(placed.table),
+            _ => None,
         }
     }
 
     fn reason(key: &str, size_bytes: u64) -> Option<SkipReason> {
-        match classify(key, size_bytes, &KeyFilter::default()) {
-            Classified::File(..) => None,
+        match classify(key, size_bytes, &KeyFilter::default(), None) {
             Classified::Skipped(reason) => Some(reason),
+            _ => None,
         }
     }
 
@@ -210,14 +265,14 @@ mod tests {
             ("raw/TEST_TABLE/TEST_UUID.parquet", 0, TestObject),
             ("raw/TEST_TABLE.parquet.TEST_UUID", 0, TestObject),
             ("raw/TEST-TABLE/2024/TEST_UUID.csv", 0, TestObject),
-            ("raw/x.csv", 5, OtherFormat),
-            ("raw/x.PARQUET", 5, OtherFormat),
-            ("raw/x.parquet.crc", 5, OtherFormat),
-            ("raw/x.parquet.8f3c2b1a", 5, OtherFormat),
-            ("raw/x.parquet.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2g", 5, OtherFormat),
-            ("raw/x.csv.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c", 5, OtherFormat),
-            ("raw/x_$folder$", 0, OtherFormat),
-            ("raw/parquet", 5, OtherFormat),
+            ("raw/x.csv", 5, NotParquet),
+            ("raw/x.PARQUET", 5, NotParquet),
+            ("raw/x.parquet.crc", 5, NotParquet),
+            ("raw/x.parquet.8f3c2b1a", 5, NotParquet),
+            ("raw/x.parquet.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2g", 5, NotParquet),
+            ("raw/x.csv.8f3c2b1a-0d4e-4f6a-9b8c-7d6e5f4a3b2c", 5, NotParquet),
+            ("raw/x_$folder$", 0, NotParquet),
+            ("raw/parquet", 5, NotParquet),
             ("raw/x.parquet", 0, ZeroBytes),
         ] {
             assert_eq!(reason(key, size_bytes), Some(expected), "{key}");
@@ -243,10 +298,12 @@ mod tests {
     fn the_spec_excludes() {
         let keys = KeyFilter::new(&["raw/**".to_owned()], &["**/tmp/*".to_owned()]).unwrap();
         let excluded = Classified::Skipped(SkipReason::Excluded);
-        assert_eq!(classify("other/x.parquet", 1, &keys), excluded);
-        assert_eq!(classify("raw/tmp/_x", 1, &keys), excluded);
-        assert_eq!(classify("raw/x.parquet", 1, &keys), Classified::File(TableKey::directory("raw/"), Format::Parquet));
-        assert_eq!(classify("tmp/", 0, &keys), Classified::Skipped(SkipReason::DirectoryMarker));
+        let of = |key, size_bytes| classify(key, size_bytes, &keys, None);
+        assert_eq!(of("other/x.parquet", 1), excluded);
+        assert_eq!(of("raw/tmp/_x", 1), excluded);
+        let placed = Placed { table: TableKey::directory("raw/"), format: Format::Parquet, mapped: None };
+        assert_eq!(of("raw/x.parquet", 1), Classified::File(placed));
+        assert_eq!(of("tmp/", 0), Classified::Skipped(SkipReason::DirectoryMarker));
     }
 
     #[test]
@@ -274,9 +331,10 @@ mod tests {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             let key = cells[0].trim_matches('`');
             let size_bytes = u64::from(!cells[2].contains("empty object"));
-            let found = match classify(key, size_bytes, &KeyFilter::default()) {
-                Classified::File(table, _) => format!("`{}`", table.table_name()),
+            let found = match classify(key, size_bytes, &KeyFilter::default(), None) {
+                Classified::File(placed) => format!("`{}`", placed.table.table_name()),
                 Classified::Skipped(reason) => format!("skipped: `{}`", reason.name()),
+                Classified::Nameless(text) => text,
             };
             assert_eq!(found, cells[1], "{key}");
             checked += 1;

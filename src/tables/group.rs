@@ -5,18 +5,23 @@
 //! there are too many tables ([`Grouper::check_number`]), so that millions of folders are never kept either.
 
 use super::check::{self, TablesError};
-use super::classify::{Classified, SkipReason, classify};
+use super::classify::{Classified, Placed, SkipReason, classify};
+use super::folders::Folders;
 use super::lakes::Lakes;
+use super::mapping::{Mapped, Mappings};
+use super::modified::ModifiedWithin;
 use super::name::TableKey;
 use super::objects::{GrowingList, keep_once};
+use super::partitions::Inference;
 use super::passed_over::PassedOver;
 use super::select::{SelectError, Selector};
-use crate::config::KeyFilter;
+use crate::config::{KeyFilter, TableOptions};
 use crate::formats::format::Format;
 use crate::s3::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 pub use super::objects::ListedObject;
 
@@ -34,13 +39,29 @@ pub struct Table {
     /// Objects that are in the bucket but not read this time (filtered out, archived): they keep the state that they
     /// have. Only there if the grouper was told to remember them.
     pub unread: Vec<ListedObject>,
+    /// The folders of its objects.
+    pub folders: Folders,
+    /// What all listed keys say about its columns.
+    pub key_columns: Inference,
+    /// Conditions spared the listing some of its objects: what is not listed may be there.
+    pub partly_listed: bool,
+    /// What the spec says about it.
+    pub options: Arc<TableOptions>,
 }
 
 impl Table {
     /// The whole key of one of its objects.
     #[must_use]
     pub fn object_key(&self, object: &ListedObject) -> String {
-        object.key(self.key.directory_str())
+        object.key(&self.folders)
+    }
+
+    /// What keys of its objects begin with: the folder, or for a table of a mapping all folders in which they lie.
+    fn prefixes(&self) -> Vec<String> {
+        match self.key.mapping() {
+            None => vec![self.key.prefix()],
+            Some(_) => self.folders.iter().map(str::to_owned).collect(),
+        }
     }
 }
 
@@ -57,6 +78,14 @@ pub struct Archived {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
     counts: BTreeMap<SkipReason, u64>,
+}
+
+impl Skipped {
+    /// How many were skipped for this reason.
+    #[must_use]
+    pub fn count(&self, reason: SkipReason) -> u64 {
+        self.counts.get(&reason).copied().unwrap_or(0)
+    }
 }
 
 impl fmt::Display for Skipped {
@@ -78,11 +107,12 @@ pub struct Listing {
     pub tables: Vec<Table>,
     /// What is in no table.
     pub skipped: Skipped,
-    /// Names of selected tables whose objects are all filtered out. Only there if the grouper was told to remember them.
-    filtered_out: BTreeSet<String>,
+    /// Names of selected tables whose objects are all filtered out, as far as the grouper was told to remember them.
+    pub(super) filtered_out: BTreeSet<String>,
     selector: Selector,
     lakes: Lakes,
     passed_over: PassedOver,
+    pub(super) remember_unread: bool,
 }
 
 impl Listing {
@@ -101,19 +131,20 @@ impl Listing {
     /// What the user should know about the bucket.
     #[must_use]
     pub fn warnings(&self, bucket: &str) -> Vec<String> {
-        let mut read: Vec<String> = self.tables.iter().map(|table| table.key.prefix()).collect();
+        let mut read: Vec<String> = self.tables.iter().flat_map(Table::prefixes).collect();
         read.sort_unstable();
         let mut warnings = self.lakes.warnings(bucket, &read);
         warnings.extend(self.passed_over.warnings(bucket));
         warnings
     }
 
-    /// Makes sure that the tables have names of their own.
+    /// Makes sure that the tables have names of their own. `mappings` name those of mappings.
     ///
     /// # Errors
-    /// [`TablesError::SameName`].
-    pub fn check_names(&self) -> Result<(), TablesError> {
-        check::names(self.tables.iter().map(|table| (&table.key, table.name.as_str())))
+    /// [`TablesError::SameName`] or [`TablesError::SameNameMapped`].
+    pub fn check_names(&self, mappings: &Mappings) -> Result<(), TablesError> {
+        let tables = self.tables.iter().map(|table| (&table.key, table.name.as_str()));
+        check::names(tables, |table| mappings.describe(table))
     }
 
     /// What the user should know about the selection.
@@ -133,16 +164,27 @@ struct Growing {
     objects: GrowingList,
     archived: Archived,
     unread: Vec<ListedObject>,
+    folders: Folders,
+    key_columns: Inference,
+    /// Conditions say which of its objects are read.
+    is_pruned: bool,
 }
 
 /// Takes listed objects one by one.
 #[derive(Debug)]
 pub struct Grouper<'a> {
     keys: &'a KeyFilter,
+    /// `None`: a folder is a table, and its options are those of no spec.
+    mappings: Option<&'a Mappings>,
+    /// Which objects are read, by their last modification.
+    modified: ModifiedWithin,
     selector: Selector,
     remember_unread: bool,
     /// Filtered out, with their whole keys: most of their tables may have no other objects, and then they are nothing.
     excluded: GrowingList,
+    no_folders: Folders,
+    /// An object that has to be in a table and has no name for it.
+    nameless: Option<String>,
     index: HashMap<TableKey, usize>,
     tables: Vec<Growing>,
     /// The table of the last object whose table is not selected.
@@ -158,9 +200,13 @@ impl<'a> Grouper<'a> {
     pub fn new(keys: &'a KeyFilter) -> Self {
         Self {
             keys,
+            mappings: None,
+            modified: ModifiedWithin::default(),
             selector: Selector::all(),
             remember_unread: false,
             excluded: GrowingList::default(),
+            no_folders: Folders::whole_keys(),
+            nameless: None,
             index: HashMap::new(),
             tables: Vec::new(),
             unselected: None,
@@ -168,6 +214,18 @@ impl<'a> Grouper<'a> {
             lakes: Lakes::default(),
             passed_over: PassedOver::default(),
         }
+    }
+
+    /// Objects belong to tables as `mappings` say.
+    #[must_use]
+    pub fn mapped_by(mut self, mappings: &'a Mappings) -> Self {
+        self.mappings = Some(mappings);
+        self
+    }
+
+    /// Leaves out what was not last modified within this time.
+    pub fn modified_within(&mut self, modified: ModifiedWithin) {
+        self.modified = modified;
     }
 
     /// Keeps only the tables that `selector` takes.
@@ -187,32 +245,43 @@ impl<'a> Grouper<'a> {
     /// Adds one object. The reason, if it is skipped.
     pub fn add(&mut self, object: ObjectMeta) -> Option<SkipReason> {
         self.lakes.see(&object.key);
-        match classify(&object.key, object.size_bytes, self.keys) {
+        match self.classify(&object, self.keys) {
             Classified::Skipped(reason) => {
                 self.skip(reason, object);
                 Some(reason)
             }
-            Classified::File(key, format) => {
-                if let Some(index) = self.table(key) {
-                    self.put(index, object, format);
-                }
+            Classified::File(Placed { table, format, mapped }) => {
+                let index = self.table(table)?;
+                self.put(index, object, format, mapped.as_ref())
+            }
+            Classified::Nameless(text) => {
+                self.nameless.get_or_insert(text);
                 None
             }
         }
     }
 
+    fn classify(&self, object: &ObjectMeta, keys: &KeyFilter) -> Classified {
+        let mappings = self.mappings.filter(|mappings| !mappings.is_plain());
+        classify(&object.key, object.size_bytes, keys, mappings)
+    }
+
     fn skip(&mut self, reason: SkipReason, object: ObjectMeta) {
         *self.skipped.counts.entry(reason).or_default() += 1;
         match reason {
-            SkipReason::OtherFormat => {
-                let is_wanted = |folder: &str| self.selector.would_take(&TableKey::directory(folder).table_name());
+            SkipReason::NotParquet => {
+                let is_mapped = self.mappings.is_some_and(|mappings| !mappings.is_plain());
+                let is_wanted =
+                    |folder: &str| is_mapped || self.selector.would_take(&TableKey::directory(folder).table_name());
                 self.passed_over.see(&object.key, object.size_bytes, is_wanted);
             }
             SkipReason::Excluded if self.remember_unread => {
-                if let Classified::File(key, format) = classify(&object.key, object.size_bytes, &KeyFilter::default())
-                    && self.selector.would_take(&key.table_name())
+                if let Classified::File(Placed { table, format, .. }) = self.classify(&object, &KeyFilter::default())
+                    && self.selector.would_take(&table.table_name())
                 {
-                    self.excluded.push(ListedObject::new(object, "", format));
+                    // Nobody needs to restore it.
+                    let object = ObjectMeta { archived: false, ..object };
+                    self.excluded.push(ListedObject::new(object, &mut self.no_folders, format));
                 }
             }
             _ => {}
@@ -238,31 +307,55 @@ impl<'a> Grouper<'a> {
             return None;
         }
         self.index.insert(key.clone(), self.tables.len());
+        let folders = match self.mappings.filter(|_| key.mapping().is_some()) {
+            Some(mappings) => Folders::new(&mappings.common_folder(&key)),
+            None => Folders::new(key.directory_str()),
+        };
         let (objects, archived, unread) = (GrowingList::default(), Archived::default(), Vec::new());
-        self.tables.push(Growing { key, name, objects, archived, unread });
+        let is_pruned = self.mappings.is_some_and(|mappings| mappings.has_conditions(&key));
+        let key_columns = Inference::default();
+        self.tables.push(Growing { key, name, objects, archived, unread, folders, key_columns, is_pruned });
         Some(self.tables.len() - 1)
     }
 
-    fn put(&mut self, index: usize, object: ObjectMeta, format: Format) {
+    /// Puts an object into its table. The reason, if it is skipped all the same.
+    fn put(&mut self, index: usize, object: ObjectMeta, format: Format, mapped: Option<&Mapped>) -> Option<SkipReason> {
         let table = &mut self.tables[index];
+        if let (Some(mappings), Some(mapped)) = (self.mappings, mapped) {
+            // Of every key, so that types do not depend on what is read this time.
+            table.key_columns.see(&object.key, &mappings.values_of(mapped, &object.key));
+        }
+        if !self.modified.has(object.last_modified_s) {
+            *self.skipped.counts.entry(SkipReason::Modified).or_default() += 1;
+            if self.remember_unread {
+                let object = ObjectMeta { archived: false, ..object };
+                table.unread.push(ListedObject::new(object, &mut table.folders, format));
+            }
+            return Some(SkipReason::Modified);
+        }
         if !object.archived {
-            table.objects.push(ListedObject::new(object, table.key.directory_str(), format));
-            return;
+            table.objects.push(ListedObject::new(object, &mut table.folders, format));
+            return None;
         }
         table.archived.count += 1;
         if table.archived.first_key.is_none() {
             table.archived.first_key = Some(object.key.clone());
         }
-        if self.remember_unread {
-            table.unread.push(ListedObject::new(object, table.key.directory_str(), format));
+        if self.remember_unread || table.is_pruned {
+            table.unread.push(ListedObject::new(object, &mut table.folders, format));
         }
+        None
     }
 
-    /// Makes sure that there are no more selected tables so far than `max_tables`: more objects would not help.
+    /// Makes sure that there are no more selected tables so far than `max_tables`, and that all have names: more objects
+    /// would not help.
     ///
     /// # Errors
-    /// [`TablesError::TooMany`].
+    /// [`TablesError::TooMany`], [`TablesError::Nameless`].
     pub fn check_number(&self, max_tables: NonZeroUsize) -> Result<(), TablesError> {
+        if let Some(text) = &self.nameless {
+            return Err(TablesError::Nameless(text.clone()));
+        }
         check::number(self.tables.iter().map(|table| &table.key), max_tables)
     }
 
@@ -270,30 +363,64 @@ impl<'a> Grouper<'a> {
     #[must_use]
     pub fn finish(mut self) -> Listing {
         let mut filtered_out = BTreeSet::new();
-        for object in self.excluded.into_iter() {
-            let Classified::File(key, _) = classify(&object.key(""), object.size_bytes, &KeyFilter::default()) else {
+        for object in std::mem::take(&mut self.excluded).into_iter() {
+            let key = object.key(&self.no_folders);
+            let (size_bytes, last_modified_s) = (object.size_bytes, object.last_modified_s);
+            let meta = ObjectMeta { key, size_bytes, etag: None, last_modified_s, archived: false };
+            let Classified::File(Placed { table: key, .. }) = self.classify(&meta, &KeyFilter::default()) else {
                 continue;
             };
             match self.index.get(&key) {
-                Some(&index) => self.tables[index].unread.push(object.moved_to(key.directory_str())),
+                Some(&index) => {
+                    let table = &mut self.tables[index];
+                    table.unread.push(object.moved_to(&mut table.folders));
+                }
                 None => _ = filtered_out.insert(key.table_name()),
             }
         }
-        let tables = self.tables.into_iter().map(|Growing { key, name, objects, archived, mut unread }| {
+        let options = |key: &TableKey| self.mappings.map(|mappings| mappings.table_options(key)).unwrap_or_default();
+        let tables = self.tables.into_iter().map(|growing| {
+            let Growing { key, name, objects, archived, mut unread, mut folders, key_columns, .. } = growing;
             unread.shrink_to_fit();
+            folders.finish();
             let mut objects = objects.into_vec();
-            keep_once(&mut objects);
-            Table { key, name, objects, archived, unread }
+            keep_once(&mut objects, &folders);
+            let (options, partly_listed) = (options(&key), false);
+            Table { key, name, objects, archived, unread, folders, key_columns, partly_listed, options }
         });
         let mut tables: Vec<Table> = tables.collect();
         tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));
-        Listing {
+        let mut listing = Listing {
             tables,
             skipped: self.skipped,
             filtered_out,
             selector: self.selector,
             lakes: self.lakes,
             passed_over: self.passed_over,
+            remember_unread: self.remember_unread,
+        };
+        listing.drop_empty();
+        listing
+    }
+}
+
+impl Listing {
+    /// Forgets tables of which nothing is read and nothing archived.
+    pub(super) fn drop_empty(&mut self) {
+        let filtered_out = &mut self.filtered_out;
+        self.tables.retain(|table| {
+            let is_there = !table.objects.is_empty() || table.archived.count > 0;
+            if !is_there {
+                filtered_out.insert(table.name.clone());
+            }
+            is_there
+        });
+    }
+
+    /// Counts what is skipped after all.
+    pub(super) fn count_skipped(&mut self, reason: SkipReason, objects: u64) {
+        if objects > 0 {
+            *self.skipped.counts.entry(reason).or_default() += objects;
         }
     }
 }
@@ -345,7 +472,8 @@ mod tests {
         }
         let listing = grouper.finish();
         let objects = listing.tables[0].objects.iter();
-        let objects: Vec<_> = objects.map(|object| (object.key("a/"), object.last_modified_s)).collect();
+        let objects: Vec<_> =
+            objects.map(|object| (listing.tables[0].object_key(object), object.last_modified_s)).collect();
         let expected = [("a/1.parquet", 4), ("a/2.parquet", 2), ("a/3.parquet", 5)];
         assert_eq!(objects, expected.map(|(key, time)| (key.to_owned(), time)));
     }
@@ -353,7 +481,7 @@ mod tests {
     #[test]
     fn two_prefixes_with_one_name_are_both_named_with_the_cure() {
         let listing = list(&["a-b/1.parquet", "a_b/1.parquet"]);
-        let error = listing.check_names().unwrap_err().to_string();
+        let error = listing.check_names(&Mappings::default()).unwrap_err().to_string();
         assert!(error.contains("\"a-b/\" and \"a_b/\" would both become the table a_b"), "{error}");
         assert!(error.contains("exclude: [\"a_b/*.parquet\"]"), "{error}");
     }

@@ -15,9 +15,12 @@ pub const MAX_NAME_BYTES: usize = 63;
 /// then the sync says so.
 const HASH_DIGITS: usize = 8;
 
-/// What identifies a table.
+/// What identifies a table within a listing: a folder, or folder and name; or the mapping that its objects match (the first,
+/// where several have one literal `table`), and the text that this mapping makes of their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableKey {
+    /// The number of the mapping; `None`: the table of a folder.
+    mapping: Option<u16>,
     /// The folder as the keys spell it, with the slash at its end; empty at the bucket's root.
     directory: String,
     /// Set where the file name tells the table: objects at the root, and `<name>.parquet.<uuid>`.
@@ -27,13 +30,23 @@ pub struct TableKey {
 impl TableKey {
     /// The table of all objects in `directory`, which ends in `/`.
     pub fn directory(directory: impl Into<String>) -> Self {
-        Self { directory: directory.into(), name: None }
+        Self { mapping: None, directory: directory.into(), name: None }
     }
 
     /// The table of the objects called `name` (without `.parquet` and what follows it) in `directory`, which ends in
     /// `/` or is empty.
     pub fn named(directory: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { directory: directory.into(), name: Some(name.into()) }
+        Self { mapping: None, directory: directory.into(), name: Some(name.into()) }
+    }
+
+    /// The table of the objects of which a mapping makes this text.
+    pub fn mapped(mapping: u16, text: impl Into<String>) -> Self {
+        Self { mapping: Some(mapping), directory: String::new(), name: Some(text.into()) }
+    }
+
+    /// The number of the mapping; `None`: the table of a folder.
+    pub fn mapping(&self) -> Option<usize> {
+        self.mapping.map(usize::from)
     }
 
     /// The name: matches `^[a-z_][a-z0-9_]*$`, 1 to [`MAX_NAME_BYTES`] bytes, the same in all releases.
@@ -54,12 +67,12 @@ impl TableKey {
         name
     }
 
-    /// What every object's key of this table starts with; as text also the input of the name and its hash.
+    /// The text that the name and its hash are made of. Of a folder's table also what every object's key starts with.
     pub fn prefix(&self) -> String {
         format!("{}{}", self.directory, self.name.as_deref().unwrap_or_default())
     }
 
-    /// The folder, with the slash at its end; empty at the root.
+    /// The folder, with the slash at its end; empty at the root, and of a mapping's table.
     pub fn directory_str(&self) -> &str {
         &self.directory
     }

@@ -1,9 +1,10 @@
 //! Listed objects, of which a table may have millions.
 //!
-//! Each is kept small: its key without the table's folder, its ETag in 24 bytes, size and time. That, with what the
+//! Each is kept small: its key without its folder, its ETag in 24 bytes, size and time. That, with what the
 //! allocator adds, is the 120 bytes a key of the memory bound. While they are listed they lie in chunks: a vector that
 //! doubles would for a moment hold three times what it needs.
 
+use super::folders::{FolderId, Folders};
 use crate::formats::format::Format;
 use crate::s3::{ETag, ObjectMeta};
 
@@ -13,7 +14,7 @@ const CHUNK_OBJECTS: usize = 4096;
 /// One object of a table, as listed.
 #[derive(Debug, Clone)]
 pub struct ListedObject {
-    /// The key behind the table's folder.
+    /// The key behind its folder.
     suffix: Box<str>,
     /// Entity tag, where the listing has one.
     pub etag: Option<ETag>,
@@ -21,49 +22,67 @@ pub struct ListedObject {
     pub size_bytes: u64,
     /// Last modification, seconds since 1970.
     pub last_modified_s: i64,
-    /// What the survey found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent.
+    /// What the survey found out: the memory that sending it takes at a time, in KiB, plus one. 0: not to be sent;
+    /// [`ARCHIVED`]: it cannot be read.
     held_kib: u32,
+    /// Its folder, among those of the table.
+    folder: FolderId,
     /// By its name.
     pub format: Format,
     /// Its last row was sent in this sync.
     pub sent: bool,
-    /// It is archived, so it cannot be read.
-    pub archived: bool,
 }
 
+/// What [`ListedObject`] says of an archived object in place of its memory.
+const ARCHIVED: u32 = u32::MAX;
+
 impl ListedObject {
-    /// A listed object, whose key begins with the table's `folder`.
-    pub(super) fn new(object: ObjectMeta, folder: &str, format: Format) -> Self {
+    /// A listed object, whose folder is one of `folders` from now on.
+    pub(super) fn new(object: ObjectMeta, folders: &mut Folders, format: Format) -> Self {
+        let (folder, suffix) = folders.split(&object.key);
         Self {
-            suffix: object.key[folder.len()..].into(),
+            suffix: suffix.into(),
             etag: object.etag,
             size_bytes: object.size_bytes,
             last_modified_s: object.last_modified_s,
-            held_kib: 0,
+            held_kib: if object.archived { ARCHIVED } else { 0 },
+            folder,
             format,
             sent: false,
-            archived: object.archived,
         }
     }
 
-    /// The same object of a table whose keys begin with `folder`, if it was listed without one.
-    pub(super) fn moved_to(mut self, folder: &str) -> Self {
-        self.suffix = self.suffix.strip_prefix(folder).map_or_else(|| self.suffix.clone(), Into::into);
+    /// The same object in the folders of its table, if it has its whole key.
+    pub(super) fn moved_to(mut self, folders: &mut Folders) -> Self {
+        let (folder, suffix) = folders.split(&self.suffix);
+        (self.folder, self.suffix) = (folder, suffix.into());
         self
     }
 
-    /// The whole key, given what the keys of its table begin with.
+    /// The whole key, given the folders of its table.
     #[must_use]
-    pub fn key(&self, folder: &str) -> String {
-        let mut key = String::with_capacity(folder.len() + self.suffix.len());
-        key.push_str(folder);
-        key.push_str(&self.suffix);
-        key
+    pub fn key(&self, folders: &Folders) -> String {
+        folders.key(self.folder, &self.suffix)
+    }
+
+    /// It is archived, so it cannot be read.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.held_kib == ARCHIVED
+    }
+
+    /// Nobody needs to restore it: it is not to be read.
+    pub(super) fn unset_archived(&mut self) {
+        self.held_kib = 0;
+    }
+
+    fn place(&self) -> (FolderId, &str) {
+        (self.folder, &self.suffix)
     }
 
     /// The object can be sent, and takes this much memory at a time, without its messages.
     pub fn set_held_bytes(&mut self, bytes: u64) {
-        self.held_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).saturating_add(1);
+        self.held_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(ARCHIVED).saturating_add(1).min(ARCHIVED - 1);
     }
 
     /// The object is not to be sent.
@@ -75,7 +94,7 @@ impl ListedObject {
     /// sent.
     #[must_use]
     pub fn held_bytes(&self) -> Option<u64> {
-        self.held_kib.checked_sub(1).map(|kib| u64::from(kib) * 1024)
+        self.held_kib.checked_sub(1).filter(|_| !self.is_archived()).map(|kib| u64::from(kib) * 1024)
     }
 }
 
@@ -117,13 +136,14 @@ impl GrowingList {
 
 /// Brings the objects into the order of their keys, each key once: as it was listed last. A listing of S3 is like that
 /// already; pages of other servers may overlap when objects are written meanwhile, or come in another order.
-pub(super) fn keep_once(objects: &mut Vec<ListedObject>) {
-    if objects.is_sorted_by(|a, b| a.suffix < b.suffix) {
+pub(super) fn keep_once(objects: &mut Vec<ListedObject>, folders: &Folders) {
+    let compare = |a: &ListedObject, b: &ListedObject| folders.compare(a.place(), b.place());
+    if objects.is_sorted_by(|a, b| compare(a, b).is_lt()) {
         return;
     }
-    objects.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+    objects.sort_by(|a, b| compare(a, b));
     objects.dedup_by(|later, kept| {
-        let twice = later.suffix == kept.suffix;
+        let twice = compare(later, kept).is_eq();
         if twice {
             std::mem::swap(later, kept);
         }
@@ -143,16 +163,16 @@ mod tests {
     #[test]
     fn a_list_keeps_order_across_chunks_and_has_no_room_behind() {
         for objects in [0, 1, CHUNK_OBJECTS, CHUNK_OBJECTS + 1, 3 * CHUNK_OBJECTS + 7] {
-            let mut list = GrowingList::default();
+            let (mut list, mut folders) = (GrowingList::default(), Folders::new("t/"));
             for n in 0..objects {
                 let key = format!("t/{n}");
                 let object =
                     ObjectMeta { key, size_bytes: n as u64 + 1, etag: None, last_modified_s: 0, archived: false };
-                list.push(ListedObject::new(object, "t/", Format::Parquet));
+                list.push(ListedObject::new(object, &mut folders, Format::Parquet));
             }
             let all = list.into_vec();
             assert_eq!((all.len(), all.capacity()), (objects, objects));
-            assert!(all.iter().enumerate().all(|(n, object)| object.key("t/") == format!("t/{n}")));
+            assert!(all.iter().enumerate().all(|(n, object)| object.key(&folders) == format!("t/{n}")));
         }
     }
 }

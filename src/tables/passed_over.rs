@@ -53,9 +53,13 @@ enum Likeness {
 impl Likeness {
     fn cure(self) -> &'static str {
         match self {
-            Self::Parquet => "only names that end in `.parquet`, in lower case, are read: rename such files",
+            Self::Parquet => {
+                "only names that end in `.parquet`, in lower case, are read: rename such files, or read them through a mapping \
+                 with `filetype: parquet`"
+            }
             Self::Unnamed => {
-                "a name without extension tells no format: have the names of Parquet files end in `.parquet`"
+                "a name without extension tells no format: have the names of Parquet files end in `.parquet`, or read them \
+                 through a mapping with `filetype: parquet`"
             }
             Self::OtherFormat => "only Parquet is read: convert them",
         }
@@ -228,7 +232,8 @@ mod tests {
         let warnings = passed.warnings("lake");
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         let expected = "s3://lake/a/: 3 skipped objects could be data, such as \"a/2.PARQUET\"; only names that end in \
-                        `.parquet`, in lower case, are read: rename such files, or leave them out with `exclude`";
+                        `.parquet`, in lower case, are read: rename such files, or read them through a mapping with `filetype: parquet`, \
+                        or leave them out with `exclude`";
         assert_eq!(warnings[0], expected);
         assert!(warnings[1].starts_with("s3://lake/b/c/: 1 skipped object could be data, "), "{}", warnings[1]);
     }

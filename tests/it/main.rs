@@ -34,6 +34,7 @@ mod histories;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod incremental;
+mod lakes;
 mod lineage;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -67,7 +67,7 @@ impl FromJson for RawMoment {
 }
 
 /// The span that a text means, if it is one.
-pub(in crate::config) fn span(text: &str) -> Option<Duration> {
+pub(crate) fn span(text: &str) -> Option<Duration> {
     duration(text).filter(|_| matches(DURATION_PATTERN, text))
 }
 

@@ -109,6 +109,14 @@ impl FromJson for RawPartitions {
 }
 
 impl RawPartitions {
+    /// `conflict`, if it is given.
+    pub(in crate::config) fn conflict(&self) -> Option<Conflict> {
+        match self {
+            Self::Off => None,
+            Self::Object(object) => object.conflict,
+        }
+    }
+
     /// Of the top level, where they are used.
     pub(in crate::config) fn at_top(top: Option<&Self>) -> PartitionSpec {
         match top {
@@ -169,7 +177,6 @@ impl PartitionObject {
             columns: self.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default(),
             null_values: self.null_values.as_ref().map(|list| list.0.clone()),
             decode: self.decode.map(|flag| flag.0),
-            conflict: self.conflict.unwrap_or_default(),
             path_time: self.path_time.as_ref().map(|name| name.0.clone()),
             conditions: self.conditions.as_ref().map(|list| list.0.clone()).unwrap_or_default(),
         }

@@ -24,7 +24,10 @@ pub struct File {
 
 /// The file whose last bytes these are, or how many of them are needed.
 pub(in crate::formats) fn inspect(suffix: &Bytes, object_bytes: u64) -> Result<Result<File, u64>, ReadError> {
-    Ok(match footer_from_suffix(suffix, object_bytes)? {
+    let is_whole = suffix.len() as u64 == object_bytes;
+    let step = footer_from_suffix(suffix, object_bytes);
+    let step = step.map_err(|error| if is_whole { error.with_first_bytes(suffix) } else { error })?;
+    Ok(match step {
         FooterStep::Ready(metadata) => Ok(File { metadata }),
         FooterStep::NeedSuffix { bytes } if bytes > MAX_FOOTER_BYTES => {
             return Err(damaged(format!(

@@ -12,6 +12,7 @@ use super::damage::{self, Damage};
 use super::errors::{cause, damaged, footer_error, row_group_error};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
+use crate::cast::origin::Repeated;
 use crate::cast::{self, json};
 use crate::formats::Output;
 use crate::formats::error::ReadError;
@@ -20,7 +21,7 @@ use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{Fitted, FittedColumn, Misfit, fit};
 use crate::schema::types::{ColumnType, UUID_BYTES};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, StringArray};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -96,7 +97,7 @@ const ID_COLUMNS: usize = 2;
 fn check_output(output: &Output) -> Result<(), ReadError> {
     let (ids, columns) = output.table.arrow().fields().split_at(ID_COLUMNS);
     let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
-    let added = output.origin.columns().iter().map(|(name, added)| ((*name).to_owned(), added.arrow_type(), true));
+    let added = output.origin.columns().map(|(name, added)| (name.to_owned(), added.arrow_type(), true));
     let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
     // Nested fields included: arrays are made with the table's, and a batch takes no others.
     let same = expected.eq(output.schema.fields().iter().map(of_field));
@@ -126,8 +127,8 @@ pub struct RowGroupDecoder {
     rows_total: u64,
     batch_rows: usize,
     readers: Option<Readers>,
-    /// The object's key, `batch_rows` times: see [`Origin::arrays`].
-    keys: Option<StringArray>,
+    /// What is alike in all batches, see [`crate::cast::origin::Origin::arrays`].
+    repeated: Option<Repeated>,
 }
 
 /// The readers at row `rows_done`, made for `batch_rows`.
@@ -174,7 +175,7 @@ impl RowGroupDecoder {
         let batch_rows =
             if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, added_bytes, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
-        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, keys: None })
+        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, repeated: None })
     }
 
     /// Whether the last batch was returned, or none ever will be.
@@ -313,7 +314,7 @@ impl RowGroupDecoder {
         arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
         // A row group with fewer rows needs no more of them.
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
-        let added = origin.arrays(first_row, rows, most_rows, &mut self.keys).map_err(added_columns_error)?;
+        let added = origin.arrays(first_row, rows, most_rows, &mut self.repeated).map_err(added_columns_error)?;
         arrays.extend(added);
         let mut json_bytes = 0;
         for column in &self.plan.columns {

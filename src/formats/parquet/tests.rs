@@ -69,7 +69,7 @@ pub(super) fn decode_as(
     let table = table_as(&metadata, nested_as)?;
     let counts = Arc::new(CastCounts::default());
     let mut fields = table.arrow().fields().to_vec();
-    let added = origin.columns().iter().map(|(name, added)| Arc::new(Field::new(*name, added.arrow_type(), true)));
+    let added = origin.columns().map(|(name, added)| Arc::new(Field::new(name, added.arrow_type(), true)));
     fields.splice(2..2, added);
     let output = Arc::new(Schema::new(fields));
     let plan = Arc::new(ObjectPlan::new(

@@ -25,12 +25,12 @@ fn entries(rows: &Rows) -> impl Iterator<Item = (&str, &str)> + Clone {
 }
 
 fn options() -> ColumnOptions {
-    ColumnOptions { rules: "1".to_owned(), file_columns: false }
+    ColumnOptions { rules: "1".to_owned(), file_columns: Vec::new() }
 }
 
 fn load(rows: &Rows) -> Table {
     let mut ledger = Ledger::load(&IDENTITY, entries(rows), &Commits::default()).unwrap();
-    let schema = SchemaState::load(&IDENTITY, entries(rows), &options()).unwrap();
+    let schema = SchemaState::load(&IDENTITY, entries(rows), Some(&options())).unwrap();
     let checkpoint = Checkpoint::load(&IDENTITY, entries(rows), &mut ledger, &schema);
     Table { ledger, schema, checkpoint }
 }
@@ -124,13 +124,13 @@ fn it_follows_the_columns_where_nothing_is_added() {
     assert_eq!((load(&rows).done(0..9), load(&rows).checkpoint.damage()), (5, None));
 
     // So at the end of a sync: the ledger before may come back, and with it the checkpoint.
-    let state = TableState::load(&IDENTITY, entries(&rows), &options(), &Commits::default()).unwrap();
+    let state = TableState::load(&IDENTITY, entries(&rows), Some(&options()), &Commits::default()).unwrap();
     let mut update = state.update();
     with_object(7, |object| update.walk.sent_last(object));
     let limits = Limits { ledger_limit: u64::MAX, newest_low_water_s: 0 };
     rows.extend(update.finish(&IDENTITY, &limits, &of("a third")).entries(7));
     let commits = Commits::load("k".to_owned(), Some("v1 written=7 misses=0 dead= unproven="), Evidence::Stored(6));
-    let again = TableState::load(&IDENTITY, entries(&rows), &options(), &commits.unwrap()).unwrap();
+    let again = TableState::load(&IDENTITY, entries(&rows), Some(&options()), &commits.unwrap()).unwrap();
     assert_eq!(again.done_by_checkpoint(), 5);
     // Where no rows are at stake it is empty, and stays so.
     let nothing = Checkpoint::default().add(vec![], &load(&Rows::new()).ledger, &load(&rows).schema, 5);

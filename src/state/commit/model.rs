@@ -160,8 +160,8 @@ impl World {
     /// The state of a table. What a sync wrote first at its end, and that by half, is an error, and a person removes it.
     fn load(&mut self, name: &'static str, commits: &Commits) -> Table {
         let identity = identity(name);
-        let options = ColumnOptions { rules: format!("{}", self.option), file_columns: false };
-        let load = |world: &Self| TableState::load(&identity, world.entries().collect::<Vec<_>>(), &options, commits);
+        let options = ColumnOptions { rules: format!("{}", self.option), file_columns: Vec::new() };
+        let load = |world: &Self| TableState::load(&identity, world.entries().collect::<Vec<_>>(), Some(&options), commits);
         let mut table = load(self).unwrap_or_else(|_| {
             assert!(self.may_be_torn, "a checkpoint leaves nothing that cannot be used");
             let prefix = identity.state_prefix();

@@ -74,7 +74,7 @@ impl Contents {
         entries.reserve_exact(chunks.iter().map(|chunk| chunk.count).sum());
         for chunk in &chunks {
             let hashes = hash_text::decode(chunk.hashes, chunk.count).map_err(damaged)?;
-            entries.extend(hashes.into_iter().map(|hash| Entry::new(hash, 0)));
+            entries.extend(hashes.into_iter().map(|hash| chunk.start.entry(hash)));
         }
         entries.sort_unstable_by_key(Entry::hash);
         entries.dedup_by_key(|entry| entry.hash());

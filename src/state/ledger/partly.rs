@@ -47,6 +47,12 @@ impl Partly {
         self.0.get(&hash).copied().unwrap_or(0)
     }
 
+    /// Takes what `other` has beside it, of the versions that `wanted` picks.
+    pub fn keep(&mut self, other: &Self, wanted: impl Fn(u64) -> bool) {
+        let more = other.0.iter().filter(|(hash, _)| wanted(**hash));
+        more.for_each(|(hash, rows)| _ = self.0.entry(*hash).or_insert(*rows));
+    }
+
     /// The rows of the version that were sent; 0: it is forgotten.
     pub fn set(&mut self, hash: u64, rows: u64) {
         if rows == 0 {

@@ -94,6 +94,55 @@ fn done_is_this_key_with_this_etag() {
 }
 
 #[test]
+fn what_a_partial_listing_does_not_name_stays_done_and_costs_no_write() {
+    let (all, nobody) = (many(12_000), BTreeSet::new());
+    let mut rows = Rows::new();
+    rows.extend(sync(&rows, &all, &nobody, &NO_LIMIT, CHUNK_SIZES).entries);
+    let listed_partly = |rows: &Rows, listed: &[Put], sent: &[Put], limits: &Limits| {
+        let mut update = load(rows).unwrap().update();
+        listed.iter().for_each(|put| with_object(put, |object| update.seen(object)));
+        sent.iter().for_each(|put| with_object(put, |object| update.sent(object)));
+        update.keep_unseen();
+        Written::of(update.finish(limits), 1)
+    };
+    let few = Limits { ledger_limit: 100, newest_low_water_s: i64::MAX };
+    for listed in [&all[..0], &all[..100], &all[11_900..]] {
+        let changes = listed_partly(&rows, listed, &[], &few);
+        assert_eq!((changes.objects, changes.forgotten, changes.collapse), (12_000, 0, None));
+        assert_eq!(changes.entries, []);
+    }
+    // One object more: the newest chunk is written, and the others are where they were.
+    let new = (12_000, 0, 1_700_000_999);
+    let changes = listed_partly(&rows, &all[11_900..], &[new], &NO_LIMIT);
+    assert!(changes.entries.len() <= 3, "{}", changes.entries.len());
+    rows.extend(changes.entries);
+    assert!(is_done(&rows, &all[0]) && is_done(&rows, &all[6_000]) && is_done(&rows, &new));
+    let whole = [all.as_slice(), &[new]].concat();
+    assert_eq!(sync(&rows, &whole, &nobody, &NO_LIMIT, CHUNK_SIZES).entries, []);
+    // A whole listing forgets what is gone.
+    let changes = sync(&rows, &whole[100..], &nobody, &NO_LIMIT, CHUNK_SIZES);
+    assert_eq!((changes.objects, changes.forgotten), (11_901, 100));
+}
+
+#[test]
+fn rows_of_versions_that_failed_stay_behind_a_partial_listing() {
+    let mut rows = Rows::new();
+    let (a, b) = ((1, 1, 10), (2, 1, 10));
+    let mut update = load(&rows).unwrap().update();
+    for put in [a, b] {
+        with_object(&put, |object| update.seen(object));
+        with_object(&put, |object| update.sent_partly(object, 7));
+    }
+    rows.extend(update.finish(&NO_LIMIT).entries(1));
+    let mut update = load(&rows).unwrap().update();
+    with_object(&a, |object| update.sent(object));
+    update.keep_unseen();
+    rows.extend(update.finish(&NO_LIMIT).entries(1));
+    let rows_sent = |put: &Put| with_object(put, |object| load(&rows).unwrap().rows_sent(object));
+    assert_eq!((rows_sent(&a), rows_sent(&b)), (0, 7));
+}
+
+#[test]
 fn rows_of_a_version_that_failed_are_remembered_until_it_is_another_one() {
     let mut rows = Rows::new();
     let sync = |rows: &Rows, bucket: &[Put], partly: &[(Put, u64)]| {

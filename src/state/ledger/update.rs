@@ -52,6 +52,8 @@ pub struct LowWaterRise {
 #[derive(Debug)]
 pub struct LedgerUpdate {
     pub(super) ledger: Ledger,
+    /// Which of its entries were listed.
+    pub(super) seen: Seen,
     pub(super) added: Vec<Entry>,
     /// Last modifications of listed objects that are not done.
     pub(super) not_done: Vec<u32>,
@@ -61,6 +63,31 @@ pub struct LedgerUpdate {
     pub(super) partly_grew: bool,
     /// Objects that were sent last.
     pub(super) last: Vec<Entry>,
+    /// The listing was not complete.
+    pub(super) is_partial: bool,
+}
+
+/// Which entries of a ledger were listed, a bit each.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Vec<u64>);
+
+impl Seen {
+    /// None of so many.
+    pub(super) fn none(entries: usize) -> Self {
+        Self(vec![0; entries.div_ceil(64)])
+    }
+
+    fn all(entries: usize) -> Self {
+        Self(vec![u64::MAX; entries.div_ceil(64)])
+    }
+
+    fn add(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0[index / 64] & 1 << (index % 64) != 0
+    }
 }
 
 impl LedgerUpdate {
@@ -72,7 +99,7 @@ impl LedgerUpdate {
             return;
         }
         match object.hash().and_then(|hash| self.ledger.find(hash)) {
-            Some(index) => self.ledger.entries[index].time = time,
+            Some(index) => self.see(index, time),
             None => {
                 self.not_done.push(time);
                 if let Some(hash) = object.hash() {
@@ -105,7 +132,7 @@ impl LedgerUpdate {
             return;
         }
         match self.ledger.find(hash) {
-            Some(index) => self.ledger.entries[index].time = time,
+            Some(index) => self.see(index, time),
             None => self.added.push(Entry::new(hash, time)),
         }
     }
@@ -118,6 +145,21 @@ impl LedgerUpdate {
             self.is_last(hash, object.time());
         }
         self.sent(object);
+    }
+
+    fn see(&mut self, index: usize, time: u32) {
+        self.ledger.entries[index].time = time;
+        self.seen.add(index);
+    }
+
+    /// The listing was not complete: what it did not name may be there, and keeps the state that it had. Such a listing does not
+    /// tell which objects are the oldest, so none becomes a time. To be called last.
+    pub fn keep_unseen(&mut self) {
+        self.is_partial = true;
+        self.seen = Seen::all(self.ledger.entries.len());
+        let Self { ledger, added, partly, .. } = self;
+        let is_done = |hash| ledger.find(hash).is_some() || added.iter().any(|entry| entry.hash() == hash);
+        partly.keep(&ledger.partly, |hash| !is_done(hash));
     }
 
     fn is_last(&mut self, hash: u64, time: u32) {
@@ -133,10 +175,11 @@ impl LedgerUpdate {
     }
 
     pub(super) fn finish_with(self, limits: &Limits, sizes: ChunkSizes) -> StateWrites {
-        let Self { ledger, mut added, not_done, partly, partly_grew, mut last } = self;
+        let Self { ledger, seen, mut added, not_done, partly, partly_grew, mut last, is_partial } = self;
         let Ledger { set, mut entries, starts, mut low_water, held, .. } = ledger;
         let known = entries.len();
-        entries.retain(|entry| entry.time != 0);
+        let mut index = 0..;
+        entries.retain(|_| index.next().is_some_and(|index| seen.has(index)));
         let forgotten = (known - entries.len()) as u64;
         added.sort_unstable_by_key(Entry::hash);
         added.dedup_by_key(|entry| entry.hash());
@@ -147,7 +190,8 @@ impl LedgerUpdate {
 
         // What may be read once more must not fall below the low water, where everything counts as done.
         let first_last = last.iter().map(|entry| i64::from(entry.time) - 1).min().unwrap_or(i64::MAX);
-        let limits = &Limits { newest_low_water_s: limits.newest_low_water_s.min(first_last), ..*limits };
+        let newest_low_water_s = if is_partial { 0 } else { limits.newest_low_water_s.min(first_last) };
+        let limits = &Limits { newest_low_water_s, ..*limits };
         let mut collapse = None;
         let dropped = |time: u32| entries.partition_point(|entry| entry.time <= time);
         let time = collapsed_time(&entries, &starts, limits).filter(|time| *time > low_water && dropped(*time) > 0);

@@ -85,7 +85,7 @@ impl Sending<'_> {
         let (file, object_bytes) = self.head(walk, budget).await?;
         let next_row = self.rows.next_row();
         let from = *walk.resume_at.get_or_insert_with(|| file.position_of_row(next_row));
-        let facts = facts(self.cx, &self.task.key, &file, object_bytes);
+        let facts = facts(self.cx, &self.table.objects.options, &self.task.key, &file, object_bytes);
         let (of, output, learned) = (file.clone(), self.output(), facts.with(walk.experience));
         let opened = cpu::run(move || Ok::<_, ReadError>((learned.of_steps(&of, from)?, of.reader(output)?)));
         let (need, reader) = opened.await??;
@@ -107,6 +107,7 @@ impl Sending<'_> {
         }
         let found = self.inspector(budget).fetch(self.task.object_bytes, walk.etag.as_ref(), Room::Admitted).await?;
         walk.etag = found.etag;
+        self.task.version = found.version;
         Ok((found.file, found.object_bytes))
     }
 }

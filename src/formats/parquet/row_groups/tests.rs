@@ -1,5 +1,6 @@
 use super::*;
-use crate::cast::origin::Origin;
+use crate::cast::origin::{ObjectFacts, Origin};
+use crate::config::FileColumns;
 use crate::formats::limits::MAX_VALUE_BYTES;
 use crate::formats::parquet::batch_size;
 use crate::formats::parquet::footer::FooterStep;
@@ -222,7 +223,13 @@ fn nested_fields_of_the_output_schema_are_the_tables() {
 fn file_columns_tell_key_time_and_row() {
     let file =
         write_with(&numbers(25_000), WriterProperties::builder().set_max_row_group_row_count(Some(10_000)).build());
-    let origin = Origin::with_file_columns("bucket", "a/b.parquet", 1_700_000_000);
+    let facts = ObjectFacts {
+        bucket: "bucket".to_owned(),
+        key: "a/b.parquet".to_owned(),
+        last_modified_s: 1_700_000_000,
+        ..ObjectFacts::default()
+    };
+    let origin = Origin::with_columns(facts, FileColumns::USUAL.into_iter().collect());
     let (batches, _) = decode_as(&file, crate::config::NestedAs::Json, origin).unwrap();
     assert!(batches.len() > 3);
     let mut next = 0;

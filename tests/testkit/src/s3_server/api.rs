@@ -245,6 +245,7 @@ impl S3 for Api {
         let input = &request.input;
         let mut record = record(Op::List, &input.bucket, input.prefix.as_deref().unwrap_or_default());
         record.request_payer = pays(input.request_payer.as_ref());
+        record.start_after = input.start_after.clone();
         let answer = self.list(&request).await;
         self.finish(&request, record, answer)
     }
@@ -443,6 +444,7 @@ fn record(op: Op, bucket: &str, key: &str) -> Request {
         op,
         bucket: bucket.to_owned(),
         key: key.to_owned(),
+        start_after: None,
         range: None,
         if_match: None,
         request_payer: false,

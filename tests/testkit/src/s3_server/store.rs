@@ -91,6 +91,8 @@ pub struct Request {
     pub bucket: String,
     /// The key; for a listing, its prefix.
     pub key: String,
+    /// Of a listing: where it starts.
+    pub start_after: Option<String>,
     /// The Range header as sent.
     pub range: Option<String>,
     /// The If-Match header, without quotes.

@@ -1,0 +1,502 @@
+//! Conditions on partition columns: `dt >= today-7d`, `region in [eu, us]`, `x is null`.
+//!
+//! They are read with the spec, typed once a table's columns are known ([`Conditions::bind`]), and then asked about
+//! each key. A null satisfies `is null` and nothing else.
+
+use super::{Cell, Column, Found, KeyType, Value, unknown_column};
+use crate::config::Mistake;
+use crate::config::quote;
+use crate::schema::names::fold;
+use std::cmp::Ordering;
+
+/// The day that `today` means: that of S3's clock when the listing began, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Today {
+    /// Days since 1970.
+    days: i32,
+}
+
+impl Today {
+    /// The day of a moment, in seconds since 1970.
+    #[must_use]
+    pub fn from_unix_s(seconds: i64) -> Self {
+        Self { days: i32::try_from(seconds.div_euclid(86_400)).unwrap_or(i32::MAX) }
+    }
+}
+
+/// All conditions of a `where`; each must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions(pub(super) Vec<Condition>);
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its field, as `partitions.where[0]`.
+    field: String,
+    /// The column as it is written.
+    pub(super) name: String,
+    /// The same for comparison.
+    pub(super) ident: String,
+    pub(super) test: Test,
+}
+
+/// What must be true of the column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Test {
+    Compare(Operator, Literal),
+    In(Vec<Literal>),
+    IsNull,
+    IsNotNull,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// The longer of two that begin alike comes first.
+const OPERATORS: [(&str, Operator); 6] = [
+    ("!=", Operator::NotEqual),
+    ("<=", Operator::LessOrEqual),
+    (">=", Operator::GreaterOrEqual),
+    ("=", Operator::Equal),
+    ("<", Operator::Less),
+    (">", Operator::Greater),
+];
+
+/// A value as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Literal {
+    Text(String),
+    /// So many days after today.
+    Today(i32),
+}
+
+impl Literal {
+    /// The value in a column of type `ty`; `None` if it does not fit.
+    pub(super) fn value(&self, ty: KeyType, today: Today) -> Option<Value> {
+        match self {
+            Self::Text(text) => Value::read(text, ty),
+            Self::Today(days) if matches!(ty, KeyType::Date | KeyType::Timestamp | KeyType::Text) => {
+                Value::Date(today.days.checked_add(*days)?).cast(ty)
+            }
+            Self::Today(_) => None,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => quote(text),
+            Self::Today(0) => "today".to_owned(),
+            Self::Today(days) => format!("today{days:+}d"),
+        }
+    }
+}
+
+impl Conditions {
+    /// Reads the conditions that stand at `field`.
+    pub(super) fn read(texts: &[String], field: &str, nulls: &[String], mistakes: &mut Vec<Mistake>) -> Self {
+        let mut conditions = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            let field = format!("{field}[{index}]");
+            match read(text, nulls) {
+                Ok((name, test)) => conditions.push(Condition { field, ident: fold(&name), name, test }),
+                Err(mistake) => mistakes.push(Mistake { path: field, text: format!("{}: {mistake}", quote(text)) }),
+            }
+        }
+        Self(conditions)
+    }
+
+    /// Whether one depends on what day it is.
+    pub(in crate::tables) fn need_today(&self) -> bool {
+        let is_relative = |literal: &Literal| matches!(literal, Literal::Today(_));
+        self.0.iter().any(|condition| match &condition.test {
+            Test::Compare(_, literal) => is_relative(literal),
+            Test::In(literals) => literals.iter().any(is_relative),
+            Test::IsNull | Test::IsNotNull => false,
+        })
+    }
+
+    /// Whether there are no conditions.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Mistakes about names that are not among `known`.
+    pub(super) fn unknown_names(&self, known: &[&str]) -> Vec<Mistake> {
+        let unknown = self.0.iter().filter(|condition| !known.iter().any(|name| fold(name) == condition.ident));
+        let cure = "style: hive makes columns of folders name=value, {{name}} in path of other folders";
+        unknown
+            .map(|condition| Mistake {
+                path: condition.field.clone(),
+                text: unknown_column(&condition.name, known, cure),
+            })
+            .collect()
+    }
+
+    /// Gives the conditions the types of a table's columns. A name of `assumed` may be missing, and then all its values are
+    /// null: another table of the mapping has it, or it was used to narrow the listing, so that perhaps no key that has it
+    /// was listed.
+    ///
+    /// # Errors
+    /// Names that no column has, and values that are not of their column's type.
+    pub fn bind(&self, columns: &[Column], assumed: &[String], today: Today) -> Result<Bound, Vec<Mistake>> {
+        let (mut tests, mut mistakes) = (Vec::new(), Vec::new());
+        for condition in &self.0 {
+            let Some(column) = columns.iter().find(|column| column.ident == condition.ident) else {
+                if assumed.contains(&condition.ident) {
+                    let test = match condition.test {
+                        Test::IsNull => Some(TypedTest::IsNull(true)),
+                        _ => None,
+                    };
+                    tests.push(BoundTest { ident: condition.ident.clone(), ty: KeyType::Text, test });
+                    continue;
+                }
+                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+                let text = unknown_column(&condition.name, &names, "no folder of the table is name=value");
+                mistakes.push(Mistake { path: condition.field.clone(), text });
+                continue;
+            };
+            match condition.test.bind(column, today) {
+                Ok(test) => {
+                    tests.push(BoundTest { ident: column.ident.clone(), ty: column.ty, test: Some(test) });
+                }
+                Err(text) => mistakes.push(Mistake { path: condition.field.clone(), text }),
+            }
+        }
+        if mistakes.is_empty() { Ok(Bound(tests)) } else { Err(mistakes) }
+    }
+}
+
+impl Test {
+    fn bind(&self, column: &Column, today: Today) -> Result<TypedTest, String> {
+        let value = |literal: &Literal| literal.value(column.ty, today).ok_or_else(|| wrong_value(column, literal));
+        Ok(match self {
+            Self::Compare(operator, literal) => TypedTest::Compare(*operator, value(literal)?),
+            Self::In(literals) => TypedTest::In(literals.iter().map(value).collect::<Result<_, _>>()?),
+            Self::IsNull => TypedTest::IsNull(true),
+            Self::IsNotNull => TypedTest::IsNull(false),
+        })
+    }
+}
+
+fn wrong_value(column: &Column, literal: &Literal) -> String {
+    let expected = match column.ty {
+        KeyType::Date => "YYYY-MM-DD, today or today-7d".to_owned(),
+        KeyType::Timestamp => "a date or a time such as 2026-01-31T10:00:00Z".to_owned(),
+        KeyType::Bool => "true or false".to_owned(),
+        ty => format!("a value of that type, or give the column another in `partitions.columns` than {ty}"),
+    };
+    format!("{} is {}, and {} is not; write {expected}", column.name, column.ty, literal.shown())
+}
+
+/// Conditions with the types of a table's columns.
+#[derive(Debug, Clone)]
+pub struct Bound(Vec<BoundTest>);
+
+#[derive(Debug, Clone)]
+struct BoundTest {
+    ident: String,
+    ty: KeyType,
+    /// `None`: no key of the table has the column, so all are null; and the condition is not `is null`.
+    test: Option<TypedTest>,
+}
+
+#[derive(Debug, Clone)]
+enum TypedTest {
+    Compare(Operator, Value),
+    In(Vec<Value>),
+    /// Or the contrary.
+    IsNull(bool),
+}
+
+impl Bound {
+    /// Whether an object whose key says this is read. What is not of its column's type counts as null.
+    #[must_use]
+    pub fn admits(&self, values: &[Found<'_>]) -> bool {
+        self.0.iter().all(|bound| {
+            let found = values.iter().find(|found| found.ident == bound.ident);
+            let cell = found.map_or(Cell::Null, |found| Cell::of(found, bound.ty));
+            let value = if let Cell::Value(value) = cell { Some(value) } else { None };
+            match (&bound.test, value) {
+                (None, _) => false,
+                (Some(TypedTest::IsNull(is_null)), value) => value.is_none() == *is_null,
+                (_, None) => false,
+                (Some(TypedTest::In(values)), Some(value)) => {
+                    values.iter().any(|other| value.compare(other) == Some(Ordering::Equal))
+                }
+                (Some(TypedTest::Compare(operator, other)), Some(value)) => operator.holds(value.compare(other)),
+            }
+        })
+    }
+}
+
+impl Operator {
+    fn holds(self, ordering: Option<Ordering>) -> bool {
+        match (self, ordering) {
+            // Not a number is different from all.
+            (operator, None) => operator == Self::NotEqual,
+            (Self::Equal, Some(ordering)) => ordering.is_eq(),
+            (Self::NotEqual, Some(ordering)) => ordering.is_ne(),
+            (Self::Less, Some(ordering)) => ordering.is_lt(),
+            (Self::LessOrEqual, Some(ordering)) => ordering.is_le(),
+            (Self::Greater, Some(ordering)) => ordering.is_gt(),
+            (Self::GreaterOrEqual, Some(ordering)) => ordering.is_ge(),
+        }
+    }
+}
+
+/// What conditions look like, for mistakes.
+const FORMS: &str =
+    "write `name = value` with one of = != < <= > >=, `name in [a, b]`, `name is null` or `name is not null`";
+
+/// Reads one condition.
+fn read(text: &str, nulls: &[String]) -> Result<(String, Test), String> {
+    let (name, rest) = name(text.trim())?;
+    let rest = rest.trim();
+    if let Some((symbol, operator)) = OPERATORS.iter().find(|(symbol, _)| rest.starts_with(symbol)) {
+        let value = rest[symbol.len()..].trim();
+        if value.starts_with(['=', '<', '>']) {
+            return Err(FORMS.to_owned());
+        }
+        return Ok((name.clone(), Test::Compare(*operator, literal(value, &name, nulls)?)));
+    }
+    let (word, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len()));
+    let behind = behind.trim();
+    match word.to_ascii_lowercase().as_str() {
+        "in" => Ok((name.clone(), Test::In(list(behind, &name, nulls)?))),
+        "is" => {
+            let words: Vec<String> = behind.split_whitespace().map(str::to_ascii_lowercase).collect();
+            match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["null"] => Ok((name, Test::IsNull)),
+                ["not", "null"] => Ok((name, Test::IsNotNull)),
+                _ => Err(FORMS.to_owned()),
+            }
+        }
+        _ => Err(FORMS.to_owned()),
+    }
+}
+
+/// The name in front, in quotes or up to a space or an operator, and what is behind it.
+fn name(text: &str) -> Result<(String, &str), String> {
+    if let Some((name, rest)) = quoted(text)? {
+        return Ok((name, rest));
+    }
+    let end = text.find(|c: char| c.is_whitespace() || "=!<>[]".contains(c)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    if name.is_empty() { Err(FORMS.to_owned()) } else { Ok((name.to_owned(), rest)) }
+}
+
+/// If the text begins with a quote: what is within, and what is behind.
+fn quoted(text: &str) -> Result<Option<(String, &str)>, String> {
+    let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'' | '`')) else { return Ok(None) };
+    match text[1..].split_once(quote) {
+        Some((within, rest)) => Ok(Some((within.to_owned(), rest))),
+        None => Err(format!("a {quote} is not closed")),
+    }
+}
+
+fn literal(text: &str, name: &str, nulls: &[String]) -> Result<Literal, String> {
+    let (text, is_quoted) = match quoted(text)? {
+        Some((within, rest)) if rest.trim().is_empty() => (within, true),
+        Some(_) => return Err("there is something behind the closing quote".to_owned()),
+        None => (text.to_owned(), false),
+    };
+    if !is_quoted && text.is_empty() {
+        return Err(format!("the value is missing; {FORMS}"));
+    }
+    if text.is_empty() || nulls.contains(&text) || !is_quoted && text.eq_ignore_ascii_case("null") {
+        return Err(format!("that means null, which is equal to nothing; write `{name} is null`"));
+    }
+    if !is_quoted && let Some(rest) = text.strip_prefix("today") {
+        match days_from_today(rest) {
+            Some(days) => return Ok(Literal::Today(days)),
+            None if rest.trim_start().starts_with(['-', '+']) => {
+                return Err(format!("{} is not a day; write today-7d or today+1d", quote(&text)));
+            }
+            None => {}
+        }
+    }
+    Ok(Literal::Text(text))
+}
+
+/// What stands behind `today`: nothing, or `-7d`.
+fn days_from_today(text: &str) -> Option<i32> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    if text.is_empty() {
+        return Some(0);
+    }
+    let digits = text.strip_prefix(['-', '+'])?.strip_suffix('d')?;
+    // Six digits, as in the spans of the spec.
+    let is_number = (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let days: i32 = digits.parse().ok().filter(|_| is_number)?;
+    Some(if text.starts_with('-') { -days } else { days })
+}
+
+/// Reads `[a, b]`.
+fn list(text: &str, name: &str, nulls: &[String]) -> Result<Vec<Literal>, String> {
+    let within = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let Some(mut rest) = within.map(str::trim) else {
+        return Err("the values of `in` stand in brackets, as in `region in [eu, us]`".to_owned());
+    };
+    let mut literals = Vec::new();
+    loop {
+        let end = match quoted(rest)? {
+            Some((_, behind)) => rest.len() - behind.len() + behind.find(',').unwrap_or(behind.len()),
+            None => rest.find(',').unwrap_or(rest.len()),
+        };
+        literals.push(literal(rest[..end].trim(), name, nulls)?);
+        match rest[end..].strip_prefix(',') {
+            Some(behind) => rest = behind.trim(),
+            None => return Ok(literals),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::partitions::{FoundValue, infer::Misfits};
+    use proptest::prelude::*;
+
+    const TODAY: Today = Today { days: 20_484 }; // 2026-01-31
+
+    fn conditions(texts: &[&str]) -> Conditions {
+        let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+        let mut mistakes = Vec::new();
+        let conditions = Conditions::read(&texts, "partitions.where", &["NULL_HERE".to_owned()], &mut mistakes);
+        assert_eq!(mistakes, []);
+        conditions
+    }
+
+    fn mistake(text: &str) -> String {
+        let mut mistakes = Vec::new();
+        Conditions::read(&[text.to_owned()], "partitions.where", &["NULL_HERE".to_owned()], &mut mistakes);
+        mistakes.first().unwrap_or_else(|| panic!("{text} is fine")).to_string()
+    }
+
+    fn column(ty: KeyType) -> Column {
+        Column { name: "X".to_owned(), ident: "x".to_owned(), ty, stored: None, misfits: Misfits::default() }
+    }
+
+    fn holds(condition: &str, ty: KeyType, value: Option<&str>) -> bool {
+        let bound = conditions(&[condition]).bind(&[column(ty)], &[], TODAY).unwrap();
+        let value = value.map_or(FoundValue::Null, |text| FoundValue::Text(text.into()));
+        bound.admits(&[Found { name: "x".into(), ident: "x".to_owned(), value, typed: None, at: 0 }])
+    }
+
+    #[test]
+    fn typed_comparisons() {
+        use KeyType::*;
+        for (condition, ty, value, expected) in [
+            ("x >= 2026-01-01", Date, "2026-01-01", true),
+            ("x > 2026-01-01", Date, "2026-01-01", false),
+            ("x<2026-01-01", Date, "2025-12-31", true),
+            ("x >= today-7d", Date, "2026-01-24", true),
+            ("x >= today - 7d", Date, "2026-01-23", false),
+            ("x = today", Date, "2026-01-31", true),
+            ("x = today+1d", Text, "2026-02-01", true),
+            ("x = 'today'", Text, "today", true),
+            ("x = todays", Text, "todays", true),
+            ("x >= today", Timestamp, "2026-01-31 00:00:00", true),
+            ("x >= 2026-01-31T10:00:00+02:00", Timestamp, "2026-01-31T08:00:00Z", true),
+            ("x >= 9", Int64, "10", true),
+            ("x >= 9", Text, "10", false),
+            ("x = 09", Int64, "9", true),
+            ("x != 3", Int64, "4", true),
+            ("x != 3", Int64, "3", false),
+            ("x in [eu, us]", Text, "us", true),
+            ("X IN ['e,u', \"us\"]", Text, "e,u", true),
+            ("x in [1,2]", Int64, "3", false),
+            ("x is null", Text, "a", false),
+            ("x is not null", Text, "a", true),
+            ("x = true", Bool, "TRUE", true),
+            ("x > 1.5", Float64, "1.50001", true),
+            ("x != 1", Float64, "nan", true),
+            ("x >= 1", Float64, "nan", false),
+            ("x = 1.5", Decimal { precision: 3, scale: 2 }, "1.50", true),
+            ("`x` = a=b", Text, "a=b", true),
+            ("x = a b", Text, "a b", true),
+            ("x = 5", Int64, "not a number", false),
+            ("x is null", Int64, "not a number", true),
+        ] {
+            assert_eq!(holds(condition, ty, Some(value)), expected, "{condition} of {value} as {ty}");
+        }
+    }
+
+    #[test]
+    fn null_satisfies_is_null_alone() {
+        for condition in ["x = 1", "x != 1", "x < 1", "x <= 1", "x > 1", "x >= 1", "x in [1]", "x is not null"] {
+            assert!(!holds(condition, KeyType::Int64, None), "{condition}");
+        }
+        assert!(holds("x is null", KeyType::Int64, None));
+        let bound = conditions(&["x is null"]).bind(&[column(KeyType::Text)], &[], TODAY).unwrap();
+        assert!(bound.admits(&[]));
+    }
+
+    #[test]
+    fn mistakes_say_what_to_write() {
+        for (text, expected) in [
+            ("", "write `name = value`"),
+            ("dt", "write `name = value`"),
+            (">= 5", "write `name = value`"),
+            ("dt == 5", "write `name = value`"),
+            ("dt <> 5", "write `name = value`"),
+            ("dt like 'x'", "write `name = value`"),
+            ("dt not in [a]", "write `name = value`"),
+            ("dt is 5", "write `name = value`"),
+            ("dt >=", "the value is missing"),
+            ("dt = null", "write `dt is null`"),
+            ("dt = ''", "write `dt is null`"),
+            ("dt = NULL_HERE", "write `dt is null`"),
+            ("dt in a, b", "stand in brackets"),
+            ("dt in []", "the value is missing"),
+            ("dt in [a,]", "the value is missing"),
+            ("dt = 'a", "a ' is not closed"),
+            ("dt = 'a' b", "behind the closing quote"),
+            ("dt >= today-7", "write today-7d"),
+            ("dt >= today-1234567d", "write today-7d"),
+        ] {
+            let mistake = mistake(text);
+            assert!(mistake.starts_with("partitions.where[0]: ") && mistake.contains(expected), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_the_columns_is_told() {
+        let bind = |text: &str, ty| {
+            let mistakes = conditions(&[text]).bind(&[column(ty)], &[], TODAY).unwrap_err();
+            mistakes[0].to_string()
+        };
+        let text = bind("x >= 2026-1-1", KeyType::Date);
+        let expected = "partitions.where[0]: X is date, and \"2026-1-1\" is not; write YYYY-MM-DD, today or today-7d";
+        assert_eq!(text, expected);
+        assert!(bind("x = today-7d", KeyType::Int64).contains("X is int64, and today-7d is not"));
+        assert!(bind("y = 1", KeyType::Int64).contains("no partition column \"y\"; there are X"));
+        let unknown = conditions(&["regoin = eu", "x = 1"]).unknown_names(&["region", "x"]);
+        assert_eq!(
+            unknown[0].to_string(),
+            "partitions.where[0]: there is no partition column \"regoin\"; did you mean region?"
+        );
+        assert_eq!(unknown.len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_narrowed_the_listing_may_be_missing() {
+        let bound = conditions(&["dt >= today"]).bind(&[], &["dt".to_owned()], TODAY).unwrap();
+        assert!(!bound.admits(&[]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "[a-d='\"`\\[\\], <>!é-]{0,10}(today|is|null|in)?[-+0-9d \\]']{0,5}") {
+            let _ = read(&text, &[]);
+        }
+    }
+}
