@@ -152,7 +152,7 @@ fn planned(columns: Vec<(&str, ArrayRef)>) -> (Bytes, Arc<ObjectPlan>) {
     let metadata = footer(&file);
     let mut merger = SchemaMerger::new();
     merger.add("key", file_schema(&metadata, NestedAs::Json).expect("a plain schema"));
-    let table = merger.finish().expect("one file agrees with itself").expect("there is a file");
+    let table = merger.finish().expect("one file agrees with itself").expect("there is a file").schema;
     let output = Arc::clone(table.arrow());
     let plan = ObjectPlan::new(
         metadata,

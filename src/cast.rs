@@ -1,10 +1,15 @@
 //! From a reader's arrays to the outgoing types, whatever the format of the file. Columns that already have the outgoing
 //! type are passed on without a copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
 //!
+//! Where a file's type is another one than its table's, [`mod@convert`] goes on from there; [`table_batch`] does all of it for a
+//! batch, and collects what the table's columns cannot hold.
+//!
 //! [`leaf`] casts plain values within the limits of [`calendar`], [`json`] writes nested ones as text; nested types keep their
 //! own nulls and offsets, what is in them is cast. [`row_id`], [`origin`] and [`key_values`] make the columns that no file has.
 
 pub(crate) mod calendar;
+mod canonical;
+pub(crate) mod convert;
 pub mod counts;
 pub(crate) mod error;
 pub(crate) mod json;
@@ -12,6 +17,7 @@ pub(crate) mod key_values;
 mod leaf;
 pub mod origin;
 pub mod row_id;
+pub(crate) mod table_batch;
 
 use crate::schema::field::{FieldKind, FileField, Reading};
 use crate::schema::types::ColumnType;

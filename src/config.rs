@@ -15,6 +15,7 @@ mod raw;
 mod reference_test;
 mod rules;
 mod schema;
+mod schema_options;
 mod secret;
 mod table_options;
 
@@ -23,6 +24,9 @@ pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
 pub use object_reader::Mistake;
 pub use rules::Endpoint;
 pub use schema::json_schema;
+pub use schema_options::{
+    MissingColumns, NewColumns, OnMismatch, OnTypeChange, RescueColumn, SchemaMode, SchemaOptions,
+};
 pub use secret::Secret;
 pub use table_options::TableOptions;
 

@@ -7,15 +7,17 @@
 //!
 //! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count. Everything here is pure.
 
-use crate::config::{NestedAs, TableOptions};
-use crate::hash::hex;
-use sha2::{Digest as _, Sha256};
+use crate::config::{NestedAs, SchemaOptions, TableOptions};
+use crate::hash::{first_u64, hex, update_framed};
+use sha2::{Digest, Sha256};
 
 pub(crate) mod field;
 pub(crate) mod file;
 pub(crate) mod fit;
+pub(crate) mod join;
 pub mod merge;
 pub(crate) mod names;
+mod rank;
 pub(crate) mod rules;
 pub(crate) mod table;
 pub(crate) mod types;
@@ -39,5 +41,24 @@ pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
     if let Some(keys) = keys {
         rules.push_str(&format!(";keys={}", hex(&Sha256::digest(format!("{keys}{:?}", options.conflict))[..8])));
     }
+    if options.schema.merges() {
+        rules.push_str(";schema=merge");
+    }
+    let chosen = options_that_change_columns(options);
+    if !chosen.is_empty() {
+        let mut hash = Sha256::new();
+        chosen.iter().for_each(|text| update_framed(&mut hash, text));
+        rules.push_str(&format!(";options={:016x}", first_u64(&hash.finalize())));
+    }
     rules
+}
+
+/// The other options of a table that change columns of files, each as text; none where all are as by default.
+fn options_that_change_columns(options: &TableOptions) -> Vec<String> {
+    let schema = &options.schema;
+    let mut chosen = Vec::new();
+    if schema.merges() && schema.rescue_name() != SchemaOptions::default_rescue_name() {
+        chosen.push(format!("schema.rescue_column={:?}", schema.rescue_name()));
+    }
+    chosen
 }

@@ -1,6 +1,11 @@
 //! What casts had to change.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Columns that a summary names.
+const MAX_NAMED: usize = 10;
 
 /// What casting had to change, counted over all objects of a table: one warning a table is made of it.
 #[derive(Debug, Default)]
@@ -19,6 +24,50 @@ pub struct CastCounts {
     pub json_invalid: AtomicU64,
     /// Values of Parquet's JSON type that became JSON strings because destinations refuse them.
     pub json_beyond_limits: AtomicU64,
+    /// Values that their columns cannot hold and that the rescue column has.
+    pub rescued: ByColumn,
+    /// Values that their columns cannot hold and that became null.
+    pub mismatched: ByColumn,
+}
+
+/// Values, counted by the names of their columns in the files. Held for adding one number.
+#[derive(Debug, Default)]
+pub struct ByColumn(Mutex<BTreeMap<String, u64>>);
+
+impl ByColumn {
+    /// Counts `n` values of the column `name`.
+    pub(crate) fn count(&self, name: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
+        let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match columns.get_mut(name) {
+            Some(count) => *count += n,
+            None => {
+                columns.insert(name.to_owned(), n);
+            }
+        }
+    }
+
+    /// How many, what became of them, and of which columns they are, the most frequent first; `None` of none.
+    fn summary(&self, fate: &str) -> Option<String> {
+        let columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if columns.is_empty() {
+            return None;
+        }
+        let mut counts: Vec<(&String, &u64)> = columns.iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let named: Vec<String> =
+            counts.iter().take(MAX_NAMED).map(|(name, count)| format!("{name:?}: {count}")).collect();
+        let more = if counts.len() > MAX_NAMED { ", …" } else { "" };
+        let total: u64 = columns.values().sum();
+        Some(format!("{total} values that their columns cannot hold {fate} ({}{more})", named.join(", ")))
+    }
+
+    fn add(&self, other: &Self) {
+        let columns = other.0.lock().unwrap_or_else(PoisonError::into_inner);
+        columns.iter().for_each(|(name, count)| self.count(name, *count));
+    }
 }
 
 impl CastCounts {
@@ -39,7 +88,7 @@ impl CastCounts {
 
     /// One line that says what was changed and how often, or `None` when nothing was.
     pub fn summary(&self) -> Option<String> {
-        let parts: Vec<String> = self
+        let mut parts: Vec<String> = self
             .named()
             .into_iter()
             .filter_map(|(what, count)| {
@@ -47,6 +96,8 @@ impl CastCounts {
                 (count > 0).then(|| format!("{count} {what}"))
             })
             .collect();
+        parts.extend(self.rescued.summary("are in the rescue column"));
+        parts.extend(self.mismatched.summary("became null"));
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
@@ -59,6 +110,8 @@ impl CastCounts {
                 mine.fetch_add(count, Ordering::Relaxed);
             }
         }
+        self.rescued.add(&other.rescued);
+        self.mismatched.add(&other.mismatched);
     }
 }
 

@@ -10,6 +10,17 @@ pub enum CastError {
     /// The result would not fit into 32-bit offsets: decode fewer rows at a time.
     #[error("a batch's values exceed 2 GiB")]
     TooLarge,
+    /// The JSON of a batch exceeds its budget: decode at most so many rows at a time.
+    #[error("a batch's JSON has room for {0} rows")]
+    OverBudget(usize),
+    /// A value that its column cannot hold, by its row in the batch, where such values are errors.
+    #[error("a value does not fit the table's type {target}")]
+    Mismatch {
+        /// The row's number in the batch, from 0.
+        row: usize,
+        /// The column's type.
+        target: String,
+    },
     /// The values themselves are bad.
     #[error("{0}")]
     Value(String),

@@ -19,9 +19,10 @@ use arrow::array::types::{
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
 
+mod picked;
 mod text;
 mod write;
 
@@ -65,6 +66,18 @@ pub(crate) enum Encoder {
         key: Box<Encoder>,
         value: Box<Encoder>,
     },
+    /// A plain value by itself: see [`Encoder::by_itself`].
+    ByItself(Box<Encoder>),
+    /// An object of some values: see [`Encoder::picking`].
+    Picked(Vec<Picked>),
+}
+
+/// A column of which some values are written.
+pub(crate) struct Picked {
+    /// Quoted and with a colon.
+    key: Vec<u8>,
+    rows: BooleanBuffer,
+    encoder: Encoder,
 }
 
 /// What one batch counts; added to the shared counters once at its end.
@@ -174,6 +187,8 @@ impl Encoder {
             Self::FixedBinary(array) | Self::Uuid(array) => array.is_null(row),
             Self::Interval(array, _) => array.is_null(row),
             Self::Struct(nulls, _) | Self::List(nulls, ..) | Self::Map { nulls, .. } => null(nulls),
+            Self::ByItself(encoder) => encoder.is_null(row),
+            Self::Picked(columns) => !columns.iter().any(|column| column.rows.value(row)),
         }
     }
 
@@ -254,6 +269,8 @@ impl Encoder {
                 out.push(b']');
             }
             Self::Map { offsets, key, value, .. } => write_map(span(offsets, row), key, value, out, lost),
+            Self::ByItself(encoder) => encoder.write_by_itself(row, out, lost),
+            Self::Picked(columns) => picked::write(columns, row, out, lost),
         }
     }
 }

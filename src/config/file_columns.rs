@@ -67,6 +67,12 @@ impl FileColumns {
         self.0 & column.bit() != 0
     }
 
+    /// How many columns there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     /// Whether there are no columns.
     #[must_use]
     pub fn is_empty(self) -> bool {

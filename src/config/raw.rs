@@ -5,6 +5,7 @@ pub(super) mod credentials;
 pub(super) mod mapping;
 mod modified;
 pub(super) mod partitions;
+pub(super) mod schema_options;
 
 use super::field_types::{
     AnyText, Count, FilledText, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration, Text,
@@ -234,6 +235,11 @@ impl RawSpec {
         let has_mappings = map.get("mappings").and_then(Value::as_array).is_some_and(|mappings| !mappings.is_empty());
         if map.contains_key("path") && has_mappings {
             mistakes.add("path", "not together with mappings; make it one of them");
+        }
+        for (index, mapping) in self.mappings.iter().flat_map(|mappings| &mappings.0).enumerate() {
+            if let Some(schema) = mapping.as_ref().and_then(|mapping| mapping.options.schema.as_ref()) {
+                schema.check_in_mapping(self.options.schema.as_ref(), &format!("mappings[{index}]"), mistakes);
+            }
         }
         if map.get("local_profile").is_some_and(|profile| profile != "") {
             let credentials = map.get("credentials").and_then(Value::as_object);

@@ -33,7 +33,7 @@ fn reference() -> String {
 }
 
 /// The objects in fields of the spec: title, name in the schema, what stands above its table.
-const OBJECTS: [(&str, &str, &str); 3] = [
+const OBJECTS: [(&str, &str, &str); 4] = [
     (
         "A mapping in `mappings`",
         "Mapping",
@@ -47,6 +47,11 @@ const OBJECTS: [(&str, &str, &str); 3] = [
          conditions spare requests, [docs/layouts.md](layouts.md) says.",
     ),
     ("`modified`", "Modified", "At least one of them."),
+    (
+        "`schema`",
+        "Schema",
+        "[docs/schemas.md](schemas.md) says how types are joined, what is rescued, and how a table changes from sync to sync.",
+    ),
 ];
 
 /// One table, a row for each property.
@@ -69,12 +74,11 @@ fn table(text: &mut String, object: &Value) {
 /// A property's type and limits in a few words.
 fn type_of(property: &Value) -> String {
     if let Some(words) = property["enum"].as_array() {
-        return words
-            .iter()
-            .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
-            .map(|word| format!("`{word}`"))
-            .collect::<Vec<_>>()
-            .join(" or ");
+        let text = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+        let mut words: Vec<String> = words.iter().map(|word| format!("`{}`", text(word))).collect();
+        // Where YAML makes nothing of the word null, both stand for it.
+        words.dedup();
+        return words.join(" or ");
     }
     if property["oneOf"].is_array() {
         return "integer (bytes) or text".to_owned();
@@ -120,7 +124,7 @@ fn committed_reference_is_current() {
 #[test]
 fn every_field_is_described() {
     let schema = schema_value();
-    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified"] {
+    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified", "Schema"] {
         for (name, property) in schema["$defs"][object]["properties"].as_object().unwrap() {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{object}.{name}");
         }

@@ -6,6 +6,8 @@ use super::file_columns::FileColumns;
 use super::layout::{Conflict, FileType};
 use super::object_reader::{Mistakes, ObjectReader};
 use super::raw::partitions::RawPartitions;
+use super::raw::schema_options::RawSchemaOptions;
+use super::schema_options::SchemaOptions;
 use schemars::JsonSchema;
 
 /// The options of a table, validated.
@@ -17,6 +19,8 @@ pub struct TableOptions {
     pub file_columns: FileColumns,
     /// How structs, maps and lists of structs travel.
     pub nested_as: NestedAs,
+    /// How files become one table.
+    pub schema: SchemaOptions,
 }
 
 /// The fields that stand at the top level and in a mapping.
@@ -42,6 +46,10 @@ pub(super) struct RawTableOptions {
     /// are, for destinations that know such types; lists of lists and a few more become JSON even so, see docs/types.md.
     #[schemars(default, with = "NestedAs", extend("default" = "json"))]
     pub(super) nested_as: Option<NestedAs>,
+
+    /// How the files of a table become one schema, see below.
+    #[schemars(default, with = "RawSchemaOptions")]
+    pub(super) schema: Option<RawSchemaOptions>,
 }
 
 impl RawTableOptions {
@@ -52,6 +60,7 @@ impl RawTableOptions {
             partitions: object.optional("partitions", mistakes),
             file_columns: object.optional("file_columns", mistakes),
             nested_as: object.optional("nested_as", mistakes),
+            schema: object.optional("schema", mistakes),
         }
     }
 
@@ -62,6 +71,7 @@ impl RawTableOptions {
             conflict: conflict(self).or(conflict(top)).unwrap_or_default(),
             file_columns: self.file_columns.or(top.file_columns).unwrap_or_default(),
             nested_as: self.nested_as.or(top.nested_as).unwrap_or_default(),
+            schema: RawSchemaOptions::over(self.schema.as_ref(), top.schema.as_ref()),
         }
     }
 }

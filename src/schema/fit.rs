@@ -1,12 +1,37 @@
-//! Which of a file's columns is which of the table's. A file must have exactly the table's columns, but for those that the
-//! rules leave out, of types that can become the table's; missing columns that become null would go here.
+//! Which of a file's columns is which of the table's. By default a file must have exactly the table's columns, but for those
+//! that the rules leave out, of types that can become the table's. Files of a merged table may differ: what they lack is null,
+//! values of other types are converted, and what has no place in the table may be rescued.
 
 use super::field::FileField;
-use super::rules::ColumnRules;
+use super::names::fold;
+use super::rules::{ColumnRules, Others};
 use super::table::{ColumnSource, TableSchema};
 use super::types::ColumnType;
 use crate::config::NestedAs;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// What one file has of a table's columns.
+#[derive(Debug)]
+pub(crate) struct Fit {
+    /// The table's columns, in its order.
+    pub(crate) columns: Vec<Fitted>,
+    /// Columns of the file that have no place in the table and go into the rescue column.
+    pub(crate) others: Vec<FileColumnAt>,
+}
+
+impl Fit {
+    /// The columns of the file that are read.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &FileField> {
+        let columns = self.columns.iter().filter_map(Fitted::file).map(|column| &column.from);
+        columns.chain(&self.others).map(|column| &column.field)
+    }
+
+    /// How many columns are converted or rescued.
+    pub(crate) fn converted(&self) -> u64 {
+        let converted = self.columns.iter().filter_map(Fitted::file).filter(|column| column.converts).count();
+        (converted + self.others.len()) as u64
+    }
+}
 
 /// One of the table's columns, and where its values come from for one file.
 #[derive(Debug)]
@@ -20,6 +45,10 @@ pub(crate) enum Fitted {
         /// The outgoing type.
         target: ColumnType,
     },
+    /// Nothing: the file lacks the column.
+    Null(ColumnType),
+    /// What fits nowhere else.
+    Rescue,
 }
 
 impl Fitted {
@@ -27,7 +56,7 @@ impl Fitted {
     pub(crate) fn file(&self) -> Option<&FittedColumn> {
         match self {
             Self::File(column) => Some(column),
-            Self::Key { .. } => None,
+            Self::Key { .. } | Self::Null(_) | Self::Rescue => None,
         }
     }
 }
@@ -35,13 +64,34 @@ impl Fitted {
 /// A column of a file that is one of the table's.
 #[derive(Debug)]
 pub(crate) struct FittedColumn {
-    pub(crate) field: FileField,
+    /// The column in the file.
+    pub(crate) from: FileColumnAt,
     /// The outgoing type.
     pub(crate) target: ColumnType,
+    /// The type is another one than the file's: values are converted, and may not fit.
+    pub(crate) converts: bool,
+}
+
+/// A column of a file, and where readers have it.
+#[derive(Debug, Clone)]
+pub(crate) struct FileColumnAt {
+    pub(crate) field: FileField,
+    /// Its index among the columns of exactly that name.
+    pub(crate) occurrence: usize,
     /// Its index among the file's columns.
     pub(crate) index: usize,
     /// Its index among those columns of the file that are read twice, if it is one.
     pub(crate) second: Option<usize>,
+}
+
+impl FileColumnAt {
+    /// What messages and the rescue column call it: its name in the file, the second `x` being `x#2`.
+    pub(crate) fn label(&self) -> String {
+        match self.occurrence {
+            0 => self.field.name.clone(),
+            n => format!("{}#{}", self.field.name, n + 1),
+        }
+    }
 }
 
 /// A file's columns are not the table's.
@@ -53,46 +103,188 @@ pub(crate) struct Misfit {
     pub(crate) what: String,
 }
 
-/// Finds each of the table's columns in the file, in the table's order, and makes sure that the file has no others but those
-/// that `rules` leave out.
-pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules) -> Result<Vec<Fitted>, Misfit> {
-    let mut by_identity = HashMap::new();
+/// Columns of a file by name and occurrence.
+type Found<'a> = HashMap<(&'a str, usize), FileColumnAt>;
+
+/// Finds each of the table's columns in the file, in the table's order, by the rules.
+pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules) -> Result<Fit, Misfit> {
+    let mut found = found(fields, rules);
+    let renamed = rules.merges.as_ref().map(|_| renamed(table, &found)).unwrap_or_default();
+    let mut columns = Vec::with_capacity(table.columns().len());
+    for column in table.columns() {
+        let target = column.column_type.clone();
+        let (name, occurrence) = match &column.source {
+            ColumnSource::File { name, occurrence } => (name.as_str(), *occurrence),
+            ColumnSource::Key { name } => {
+                columns.push(Fitted::Key { name: name.clone(), target });
+                continue;
+            }
+            ColumnSource::Rescue => {
+                columns.push(Fitted::Rescue);
+                continue;
+            }
+        };
+        let identity = renamed.get(&(name, occurrence)).copied().unwrap_or(name);
+        let fitted = match found.remove(&(identity, occurrence)) {
+            Some(from) => Fitted::File(fit_column(from, target, rules)?),
+            None if rules.merges.is_some() => Fitted::Null(target),
+            None => return Err(Misfit { column: name.to_owned(), what: "it is missing in this file".into() }),
+        };
+        columns.push(fitted);
+    }
+    let mut others: Vec<FileColumnAt> = found.into_values().collect();
+    others.sort_by_key(|column| column.index);
+    match rules.merges.as_ref().map(|merges| merges.others) {
+        Some(Others::Rescued) => {}
+        Some(Others::LeftOut) => others.clear(),
+        None => {
+            if let Some(column) = others.into_iter().min_by(|a, b| a.field.name.cmp(&b.field.name)) {
+                return Err(Misfit { column: column.field.name, what: "the table does not have it".into() });
+            }
+            others = Vec::new();
+        }
+    }
+    Ok(Fit { columns, others })
+}
+
+/// The file's columns but for those that the rules leave out.
+fn found<'a>(fields: &'a [FileField], rules: &ColumnRules) -> Found<'a> {
+    let mut found = HashMap::new();
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut in_second = 0;
     for (index, field) in fields.iter().enumerate() {
-        let occurrence = seen.entry(&field.name).or_default();
+        let seen = seen.entry(&field.name).or_default();
+        let occurrence = *seen;
+        *seen += 1;
         let second = field.read_twice().then(|| {
             in_second += 1;
             in_second - 1
         });
-        if rules.keeps(&field.name, *occurrence) {
-            by_identity.insert((field.name.as_str(), *occurrence), (field, index, second));
+        if rules.keeps(&field.name, occurrence) {
+            let column = FileColumnAt { field: field.clone(), occurrence, index, second };
+            found.insert((field.name.as_str(), occurrence), column);
         }
-        *occurrence += 1;
     }
-    let misfit = |column: &str, what: String| Misfit { column: column.to_owned(), what };
-    let mut columns = Vec::with_capacity(table.columns().len());
-    for column in table.columns() {
-        let (name, occurrence) = match &column.source {
-            ColumnSource::File { name, occurrence } => (name, *occurrence),
-            ColumnSource::Key { name } => {
-                columns.push(Fitted::Key { name: name.clone(), target: column.column_type.clone() });
-                continue;
-            }
+    found
+}
+
+fn fit_column(from: FileColumnAt, target: ColumnType, rules: &ColumnRules) -> Result<FittedColumn, Misfit> {
+    // The table's type tells how its nested values travel: what can become that type may.
+    let own = from.field.target_as(NestedAs::Native);
+    let converts = !own.fits(&target) && !from.field.target_as(NestedAs::Json).fits(&target);
+    if converts && rules.merges.is_none() {
+        return Err(Misfit {
+            column: from.field.name,
+            what: format!("it is {own} in this file, {target} in the table"),
+        });
+    }
+    Ok(FittedColumn { from, target, converts })
+}
+
+/// Columns of the table that the file has with a name in another case: what the file calls them. Only where neither of the
+/// two has several names that differ in nothing but case.
+fn renamed<'t, 'f>(table: &'t TableSchema, found: &Found<'f>) -> BTreeMap<(&'t str, usize), &'f str> {
+    let of_table = table.columns().iter().filter_map(|column| match &column.source {
+        ColumnSource::File { name, occurrence } => Some((name.as_str(), *occurrence)),
+        ColumnSource::Key { .. } | ColumnSource::Rescue => None,
+    });
+    let missing: Vec<_> = of_table.clone().filter(|identity| !found.contains_key(identity)).collect();
+    if missing.is_empty() {
+        return BTreeMap::new();
+    }
+    let table_names = by_folded(of_table.map(|(name, _)| name));
+    let file_names = by_folded(found.keys().map(|(name, _)| *name));
+    let mut renamed = BTreeMap::new();
+    for (name, occurrence) in missing {
+        let folded = fold(name);
+        let only = |names: &BTreeMap<String, Vec<&'f str>>| names.get(&folded).filter(|n| n.len() == 1).map(|n| n[0]);
+        if table_names.get(&folded).is_some_and(|names| names.len() == 1)
+            && let Some(in_file) = only(&file_names)
+        {
+            renamed.insert((name, occurrence), in_file);
+        }
+    }
+    renamed
+}
+
+/// Different names, by what they are in lower case.
+fn by_folded<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<&'a str>> {
+    let mut folded: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        let known = folded.entry(fold(name)).or_default();
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::OnMismatch;
+    use crate::schema::field::{FieldKind, Reading};
+    use crate::schema::rules::Merges;
+    use crate::schema::table::TableColumn;
+    use arrow::datatypes::DataType;
+
+    fn field(name: &str, arrow: DataType) -> FileField {
+        let kind = FieldKind::Leaf { arrow, reading: Reading::Plain };
+        FileField { name: name.to_owned(), nullable: true, kind, leaves: 0..1 }
+    }
+
+    fn table(names: &[&str]) -> TableSchema {
+        let column = |name: &&str| TableColumn {
+            source: ColumnSource::File { name: (*name).to_owned(), occurrence: 0 },
+            name: (*name).to_owned(),
+            column_type: ColumnType::Int64,
         };
-        let (field, index, second) = by_identity
-            .remove(&(name.as_str(), occurrence))
-            .ok_or_else(|| misfit(name, "it is missing in this file".into()))?;
-        // The table's type tells how its nested values travel: what can become that type may.
-        let target = field.target_as(NestedAs::Native);
-        if !target.fits(&column.column_type) && !field.target_as(NestedAs::Json).fits(&column.column_type) {
-            return Err(misfit(name, format!("it is {} in this file, {} in the table", target, column.column_type)));
-        }
-        let (field, target) = (field.clone(), column.column_type.clone());
-        columns.push(Fitted::File(FittedColumn { field, target, index, second }));
+        let mut columns: Vec<TableColumn> = names.iter().map(column).collect();
+        columns.push(TableColumn::rescue("_s3_rescued"));
+        TableSchema::from_columns(columns)
     }
-    if let Some(((name, _), _)) = by_identity.into_iter().min_by_key(|(identity, _)| *identity) {
-        return Err(misfit(name, "the table does not have it".into()));
+
+    fn merging(others: Others) -> ColumnRules {
+        let mut rules = ColumnRules::default();
+        rules.merges = Some(Merges { on_mismatch: OnMismatch::Rescue, others });
+        rules
     }
-    Ok(columns)
+
+    /// What each column is, in a word.
+    fn told(fit: &Fit) -> Vec<String> {
+        let columns = fit.columns.iter().map(|column| match column {
+            Fitted::File(column) => format!("{}{}", column.from.index, if column.converts { "!" } else { "" }),
+            Fitted::Key { name, .. } => name.clone(),
+            Fitted::Null(_) => "null".to_owned(),
+            Fitted::Rescue => "rescue".to_owned(),
+        });
+        columns.chain(fit.others.iter().map(|other| format!("+{}", other.label()))).collect()
+    }
+
+    #[test]
+    fn files_of_a_merged_table_may_differ() {
+        let fields = [
+            field("z", DataType::Utf8),
+            field("B", DataType::Int64),
+            field("c", DataType::Utf8),
+            field("z", DataType::Int64),
+        ];
+        let told_with = |others| told(&fit(&table(&["a", "b", "c"]), &fields, &merging(others)).unwrap());
+        assert_eq!(told_with(Others::Rescued), ["null", "1", "2!", "rescue", "+z", "+z#2"]);
+        assert_eq!(told_with(Others::LeftOut), ["null", "1", "2!", "rescue"]);
+    }
+
+    #[test]
+    fn names_in_another_case_are_the_same_unless_there_are_both() {
+        let rules = merging(Others::Rescued);
+        let told = |names: &[&str], fields: &[&str]| {
+            let fields: Vec<FileField> = fields.iter().map(|name| field(name, DataType::Int64)).collect();
+            told(&fit(&table(names), &fields, &rules).unwrap())
+        };
+        assert_eq!(told(&["id"], &["ID"]), ["0", "rescue"]);
+        assert_eq!(told(&["id"], &["ID", "id"]), ["1", "rescue", "+ID"]);
+        assert_eq!(told(&["id", "ID"], &["Id"]), ["null", "null", "rescue", "+Id"]);
+        assert_eq!(told(&["id", "ID"], &["ID"]), ["null", "0", "rescue"]);
+        assert_eq!(told(&["id"], &["ID", "Id"]), ["null", "rescue", "+ID", "+Id"]);
+    }
 }

@@ -37,6 +37,9 @@ pub fn file_columns(columns: FileColumns) -> impl Iterator<Item = (FileColumn, &
 /// Names with this prefix belong to CloudQuery.
 const RESERVED_PREFIX: &str = "_cq_";
 
+/// Names with this prefix are those of the columns that we add.
+const OUR_PREFIX: &str = "_s3_";
+
 /// What incoming columns of such a name get in front: lineage survives, nothing collides.
 const RENAMED_PREFIX: &str = "src";
 
@@ -53,7 +56,13 @@ const HASH_DIGITS: usize = 8;
 /// smallest key; an incremental sync keeps them.) The result is unique ignoring case (see `fold`) and the same in all
 /// releases.
 pub fn output_names(names: &[&str]) -> Vec<String> {
-    let cleaned: Vec<String> = names.iter().map(|name| clean(name)).collect();
+    output_names_beside(&[], names)
+}
+
+/// As [`output_names`], of columns that come beside others: what is `taken` is given to none of them, ignoring case.
+pub(super) fn output_names_beside(taken: &[&str], names: &[&str]) -> Vec<String> {
+    let others: HashSet<String> = taken.iter().map(|name| fold(name)).collect();
+    let cleaned: Vec<String> = names.iter().map(|name| beside(&others, clean(name))).collect();
 
     // Who keeps a name: of each group the first that is unchanged, else the first.
     let mut keepers: HashMap<String, usize> = HashMap::new();
@@ -68,7 +77,9 @@ pub fn output_names(names: &[&str]) -> Vec<String> {
             })
             .or_insert(index);
     }
-    let mut taken: HashSet<String> = keepers.keys().cloned().collect();
+    // A name that is taken has no keeper: all that would have it get a number.
+    keepers.retain(|folded, _| !others.contains(folded));
+    let mut taken: HashSet<String> = keepers.keys().cloned().chain(others).collect();
     let mut ordinals: HashMap<String, usize> = HashMap::new();
     let mut output = cleaned.clone();
     for index in 0..names.len() {
@@ -88,6 +99,15 @@ pub fn output_names(names: &[&str]) -> Vec<String> {
         }
     }
     output
+}
+
+/// A name of ours that is taken is renamed as those that are always ours.
+fn beside(taken: &HashSet<String>, mut name: String) -> String {
+    let is_ours = name.get(..OUR_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(OUR_PREFIX));
+    if is_ours && taken.contains(&fold(&name)) {
+        name.insert_str(0, RENAMED_PREFIX);
+    }
+    name
 }
 
 /// The first character that [`fold`] leaves alone: what follows the Armenian letters.

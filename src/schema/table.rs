@@ -22,6 +22,8 @@ pub enum ColumnSource {
         /// The name by which the key's values are found.
         name: String,
     },
+    /// What fits into no other column, as JSON.
+    Rescue,
 }
 
 /// One of a table's columns.
@@ -33,6 +35,13 @@ pub struct TableColumn {
     pub name: String,
     /// The outgoing type.
     pub column_type: ColumnType,
+}
+
+impl TableColumn {
+    /// The column of what fits into no other.
+    pub(super) fn rescue(name: &str) -> Self {
+        Self { source: ColumnSource::Rescue, name: name.to_owned(), column_type: ColumnType::Json }
+    }
 }
 
 /// A table's outgoing columns: [`CQ_ID`], [`CQ_PARENT_ID`], then those of the key and of the files, these in the order of the
@@ -114,7 +123,7 @@ impl TableSchema {
                 target: column.column_type.clone(),
                 source: column.column_type.to_string(),
             }),
-            ColumnSource::Key { .. } => None,
+            ColumnSource::Key { .. } | ColumnSource::Rescue => None,
         };
         FileSchema { columns: self.columns.iter().filter_map(column).collect() }
     }

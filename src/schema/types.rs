@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 mod text;
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+
 /// The time zone of all outgoing timestamps.
 pub const UTC: &str = "UTC";
 

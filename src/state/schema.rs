@@ -68,6 +68,9 @@ struct Stored {
     /// Indexes of the columns whose values come from the key, and whose first two words are the name there and 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     key_columns: Vec<usize>,
+    /// The index of the column of what fits nowhere else, whose first two words mean nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rescue_column: Option<usize>,
 }
 
 /// Which columns were added: as the first releases knew it, or by their words.
@@ -185,7 +188,9 @@ impl SchemaState {
         for (index, (source_name, occurrence, name, column_type)) in stored.columns.into_iter().enumerate() {
             let parsed = ColumnType::parse(&column_type)
                 .ok_or_else(|| format!("{key} has a column of the type {column_type:?}, which is not known"))?;
-            let source = if stored.key_columns.contains(&index) {
+            let source = if stored.rescue_column == Some(index) {
+                ColumnSource::Rescue
+            } else if stored.key_columns.contains(&index) {
                 ColumnSource::Key { name: source_name }
             } else {
                 ColumnSource::File { name: source_name, occurrence }
@@ -263,12 +268,14 @@ impl SchemaState {
             let (source_name, occurrence) = match source {
                 ColumnSource::File { name, occurrence } => (name, *occurrence),
                 ColumnSource::Key { name } => (name, 0),
+                ColumnSource::Rescue => (name, 0),
             };
             (source_name.clone(), occurrence, name.clone(), column_type.to_string())
         };
         let columns = schema.schema.columns();
         let of_key = |column: &TableColumn| matches!(column.source, ColumnSource::Key { .. });
         let key_columns = (0..columns.len()).filter(|index| of_key(&columns[*index])).collect();
+        let rescue_column = columns.iter().position(|column| column.source == ColumnSource::Rescue);
         let columns = columns.iter().map(column).collect();
         let stored = Stored {
             rules: self.options.rules.clone(),
@@ -277,6 +284,7 @@ impl SchemaState {
             table: Some(self.table.clone()),
             file_columns: Some(StoredFileColumns::of(&self.options.file_columns)),
             key_columns,
+            rescue_column,
         };
         let text = ascii_json(&stored);
         let mut change = std::mem::take(&mut self.set).change();

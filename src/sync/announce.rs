@@ -73,7 +73,7 @@ pub(super) mod tests {
         (0..objects).for_each(|index| objects_of_table.mark_ready(index, None, object_bytes, 1));
         let mut merger = SchemaMerger::new();
         merger.add("k", FileSchema { columns: Vec::new() });
-        let columns = merger.finish().unwrap().unwrap();
+        let columns = merger.finish().unwrap().unwrap().schema;
         let announced = announced(name, &columns, FileColumns::default());
         let telemetry = TableTelemetry::default();
         Arc::new(

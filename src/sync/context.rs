@@ -20,6 +20,12 @@ const MAX_CONCURRENCY: usize = 1_000;
 /// in flight (`s3::pace`): while some heads are decoded, other requests wait in line already.
 const HEADS_AT_A_TIME: usize = 256;
 
+/// What conversions and the rescue column take of a row, roughly: a few values in another type or as JSON.
+const CONVERTED_ROW_BYTES: u64 = 256;
+
+/// And of a batch at most: as much JSON as it may have.
+const CONVERTED_BATCH_BYTES: u64 = 2 * BATCH_BYTES;
+
 /// What every task of a sync needs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -42,13 +48,15 @@ pub struct Context {
 }
 
 impl Context {
-    /// Memory that columns which no file has take while an object with batches of `batch_rows` rows is decoded, in bytes.
+    /// Memory that columns which no file has, and conversions of a merged table, take while an object with batches of `batch_rows` rows is decoded, in bytes.
     #[must_use]
     pub fn added_bytes(&self, options: &TableOptions, key: &str, batch_rows: u64) -> u64 {
         let of_file = file_columns_row_bytes(self.store.bucket(), key, options.file_columns);
         let of_row = of_file.saturating_add(self.mappings.row_bytes(key));
         // What is kept, and a batch and the one before.
-        batch_rows.saturating_mul(of_row).min(BATCH_BYTES).saturating_mul(2)
+        let added = batch_rows.saturating_mul(of_row).min(BATCH_BYTES).saturating_mul(2);
+        let converted = if options.schema.merges() { CONVERTED_ROW_BYTES } else { 0 };
+        added.saturating_add(batch_rows.saturating_mul(converted).min(CONVERTED_BATCH_BYTES))
     }
 
     /// Counts a sent message of `rows` rows and `bytes` encoded bytes.

@@ -80,6 +80,12 @@ impl KeyColumns {
         })
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.columns.len()
+    }
+
     /// Says which columns of files are left out, once; `file` is what one of them has.
     pub fn warn_of_hidden(&self, table: &str, file: &FileSchema) {
         if self.conflict != Conflict::Path {
@@ -164,7 +170,7 @@ impl KeyColumns {
 fn file_name(column: &TableColumn) -> Option<&str> {
     match &column.source {
         ColumnSource::File { name, .. } => Some(name),
-        ColumnSource::Key { .. } => None,
+        ColumnSource::Key { .. } | ColumnSource::Rescue => None,
     }
 }
 

@@ -43,12 +43,16 @@ pub struct LeftOut {
     pub planned: Planned,
     /// Their rows, as far as their files say.
     pub rows: u64,
+    /// What would take them all the same: a sentence, and lines of the spec.
+    pub cure: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
 struct Failures {
     count: u64,
     first: Option<String>,
+    /// What would take what failed, by the first that says so.
+    cure: Option<&'static str>,
 }
 
 impl Failures {
@@ -57,6 +61,13 @@ impl Failures {
         if self.first.is_none() {
             self.first = Some(text());
         }
+    }
+}
+
+impl Failures {
+    fn add_curable(&mut self, cure: Option<&'static str>, text: String) {
+        self.add(1, || text);
+        self.cure = self.cure.or(cure);
     }
 }
 
@@ -127,22 +138,23 @@ impl Report {
     /// When the peer has gone.
     pub async fn table_failed(&self, table: &str, text: &str, out: LeftOut) -> Result<(), SourceError> {
         self.telemetry.table(table).add_error();
-        let LeftOut { planned, rows } = out;
+        let LeftOut { planned, rows, cure } = out;
         let text = format!(
             "table {table} of bucket {}: {text}. Left out: {} objects with {rows} rows ({} bytes)",
             self.bucket, planned.objects, planned.bytes
         );
+        let with_cure = cure.map_or_else(|| text.clone(), |cure| format!("{text}. {cure}"));
         tracing::error!(
             table,
             bucket = self.bucket,
             objects = planned.objects,
             rows,
             bytes = planned.bytes,
-            error = text,
+            error = with_cure,
             "table is left out"
         );
-        lock(&self.conflicts).add(1, || text.clone());
-        self.send_error(table, text).await
+        lock(&self.conflicts).add_curable(cure, text);
+        self.send_error(table, with_cure).await
     }
 
     async fn send_error(&self, table: &str, text: String) -> Result<(), SourceError> {
@@ -288,7 +300,8 @@ impl Report {
             return Ok(());
         }
         texts.push("Everything else was sent".to_owned());
-        Err(SourceError::new(ErrorKind::Incomplete, texts.join("; ")))
+        let cure = conflicts.cure.map(|cure| format!(". {cure}")).unwrap_or_default();
+        Err(SourceError::new(ErrorKind::Incomplete, format!("{}{cure}", texts.join("; "))))
     }
 
     /// The log's lines about archived objects; a text if they let the sync fail.
@@ -309,7 +322,7 @@ impl Report {
         } else {
             "with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of them"
         };
-        for (table, Failures { count, first }) in tables.iter() {
+        for (table, Failures { count, first, .. }) in tables.iter() {
             tracing::warn!(table, count, first, "archived objects are skipped: {consequence}");
         }
         None

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::head_guess::HeadGuess;
 use super::inspect::{file_schema, inspect_listed};
 use super::key_columns::KeyColumns;
+use super::survey::say;
 use crate::cloudquery::source::SourceError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
@@ -56,8 +57,9 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
     let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, None);
     let mut keys = keys.unwrap_or_default();
-    let rules = keys.hide(ColumnRules::default());
-    let mut merger = SchemaMerger::new();
+    let rules = keys.hide(ColumnRules::default().merging(&table.options.schema));
+    let added_columns = table.options.file_columns.len() + keys.len();
+    let mut merger = SchemaMerger::with(&table.options.schema, added_columns, None);
     let mut first_error = None;
     while let Some((key, read)) = reads.next().await {
         match read {
@@ -77,7 +79,11 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
         }
     }
     let merged = merger.finish().map_err(|conflict| conflict.to_string());
-    let merged = merged.and_then(|schema| schema.map(|schema| keys.join(schema, None, table.options.file_columns)).transpose());
+    let merged = merged.and_then(|merged| {
+        let Some(merged) = merged else { return Ok(None) };
+        say(&table.name, &merged.notes);
+        keys.join(merged.schema, None, table.options.file_columns).map(Some)
+    });
     let schema = match merged {
         Ok(schema) => schema.map(|schema| announced(&table.name, &schema, table.options.file_columns)),
         Err(error) => {

@@ -17,6 +17,7 @@ use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
+use crate::config::OnTypeChange;
 use crate::error_chain::error_chain;
 use crate::config::FileColumn;
 use crate::formats::File;
@@ -24,7 +25,7 @@ use crate::formats::error::ReadError;
 use crate::memory::spare::Spare;
 use crate::s3::{self, ByteRange, Fetched, RetryBudget};
 use crate::schema::file::FileSchema;
-use crate::schema::merge::SchemaMerger;
+use crate::schema::merge::{Conflict, Merged, Note, SchemaMerger};
 use crate::schema::rules::ColumnRules;
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::shard::Shard;
@@ -94,19 +95,38 @@ pub async fn survey(
         surveys.push(Arc::new(Survey::new(cx, name, Objects::new(table), state, telemetry)));
     }
     report.progress().survey_begins(surveys.iter().map(|survey| survey.objects.len() as u64).sum());
-    let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
-    let looks = objects.map(|(survey, index)| {
-        let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
-        async move { survey.inspect_object(&cx, index, shard, &report).await }
-    });
-    super::tasks::run_each(cx.heads_at_a_time, looks).await?;
     let mut surveyed = Vec::with_capacity(surveys.len());
-    for survey in surveys {
-        // All tasks have ended, so nothing else holds it.
-        let Some(survey) = Arc::into_inner(survey) else { continue };
-        surveyed.extend(survey.conclude(report).await?);
+    while !surveys.is_empty() {
+        let objects = surveys.iter().flat_map(|survey| (0..survey.objects.len()).map(move |index| (survey, index)));
+        let looks = objects.map(|(survey, index)| {
+            let (cx, survey, report) = (cx.clone(), Arc::clone(survey), Arc::clone(report));
+            async move { survey.inspect_object(&cx, index, shard, &report).await }
+        });
+        super::tasks::run_each(cx.heads_at_a_time, looks).await?;
+        let mut again = Vec::new();
+        for survey in surveys {
+            // All tasks have ended, so nothing else holds it.
+            let Some(survey) = Arc::into_inner(survey) else { continue };
+            match survey.conclude(cx, report).await? {
+                Concluded::Surveyed(table) => surveyed.push(*table),
+                Concluded::LeftOut => {}
+                Concluded::Widened(survey) => again.push(Arc::new(*survey)),
+            }
+        }
+        // Those that start anew: it happens once, since then all their objects were looked at.
+        surveys = again;
     }
     Ok(surveyed)
+}
+
+/// What became of a table whose objects were looked at.
+enum Concluded {
+    /// It is ready to be announced.
+    Surveyed(Box<SurveyedTable>),
+    /// It has no columns, which was reported.
+    LeftOut,
+    /// Columns have wider types than before: all its objects are to be sent, and must be looked at first.
+    Widened(Box<Survey>),
 }
 
 /// A table of the state that has no object any more, with the columns that it had: it is announced, and nothing is sent.
@@ -152,11 +172,13 @@ impl Survey {
     ) -> Self {
         let stored = state.as_ref().and_then(|state| state.schema.stored());
         objects.see_keys(&name, &cx.mappings, stored.map(|stored| &stored.schema));
-        let schema =
-            stored.map_or_else(SchemaMerger::new, |stored| SchemaMerger::with_reference(&stored.key, &stored.schema));
+        let stored = stored.map(|stored| (stored.key.as_str(), &stored.schema));
+        let added_columns = objects.options.file_columns.len() + objects.keys.len();
+        let schema = SchemaMerger::with(&objects.options.schema, added_columns, stored);
+        let rules = ColumnRules::default().merging(&objects.options.schema);
         Self {
             name,
-            rules: objects.keys.hide(ColumnRules::default()),
+            rules: objects.keys.hide(rules),
             objects,
             schema: Mutex::new(schema),
             kept: Mutex::default(),
@@ -167,30 +189,36 @@ impl Survey {
         }
     }
 
-    /// The table, when all of its objects were looked at; `None` if it is left out, which was reported.
-    async fn conclude(self, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
+    /// The table, when all of its objects were looked at.
+    async fn conclude(self, cx: &Context, report: &Report) -> Result<Concluded, SourceError> {
         let Self { name, mut objects, rules, schema: merger, kept, heads, mut state, rows, telemetry } = self;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
-        let columns = match merger.finish() {
-            Ok(Some(columns)) => columns,
+        let Merged { schema: columns, notes, widened } = match merger.finish() {
+            Ok(Some(merged)) => merged,
             // Each of its objects was reported.
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Concluded::LeftOut),
             Err(conflict) => {
                 let kept = state.as_ref().is_some_and(|state| state.schema.stored().is_some());
-                let hint = if kept { SCHEMA_IS_KEPT } else { "" };
-                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
+                let hint = if kept && matches!(conflict, Conflict::Disagree(_)) { SCHEMA_IS_KEPT } else { "" };
+                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner(), cure: conflict.cure() };
                 report.table_failed(&name, &format!("{conflict}{hint}"), out).await?;
-                return Ok(None);
+                return Ok(Concluded::LeftOut);
             }
         };
+        if let Some(mut state) = state.take_if(|state| widened && !state.is_anew()) {
+            start_anew(&name, &mut state);
+            objects.forget_all_rows_sent();
+            return Ok(Concluded::Widened(Box::new(Self::new(cx, name, objects, Some(state), telemetry))));
+        }
+        say(&name, &notes);
         let stored = state.as_ref().and_then(|state| state.schema.stored()).map(|stored| &stored.schema);
         let columns = match objects.keys.join(columns, stored, objects.options.file_columns) {
             Ok(columns) => columns,
             Err(conflict) => {
-                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner() };
+                let out = LeftOut { planned: objects.planned(), rows: rows.into_inner(), cure: None };
                 report.table_failed(&name, &conflict, out).await?;
-                return Ok(None);
+                return Ok(Concluded::LeftOut);
             }
         };
         let mut kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -211,7 +239,8 @@ impl Survey {
             announced = schema::incremental(&announced);
         }
         let run = Arc::new(TableRun::new(name, columns, rules, announced, objects, telemetry)?);
-        Ok(Some(SurveyedTable { run, kept, heads, state: state.map(|state| (state, reference)) }))
+        let state = state.map(|state| (state, reference));
+        Ok(Concluded::Surveyed(Box::new(SurveyedTable { run, kept, heads, state })))
     }
 
     /// Looks at one object. Only what ends the whole sync is an error.
@@ -226,7 +255,7 @@ impl Survey {
         let (mut ours, mut looked_at) = (shard.has(&key), true);
         if let Some(state) = &self.state {
             // Without a schema from earlier syncs all objects are inspected, those that are done and of other shards too.
-            looked_at = state.schema.stored().is_none();
+            looked_at = state.schema.stored().is_none() || self.widens_with(shard);
             // With an outdated one, whether done objects are sent again is known when all objects are inspected.
             ours = ours && (state.schema.is_outdated() || !state.is_done(&key, &object));
         }
@@ -255,6 +284,12 @@ impl Survey {
             }
             Err(error) => report.object_failed(&self.name, &key, error).await,
         }
+    }
+
+    /// Whether other shards' objects count though there is a schema: all shards widen the same columns.
+    fn widens_with(&self, shard: Shard) -> bool {
+        let schema = &self.objects.options.schema;
+        schema.merges() && schema.on_type_change == OnTypeChange::Widen && shard != Shard::WHOLE
     }
 
     /// Rows of the object that an earlier sync sent before it failed are not sent again, if it still is the version that was
@@ -328,6 +363,16 @@ impl Survey {
         let head_bytes = found.file.held_bytes();
         if let Some(head) = cx.memory.try_spare(found.file, head_bytes) {
             self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(index, head);
+        }
+    }
+}
+
+/// Says what a user should hear of a table's schema.
+pub(super) fn say(table: &str, notes: &[Note]) {
+    for note in notes {
+        match note {
+            Note::Info(text) => tracing::info!(table, "{text}"),
+            Note::Warning(text) => tracing::warn!(table, "{text}"),
         }
     }
 }

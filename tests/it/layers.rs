@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["about", "error_chain"]),
     ("s3", &["config", "error_chain"]),
     ("schema", &["config", "hash"]),
-    ("cast", &["schema"]),
+    ("cast", &["config", "schema"]),
     ("formats", &["cast", "config", "schema"]),
     ("tables", &["config", "formats", "hash", "s3"]),
     ("memory", &[]),

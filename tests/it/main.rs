@@ -40,6 +40,7 @@ mod lineage;
 mod memory;
 #[cfg(unix)]
 mod memory_functions;
+mod merge;
 mod other_servers;
 mod policies;
 mod rig;

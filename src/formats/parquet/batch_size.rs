@@ -8,7 +8,7 @@ use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
 use crate::schema::field::FieldKind;
-use crate::schema::fit::Fitted;
+use crate::schema::fit::Fit;
 use crate::schema::types::UUID_BYTES;
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
@@ -32,7 +32,7 @@ const JSON_GROWTH: u64 = 3;
 pub(super) fn first_batch_rows(
     group: &RowGroupMetaData,
     row_group: usize,
-    columns: &[Fitted],
+    fit: &Fit,
     added_bytes: u64,
     bytes: &FetchedRanges,
 ) -> Result<usize, ReadError> {
@@ -40,11 +40,11 @@ pub(super) fn first_batch_rows(
     let pages = walk_row_group(group, row_group, bytes)?;
     let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + added_bytes;
     let mut cap = BATCH_ROWS;
-    for column in columns.iter().filter_map(Fitted::file) {
+    for field in fit.fields() {
         // As Arrow types, too: what is inside of them may be JSON.
-        let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
+        let nested = !matches!(field.kind, FieldKind::Leaf { .. });
         let mut column_bytes = 0_u64;
-        for leaf in column.field.leaves.clone() {
+        for leaf in field.leaves.clone() {
             let Some(chunk) = group.columns().get(leaf) else { continue };
             let values = u64::try_from(chunk.num_values()).unwrap_or(0);
             let values_a_row = values.div_ceil(rows_total);
@@ -69,7 +69,7 @@ pub(super) fn first_batch_rows(
                 let values = group.columns().get(leaf).map_or(0, ColumnChunkMetaData::num_values);
                 u64::try_from(values).unwrap_or(0).div_ceil(rows_total)
             };
-            let with_overhead = column_bytes.saturating_add(column.field.json_overhead_bytes(1, &times));
+            let with_overhead = column_bytes.saturating_add(field.json_overhead_bytes(1, &times));
             column_bytes = column_bytes.saturating_mul(JSON_GROWTH).max(with_overhead);
         }
         row_bytes = row_bytes.saturating_add(column_bytes);

@@ -13,15 +13,14 @@ use super::errors::{cause, damaged, footer_error, row_group_error};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
 use crate::cast::origin::Repeated;
-use crate::cast::{self, json};
+use crate::cast::table_batch::TableBatch;
 use crate::formats::Output;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
-use crate::schema::field::FieldKind;
-use crate::schema::fit::{Fitted, FittedColumn, Misfit, fit};
-use crate::schema::types::{ColumnType, UUID_BYTES};
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _};
+use crate::schema::fit::{FileColumnAt, Fit, Fitted, Misfit, fit};
+use crate::schema::types::UUID_BYTES;
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, new_null_array};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -43,14 +42,16 @@ const OVERFLOW_SHRINK: usize = 64;
 /// with averages.
 const JSON_BATCH_BYTES: u64 = 2 * BATCH_BYTES;
 
+/// What a value takes more that is converted or rescued: the longest texts of numbers and timestamps, on average.
+const CONVERTED_VALUE_BYTES: u64 = 32;
+
 /// How to read one object's row groups into a table's batches. Made once an object.
 #[derive(Debug)]
 pub struct ObjectPlan {
     metadata: Arc<ParquetMetaData>,
     main: ArrowReaderMetadata,
     second: Option<(ArrowReaderMetadata, ProjectionMask)>,
-    /// In the order of the table's columns.
-    columns: Vec<Fitted>,
+    fit: Fit,
     output: Output,
     /// Rows of a batch at most, by what was found in earlier row groups.
     learned_rows: AtomicUsize,
@@ -65,7 +66,7 @@ impl ObjectPlan {
     pub fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
         check_output(&output)?;
         let source = ReadSchema::from_metadata(&metadata)?;
-        let columns = fit(&output.table, &source.fields, &output.rules)
+        let fit = fit(&output.table, &source.fields, &output.rules)
             .map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
         let main = reader_metadata(&metadata, source.supplied)?;
         let second = match source.second {
@@ -76,7 +77,7 @@ impl ObjectPlan {
             None => None,
         };
         let learned_rows = AtomicUsize::new(BATCH_ROWS);
-        Ok(Self { metadata, main, second, columns, output, learned_rows })
+        Ok(Self { metadata, main, second, fit, output, learned_rows })
     }
 
     /// Rows of a row group, by the footer; 0 if there is none of that index.
@@ -171,9 +172,11 @@ impl RowGroupDecoder {
         })?;
         let rows_total = u64::try_from(group.num_rows())
             .map_err(|_| damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
-        let added_bytes = plan.output.origin.bytes_a_row() + plan.output.key_values.bytes_a_row();
+        let added_bytes = plan.output.origin.bytes_a_row()
+            + plan.output.key_values.bytes_a_row()
+            + plan.fit.converted() * CONVERTED_VALUE_BYTES;
         let batch_rows =
-            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.columns, added_bytes, &bytes)? };
+            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.fit, added_bytes, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, repeated: None })
     }
@@ -309,38 +312,66 @@ impl RowGroupDecoder {
         let counts = CastCounts::default();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.schema.fields().len());
         let first_row = self.first_row + self.rows_done;
-        let Output { origin, key_values, .. } = &self.plan.output;
+        let Output { origin, key_values, rules, .. } = &self.plan.output;
         arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
         arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
         // A row group with fewer rows needs no more of them.
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
         let added = origin.arrays(first_row, rows, most_rows, &mut self.repeated).map_err(added_columns_error)?;
         arrays.extend(added);
-        let mut json_bytes = 0;
-        for column in &self.plan.columns {
-            let column = match column {
-                Fitted::File(column) => column,
-                Fitted::Key { name, target } => {
-                    arrays.push(key_values.rows(name, target, rows).map_err(added_columns_error)?);
+        let on_mismatch = rules.merges.as_ref().map(|merges| merges.on_mismatch).unwrap_or_default();
+        let mut table = TableBatch::new(rows, &counts, on_mismatch, JSON_BATCH_BYTES);
+        let second_of = |column: &FileColumnAt| second.zip(column.second).map(|(second, index)| second.column(index));
+        let mut rescue_at = None;
+        for column in &self.plan.fit.columns {
+            arrays.push(match column {
+                Fitted::File(column) => {
+                    let array = table.column(column, main.column(column.from.index), second_of(&column.from));
+                    array.map_err(|error| self.column_error(&column.from, first_row, error))?
+                }
+                Fitted::Key { name, target } => key_values.rows(name, target, rows).map_err(added_columns_error)?,
+                Fitted::Null(target) => new_null_array(&target.arrow_type(), rows),
+                Fitted::Rescue => {
+                    rescue_at = Some(arrays.len());
                     continue;
                 }
-            };
-            let error =
-                |what: String| row_group_error(self.row_group, &format!("column {:?}", column.field.name), what);
-            let second = second.zip(column.second).map(|(second, index)| second.column(index));
-            let array = cast_within(column, main.column(column.index), second, &counts, &mut json_bytes);
-            match array {
-                Ok(Ok(array)) => arrays.push(array),
-                Ok(Err(fit)) => return Err(BatchError::OverBudget(fit)),
-                Err(CastError::TooLarge) => return Err(BatchError::TooLarge(error(CastError::TooLarge.to_string()))),
-                Err(e) => return Err(BatchError::Other(error(e.to_string()))),
-            }
+            });
+        }
+        for column in &self.plan.fit.others {
+            let rescued = table.rescue(column, main.column(column.index), second_of(column));
+            rescued.map_err(|error| self.column_error(column, first_row, error))?;
+        }
+        if let Some(index) = rescue_at {
+            let rescued = table.rescue_column().map_err(|error| self.cast_error("the rescue column", error))?;
+            arrays.insert(index, rescued);
         }
         // Checks types and that non-nullable columns hold no nulls.
         let batch = RecordBatch::try_new(Arc::clone(&self.plan.output.schema), arrays)
             .map_err(|error| BatchError::Other(self.undecodable(error.into())))?;
         self.plan.output.counts.add(&counts);
         Ok(batch)
+    }
+
+    /// `error` of a column of a batch whose first row has this number in the object.
+    fn column_error(&self, column: &FileColumnAt, first_row: u64, error: CastError) -> BatchError {
+        let place = format!("column {:?}", column.label());
+        if let CastError::Mismatch { row, target } = error {
+            let what = format!(
+                "the value in row {} of the object does not fit the table's type {target}, and schema.on_mismatch is fail: \
+                 `rescue` keeps such values in the rescue column",
+                first_row + row as u64
+            );
+            return BatchError::Other(row_group_error(self.row_group, &place, what));
+        }
+        self.cast_error(&place, error)
+    }
+
+    fn cast_error(&self, place: &str, error: CastError) -> BatchError {
+        match error {
+            CastError::OverBudget(rows) => BatchError::OverBudget(rows),
+            CastError::TooLarge => BatchError::TooLarge(row_group_error(self.row_group, place, error.to_string())),
+            error => BatchError::Other(row_group_error(self.row_group, place, error.to_string())),
+        }
     }
 
     /// Makes the following batches smaller after one that was far too large.
@@ -352,35 +383,6 @@ impl RowGroupDecoder {
             if fitting < self.batch_rows {
                 self.shrink(fitting);
             }
-        }
-    }
-}
-
-/// Casts a column of a batch whose columns before have `json_bytes` of JSON. The inner error is how many of the batch's rows
-/// should fit into [`JSON_BATCH_BYTES`].
-fn cast_within(
-    column: &FittedColumn,
-    array: &ArrayRef,
-    second: Option<&ArrayRef>,
-    counts: &CastCounts,
-    json_bytes: &mut u64,
-) -> Result<Result<ArrayRef, usize>, CastError> {
-    let nested = !matches!(column.field.kind, FieldKind::Leaf { .. });
-    if !nested || column.target != ColumnType::Json {
-        return cast::cast(&column.field, &column.target, array, second, counts).map(Ok);
-    }
-    let encoder = json::Encoder::new(&column.field, array, second)?;
-    let left = JSON_BATCH_BYTES.saturating_sub(*json_bytes);
-    match json::encode_within(&encoder, array.len(), array.nulls(), counts, left)? {
-        json::Encoded::Whole(encoded) => {
-            *json_bytes += encoded.value_data().len() as u64;
-            Ok(Ok(Arc::new(encoded)))
-        }
-        json::Encoded::Part { rows, bytes } => {
-            // Of a row, by the average of what was written. An eighth less, as the next rows are not the same ones.
-            let row_bytes = *json_bytes / (array.len() as u64).max(1) + bytes / (rows as u64).max(1);
-            let fit = JSON_BATCH_BYTES / row_bytes.max(1) / 8 * 7;
-            Ok(Err(usize::try_from(fit).unwrap_or(array.len()).max(1)))
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn table(metadata: &ParquetMetaData) -> Result<TableSchema, ReadError
 pub(super) fn table_as(metadata: &ParquetMetaData, nested_as: NestedAs) -> Result<TableSchema, ReadError> {
     let mut merger = SchemaMerger::new();
     merger.add("key", file_schema(metadata, nested_as)?);
-    Ok(merger.finish().unwrap().unwrap())
+    Ok(merger.finish().unwrap().unwrap().schema)
 }
 
 /// Decodes a whole file as the sync does: footer, plan, row group by row group from its own ranges.

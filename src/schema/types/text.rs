@@ -7,7 +7,7 @@ use std::fmt;
 /// state must not overflow the stack.
 const MAX_DEPTH: usize = 64;
 
-const PLAIN: [ColumnType; 18] = [
+pub(super) const PLAIN: [ColumnType; 18] = [
     ColumnType::Boolean,
     ColumnType::Int8,
     ColumnType::Int16,

@@ -62,6 +62,7 @@ fn each_field_of_the_spec_is_in_the_corpus() {
         ("Credentials", "/credentials"),
         ("Partitions", "/partitions"),
         ("Modified", "/modified"),
+        ("Schema", "/schema"),
         ("Mapping", "/mappings"),
     ] {
         let fields = schema["$defs"][object]["properties"].as_object().expect("an object with fields");

@@ -112,12 +112,21 @@ async fn files_that_do_not_agree() {
     let sync = rig.sync(json!({"concurrency": 1})).await;
     check(
         &expect![[r#"
-        sales: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes)
+            sales: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            spec:
+              schema:
+                mode: merge
 
-        visits: table visits of bucket test-bucket: "visits/a.parquet" and "visits/b.parquet" do not agree: column "amount" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes)
+            visits: table visits of bucket test-bucket: "visits/a.parquet" and "visits/b.parquet" do not agree: column "amount" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            spec:
+              schema:
+                mode: merge
 
-        => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes); Everything else was sent
-    "#]],
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes); Everything else was sent. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            spec:
+              schema:
+                mode: merge
+        "#]],
         &outcome(&sync),
     );
 }
@@ -265,14 +274,17 @@ async fn what_incremental_syncs_fail_with() {
     texts.push(outcome(&rig.sync_with_state(json!({}), &backend).await));
     check(
         &expect![[r#"
-        t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything again. Left out: 1 objects with 1 rows (N bytes)
+            t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything again. Left out: 1 objects with 1 rows (N bytes). To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            spec:
+              schema:
+                mode: merge
 
-        => OK
+            => OK
 
-        => Unavailable: failed to sync records: failed to sync unmanaged client: failed to create state client: please upgrade your state backend plugin. state supporting version 3 plugin has [2]
+            => Unavailable: failed to sync records: failed to sync unmanaged client: failed to create state client: please upgrade your state backend plugin. state supporting version 3 plugin has [2]
 
-        => DataLoss: failed to sync records: failed to sync unmanaged client: the state of table "t" cannot be used: cq-source-s3/test-bucket/t/HASH/ledger.0 is missing, which cq-source-s3/test-bucket/t/HASH/ledger counts on; to read the whole table again, delete the rows whose key starts with "cq-source-s3/test-bucket/t/HASH/" from the backend's state table, or give the spec another state_id
-    "#]],
+            => DataLoss: failed to sync records: failed to sync unmanaged client: the state of table "t" cannot be used: cq-source-s3/test-bucket/t/HASH/ledger.0 is missing, which cq-source-s3/test-bucket/t/HASH/ledger counts on; to read the whole table again, delete the rows whose key starts with "cq-source-s3/test-bucket/t/HASH/" from the backend's state table, or give the spec another state_id
+        "#]],
         &texts.concat(),
     );
 }

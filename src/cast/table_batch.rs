@@ -1,0 +1,112 @@
+//! The columns of one batch, from a file's arrays to the table's types: within a budget of JSON, and with what the table's
+//! columns cannot hold collected for the rescue column.
+
+use super::convert::{Converted, convert, present};
+use super::counts::CastCounts;
+use super::error::CastError;
+use super::json::{Encoded, Encoder, encode_within};
+use crate::config::OnMismatch;
+use crate::schema::field::FieldKind;
+use crate::schema::fit::{FileColumnAt, FittedColumn};
+use crate::schema::types::ColumnType;
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use std::sync::Arc;
+
+/// A batch that is being cast.
+pub(crate) struct TableBatch<'a> {
+    rows: usize,
+    counts: &'a CastCounts,
+    on_mismatch: OnMismatch,
+    /// JSON that all columns together may have, and that they have so far.
+    most_json_bytes: u64,
+    json_bytes: u64,
+    /// Values that no column holds: the column of the file, the rows, what writes them.
+    rescued: Vec<(String, BooleanBuffer, Encoder)>,
+}
+
+impl<'a> TableBatch<'a> {
+    /// Of `rows` rows. Changes are counted in `counts`.
+    pub(crate) fn new(rows: usize, counts: &'a CastCounts, on_mismatch: OnMismatch, most_json_bytes: u64) -> Self {
+        Self { rows, counts, on_mismatch, most_json_bytes, json_bytes: 0, rescued: Vec::new() }
+    }
+
+    /// A column of the table that the file has; `second` as in [`super::cast()`].
+    ///
+    /// # Errors
+    /// [`CastError::OverBudget`], [`CastError::Mismatch`], and those of casts.
+    pub(crate) fn column(
+        &mut self,
+        column: &FittedColumn,
+        array: &ArrayRef,
+        second: Option<&ArrayRef>,
+    ) -> Result<ArrayRef, CastError> {
+        let field = &column.from.field;
+        let nested = !matches!(field.kind, FieldKind::Leaf { .. });
+        if column.target == ColumnType::Json && (nested || column.converts) {
+            let encoder = Encoder::new(field, array, second)?;
+            let encoder = if column.converts { encoder.by_itself() } else { encoder };
+            return self.json(&encoder, array.nulls());
+        }
+        if !column.converts {
+            return super::cast(field, &column.target, array, second, self.counts);
+        }
+        let Converted { array: converted, lost } = convert(field, &column.target, array, second, self.counts)?;
+        let Some(lost) = lost else { return Ok(converted) };
+        let label = column.from.label();
+        let values = lost.count_set_bits() as u64;
+        match self.on_mismatch {
+            OnMismatch::Rescue => {
+                self.counts.rescued.count(&label, values);
+                self.rescued.push((label, lost, Encoder::new(field, array, second)?));
+            }
+            OnMismatch::Null => self.counts.mismatched.count(&label, values),
+            OnMismatch::Fail => {
+                let row = lost.set_indices().next().unwrap_or(0);
+                return Err(CastError::Mismatch { row, target: column.target.to_string() });
+            }
+        }
+        Ok(converted)
+    }
+
+    /// A column of the file that has no place in the table: its values are rescued.
+    pub(crate) fn rescue(
+        &mut self,
+        column: &FileColumnAt,
+        array: &ArrayRef,
+        second: Option<&ArrayRef>,
+    ) -> Result<(), CastError> {
+        let Some(rows) = present(array) else { return Ok(()) };
+        let label = column.label();
+        self.counts.rescued.count(&label, rows.count_set_bits() as u64);
+        self.rescued.push((label, rows, Encoder::new(&column.field, array, second)?));
+        Ok(())
+    }
+
+    /// The rescue column, when all others are done.
+    ///
+    /// # Errors
+    /// [`CastError::OverBudget`], [`CastError::TooLarge`].
+    pub(crate) fn rescue_column(&mut self) -> Result<ArrayRef, CastError> {
+        let rescued = std::mem::take(&mut self.rescued);
+        let rows = rescued.iter().map(|(_, rows, _)| rows.clone()).reduce(|a, b| &a | &b);
+        let Some(rows) = rows else { return Ok(new_null_array(&ColumnType::Json.arrow_type(), self.rows)) };
+        self.json(&Encoder::picking(rescued), Some(&NullBuffer::new(rows)))
+    }
+
+    fn json(&mut self, encoder: &Encoder, nulls: Option<&NullBuffer>) -> Result<ArrayRef, CastError> {
+        let left = self.most_json_bytes.saturating_sub(self.json_bytes);
+        match encode_within(encoder, self.rows, nulls, self.counts, left)? {
+            Encoded::Whole(encoded) => {
+                self.json_bytes += encoded.value_data().len() as u64;
+                Ok(Arc::new(encoded))
+            }
+            Encoded::Part { rows, bytes } => {
+                // Of a row, by the average of what was written. An eighth less, as the next rows are not the same ones.
+                let row_bytes = self.json_bytes / (self.rows as u64).max(1) + bytes / (rows as u64).max(1);
+                let fit = self.most_json_bytes / row_bytes.max(1) / 8 * 7;
+                Err(CastError::OverBudget(usize::try_from(fit).unwrap_or(self.rows).max(1)))
+            }
+        }
+    }
+}
