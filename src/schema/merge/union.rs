@@ -214,7 +214,8 @@ impl Union {
         self.keep_to_limit(&mut new, &mut notes);
         say_joins(&new, &mut notes);
         let (mut columns, widened) = self.known_columns(&known, &mut notes)?;
-        let taken: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let known = self.stored.as_ref().map_or(&[][..], TableSchema::columns);
+        let taken: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
         let rescue = self.options.rescue_name().filter(|_| self.stored.is_none());
         let taken: Vec<&str> = taken.into_iter().chain(rescue).collect();
         let names: Vec<&str> = new.iter().map(|column| column.name.0.as_str()).collect();
@@ -231,7 +232,9 @@ impl Union {
     /// The columns of earlier syncs, and whether they have other types now.
     fn known_columns(&self, known: &[Column], notes: &mut Vec<Note>) -> Result<(Vec<TableColumn>, bool), String> {
         let Some(stored) = &self.stored else { return Ok((Vec::new(), false)) };
-        let mut columns = stored.columns().to_vec();
+        // Those of the key are not ours to decide about.
+        let columns = stored.columns().iter().filter(|column| !matches!(column.source, ColumnSource::Key { .. }));
+        let mut columns: Vec<TableColumn> = columns.cloned().collect();
         let of_files: Vec<usize> =
             (0..columns.len()).filter(|index| matches!(columns[*index].source, ColumnSource::File { .. })).collect();
         let mut changed = Vec::new();

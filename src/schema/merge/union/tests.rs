@@ -110,6 +110,20 @@ fn stored_columns_stay_and_new_ones_follow() {
 }
 
 #[test]
+fn columns_of_the_key_are_left_to_others_but_their_names_are_taken() {
+    let first = merge(&[("k1", file(&[("a", Int32)]))]);
+    let key = TableColumn {
+        source: ColumnSource::Key { name: "dt".to_owned() },
+        name: "dt".to_owned(),
+        column_type: Date32,
+    };
+    let columns = std::iter::once(key).chain(first.schema.columns().iter().cloned()).collect();
+    let stored = TableSchema::from_columns(columns);
+    let merged = merge_with(&options(), Some(&stored), &[("k2", file(&[("DT", Utf8), ("a", Null)]))]).unwrap();
+    assert_eq!(told(&merged), ["a int32", "_s3_rescued json", "DT_2 utf8"]);
+}
+
+#[test]
 fn new_columns_by_choice() {
     let first = merge(&[("k1", file(&[("a", Int32)]))]).schema;
     let later = [("k2", file(&[("a", Int32), ("b", Int32)]))];
