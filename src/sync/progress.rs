@@ -15,6 +15,8 @@ pub const INTERVAL: Duration = Duration::from_secs(15);
 pub struct Progress {
     /// Objects that the survey inspects; set when the listing is done.
     to_inspect: OnceLock<u64>,
+    /// Those of them that are inspected twice.
+    twice: AtomicU64,
     inspected: AtomicU64,
     /// Set when all are inspected.
     tables: OnceLock<Vec<Arc<TableRun>>>,
@@ -25,6 +27,11 @@ impl Progress {
     pub fn survey_begins(&self, objects: u64) {
         // Set once a sync.
         let _ = self.to_inspect.set(objects);
+    }
+
+    /// Objects are inspected once more.
+    pub fn survey_goes_on(&self, objects: u64) {
+        self.twice.fetch_add(objects, Ordering::Relaxed);
     }
 
     /// One object was inspected, or could not be.
@@ -57,7 +64,8 @@ impl Progress {
         };
         let Some(tables) = self.tables.get() else {
             let done = self.inspected.load(Ordering::Relaxed);
-            tracing::info!(objects_done = done, objects = to_inspect, "reading footers");
+            let objects = to_inspect + self.twice.load(Ordering::Relaxed);
+            tracing::info!(objects_done = done, objects, "reading footers");
             return;
         };
         let mut total = Counts::default();

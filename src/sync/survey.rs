@@ -114,6 +114,7 @@ pub async fn survey(
             }
         }
         // Those that start anew: it happens once, since then all their objects were looked at.
+        report.progress().survey_goes_on(again.iter().map(|survey: &Arc<Survey>| survey.objects.len() as u64).sum());
         surveys = again;
     }
     Ok(surveyed)

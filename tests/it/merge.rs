@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use testkit::backend::{Backend, Mode};
 use testkit::client::{Collected, Nested, assert_protocol, protocol_violations};
@@ -447,4 +448,65 @@ async fn shards_share_the_columns_of_all_objects() {
     }
     assert_eq!(rows, 8);
     assert!(lake.backend.rows(COMMIT_TABLE).len() <= 2);
+}
+
+/// The files that other writers made, by their paths below `tests/fixtures/writers`.
+fn files_of_writers() -> Vec<(String, Bytes)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/writers")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                let name = path.to_str().unwrap().split("writers/").last().unwrap().replace('/', "-");
+                found.push((name, Bytes::from(std::fs::read(&path).unwrap())));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// How many values a table has in the columns of files, those in the rescue column included.
+fn values(sync: &Collected, table: &str) -> usize {
+    let mut values = 0;
+    for batch in sync.batches(table) {
+        let schema = batch.schema();
+        for (field, array) in schema.fields().iter().zip(batch.columns()).skip(2) {
+            if field.name() != "_s3_rescued" {
+                values += array.len() - array.logical_nulls().map_or(0, |nulls| nulls.null_count());
+                continue;
+            }
+            for text in array.as_binary::<i32>().iter().flatten() {
+                values += serde_json::from_slice::<Value>(text).unwrap().as_object().unwrap().len();
+            }
+        }
+    }
+    values
+}
+
+/// Whatever writers made: as one table it has the rows and the values of all files.
+#[tokio::test]
+async fn files_of_all_writers_are_one_table_and_no_value_is_lost() {
+    let mut rig = Rig::start().await;
+    let files = files_of_writers();
+    for (name, file) in &files {
+        rig.s3.put(&format!("{}/x.parquet", name.replace('.', "-")), file.clone());
+    }
+    let apart = rig.sync(json!({})).await;
+    assert!(apart.tables().len() > 20, "{:?}", apart.errors());
+    let tables = apart.tables();
+    let (rows, expected): (usize, usize) =
+        tables.iter().fold((0, 0), |(rows, sum), table| (rows + apart.rows(table), sum + values(&apart, table)));
+    for (name, file) in &files {
+        rig.s3.delete(&format!("{}/x.parquet", name.replace('.', "-")));
+        rig.s3.put(&format!("t/{name}"), file.clone());
+    }
+    let sync = rig.sync(merged(json!({}))).await;
+    assert_eq!(sync.errors().len(), apart.errors().len(), "{:?}", sync.errors());
+    assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
+    assert_eq!((sync.rows("t"), values(&sync, "t")), (rows, expected));
+    assert!(sync.schema("t").fields().len() > 20 && expected > rows);
 }

@@ -14,8 +14,8 @@ use crate::schema::table::{ColumnSource, TableColumn, TableSchema};
 use crate::schema::types::ColumnType;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many shapes of files are remembered: more cost time, not correctness.
-const MAX_KNOWN_SHAPES: usize = 16;
+/// How many shapes of files are remembered, some 30 bytes each: more cost time, not correctness.
+const MAX_KNOWN_SHAPES: usize = 256;
 
 /// How many types of a column are remembered with a file that has it, for messages.
 const MAX_WITNESSES: usize = 8;

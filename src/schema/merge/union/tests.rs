@@ -112,11 +112,8 @@ fn stored_columns_stay_and_new_ones_follow() {
 #[test]
 fn columns_of_the_key_are_left_to_others_but_their_names_are_taken() {
     let first = merge(&[("k1", file(&[("a", Int32)]))]);
-    let key = TableColumn {
-        source: ColumnSource::Key { name: "dt".to_owned() },
-        name: "dt".to_owned(),
-        column_type: Date32,
-    };
+    let key =
+        TableColumn { source: ColumnSource::Key { name: "dt".to_owned() }, name: "dt".to_owned(), column_type: Date32 };
     let columns = std::iter::once(key).chain(first.schema.columns().iter().cloned()).collect();
     let stored = TableSchema::from_columns(columns);
     let merged = merge_with(&options(), Some(&stored), &[("k2", file(&[("DT", Utf8), ("a", Null)]))]).unwrap();
