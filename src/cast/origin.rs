@@ -159,7 +159,10 @@ mod tests {
             assert_eq!((array.len(), array.data_type()), (3, &column_type.arrow_type()), "{name}");
         }
         let texts = |index: usize| arrays[index].as_string::<i32>().iter().flatten().collect::<Vec<_>>();
-        assert_eq!((texts(0), texts(4), texts(6), texts(7)), (vec!["größe/x"; 3], vec!["abc"; 3], vec!["x"; 3], vec!["b"; 3]));
+        assert_eq!(
+            (texts(0), texts(4), texts(6), texts(7)),
+            (vec!["größe/x"; 3], vec!["abc"; 3], vec!["x"; 3], vec!["b"; 3])
+        );
         assert_eq!(arrays[1].as_primitive::<TimestampMicrosecondType>().values(), &[1_700_000_000_000_000; 3]);
         assert_eq!(arrays[2].as_primitive::<Int64Type>().values(), &[5, 6, 7]);
         assert_eq!(arrays[3].as_primitive::<Int64Type>().values(), &[7; 3]);

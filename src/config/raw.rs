@@ -54,6 +54,29 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "AnyText", extend("default" = ""))]
     pub(super) path_prefix: Option<AnyText>,
 
+    /// A template for the keys of all objects that are read, as CloudQuery's destinations have it in their `path`: short for
+    /// one mapping with this `path`. Not together with `mappings`.
+    #[schemars(default, with = "FilledText")]
+    pub(super) path: Option<FilledText>,
+
+    /// Which keys belong to which table; the first that matches counts. Without mappings, a folder is a table.
+    #[schemars(default, with = "RawMappings", extend("default" = []))]
+    pub(super) mappings: Option<RawMappings>,
+
+    /// What happens to objects that no mapping takes. `folder`: a folder is a table, as without mappings. `skip`: they are
+    /// not read. Left out it is `skip` with `path` or `mappings`.
+    // No `default` in the schema: there are two.
+    #[schemars(default, with = "Unmapped")]
+    pub(super) unmapped: Option<Unmapped>,
+
+    /// Only objects that were last modified within this time are read, see below. With a state backend, others keep what is
+    /// known of them; without one, `overwrite-delete-stale` removes their rows.
+    #[schemars(default, with = "RawModified")]
+    pub(super) modified: Option<RawModified>,
+
+    #[schemars(flatten)]
+    pub(super) options: RawTableOptions,
+
     /// Most rows in one record sent to the destination. Records are cut at about 4 MiB as well.
     #[schemars(default, with = "Count", extend("default" = DEFAULT_ROWS_PER_RECORD))]
     pub(super) rows_per_record: Option<Count>,
@@ -140,29 +163,6 @@ pub(super) struct RawSpec {
     /// that a sync sends last are sent once more by the next one.
     #[schemars(default, with = "Flag", extend("default" = true))]
     pub(super) commit_table: Option<Flag>,
-
-    /// A template for the keys of all objects that are read, as CloudQuery's destinations have it in their `path`: short for
-    /// one mapping with this `path`. Not together with `mappings`.
-    #[schemars(default, with = "FilledText")]
-    pub(super) path: Option<FilledText>,
-
-    /// Which keys belong to which table; the first that matches counts. Without mappings, a folder is a table.
-    #[schemars(default, with = "RawMappings", extend("default" = []))]
-    pub(super) mappings: Option<RawMappings>,
-
-    /// What happens to objects that no mapping takes. `folder`: a folder is a table, as without mappings. `skip`: they are
-    /// not read. Left out it is `skip` with `path` or `mappings`.
-    // No `default` in the schema: there are two.
-    #[schemars(default, with = "Unmapped")]
-    pub(super) unmapped: Option<Unmapped>,
-
-    /// Only objects that were last modified within this time are read, see below. With a state backend, others keep what is
-    /// known of them; without one, `overwrite-delete-stale` removes their rows.
-    #[schemars(default, with = "RawModified")]
-    pub(super) modified: Option<RawModified>,
-
-    #[schemars(flatten)]
-    pub(super) options: RawTableOptions,
 }
 
 impl RawSpec {
@@ -174,6 +174,11 @@ impl RawSpec {
             region: object.optional("region", mistakes),
             local_profile: object.optional("local_profile", mistakes),
             path_prefix: object.optional("path_prefix", mistakes),
+            path: object.optional("path", mistakes),
+            mappings: object.optional("mappings", mistakes),
+            unmapped: object.optional("unmapped", mistakes),
+            modified: object.optional("modified", mistakes),
+            options: RawTableOptions::read(&mut object, mistakes),
             rows_per_record: object.optional("rows_per_record", mistakes),
             concurrency: object.optional("concurrency", mistakes),
             endpoint: object.optional("endpoint", mistakes),
@@ -190,11 +195,6 @@ impl RawSpec {
             ledger_limit: object.optional("ledger_limit", mistakes),
             late_arrival_window: object.optional("late_arrival_window", mistakes),
             commit_table: object.optional("commit_table", mistakes),
-            path: object.optional("path", mistakes),
-            mappings: object.optional("mappings", mistakes),
-            unmapped: object.optional("unmapped", mistakes),
-            modified: object.optional("modified", mistakes),
-            options: RawTableOptions::read(&mut object, mistakes),
         };
         let under_credentials = [
             "credentials.access_key_id",

@@ -460,7 +460,10 @@ mod tests {
             assert_eq!(read_with(&rows, &options).unwrap().added_columns_changed(), changed, "{options:?}");
         }
         let mut state = SchemaState::read("p/schema", "orders", entries(&rows), None).unwrap();
-        assert_eq!((state.stored(), state.file_columns()), (Some(&stored), ["row", "file"].map(str::to_owned).as_slice()));
+        assert_eq!(
+            (state.stored(), state.file_columns()),
+            (Some(&stored), ["row", "file"].map(str::to_owned).as_slice())
+        );
         assert!(state.update(&stored).is_empty());
     }
 

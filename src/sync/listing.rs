@@ -53,7 +53,7 @@ impl Selected {
         if left_out > 0 || self.narrowed {
             tracing::warn!(
                 objects = left_out,
-                "`partitions.where` or `modified` leaves objects out: with write_mode overwrite-delete-stale the destination \
+                "partitions.where or modified leaves objects out: with write_mode overwrite-delete-stale the destination \
                  removes the rows that earlier syncs brought of them; with backend_options nothing is removed"
             );
         }

@@ -231,7 +231,8 @@ impl Sending<'_> {
             );
         }
         self.rows.begin_again();
-        self.task.need = facts(self.cx, &self.table.objects.options, &self.task.key, &found.file, found.object_bytes).of_object(&found.file)?;
+        self.task.need = facts(self.cx, &self.table.objects.options, &self.task.key, &found.file, found.object_bytes)
+            .of_object(&found.file)?;
         self.task.object_bytes = found.object_bytes;
         self.task.etag.clone_from(&found.etag);
         Ok(())

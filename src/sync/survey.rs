@@ -17,9 +17,9 @@ use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
+use crate::config::FileColumn;
 use crate::config::OnTypeChange;
 use crate::error_chain::error_chain;
-use crate::config::FileColumn;
 use crate::formats::File;
 use crate::formats::error::ReadError;
 use crate::memory::spare::Spare;
@@ -135,15 +135,15 @@ enum Concluded {
 ///
 /// # Errors
 /// Our bugs.
-pub fn emptied(
-    name: String,
-    state: Option<TableState>,
-    report: &Report,
-) -> Result<Option<SurveyedTable>, SourceError> {
+pub fn emptied(name: String, state: Option<TableState>, report: &Report) -> Result<Option<SurveyedTable>, SourceError> {
     let Some(state) = state else { return Ok(None) };
     let Some(stored) = state.schema.stored().cloned() else { return Ok(None) };
     tracing::info!(table = name, "the table has no object any more: it is announced without rows");
-    let announced = schema::incremental(&announced(&name, &stored.schema, state.schema.file_columns().iter().map(String::as_str).collect()));
+    let announced = schema::incremental(&announced(
+        &name,
+        &stored.schema,
+        state.schema.file_columns().iter().map(String::as_str).collect(),
+    ));
     let telemetry = report.telemetry().table(&name);
     let rules = ColumnRules::default();
     let run = Arc::new(TableRun::new(name, stored.schema, rules, announced, Objects::none(), telemetry)?);

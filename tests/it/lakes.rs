@@ -4,6 +4,7 @@ mod layouts;
 mod options;
 mod partitions;
 mod pruning;
+mod recipes;
 
 use crate::rig::Log;
 use arrow::array::{ArrayRef, AsArray as _, Int64Array};

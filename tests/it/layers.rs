@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("schema", &["config", "hash"]),
     ("cast", &["config", "schema"]),
     ("formats", &["cast", "config", "schema"]),
-    ("tables", &["config", "formats", "hash", "s3"]),
+    ("tables", &["config", "formats", "hash", "s3", "schema"]),
     ("memory", &[]),
     ("state", &["hash", "schema"]),
     ("cloudquery", &["about", "error_chain", "hash", "schema", "telemetry"]),

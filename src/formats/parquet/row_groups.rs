@@ -178,7 +178,17 @@ impl RowGroupDecoder {
         let batch_rows =
             if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.fit, added_bytes, &bytes)? };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
-        Ok(Self { plan, row_group, bytes, first_row, rows_done: 0, rows_total, batch_rows, readers: None, repeated: None })
+        Ok(Self {
+            plan,
+            row_group,
+            bytes,
+            first_row,
+            rows_done: 0,
+            rows_total,
+            batch_rows,
+            readers: None,
+            repeated: None,
+        })
     }
 
     /// Whether the last batch was returned, or none ever will be.

@@ -161,7 +161,8 @@ impl World {
     fn load(&mut self, name: &'static str, commits: &Commits) -> Table {
         let identity = identity(name);
         let options = ColumnOptions { rules: format!("{}", self.option), file_columns: Vec::new() };
-        let load = |world: &Self| TableState::load(&identity, world.entries().collect::<Vec<_>>(), Some(&options), commits);
+        let load =
+            |world: &Self| TableState::load(&identity, world.entries().collect::<Vec<_>>(), Some(&options), commits);
         let mut table = load(self).unwrap_or_else(|_| {
             assert!(self.may_be_torn, "a checkpoint leaves nothing that cannot be used");
             let prefix = identity.state_prefix();

@@ -84,3 +84,20 @@ async fn mappings_of_one_table_have_the_same_options() {
     let expected = "mappings[1]: its objects go to the table of mappings[0], with other options";
     assert!(error.message().contains(expected), "{}", error.message());
 }
+
+#[tokio::test]
+async fn a_mapping_may_merge_and_keys_count_as_columns_of_all_files() {
+    let mut rig = Rig::start().await;
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["Ada"]));
+    rig.s3.put("a/dt=2026-01-01/x.parquet", file(&[1]));
+    rig.s3.put("a/dt=2026-01-02/x.parquet", file_of(vec![("name", names.clone())]));
+    rig.s3.put("b/x.parquet", file(&[1]));
+    rig.s3.put("b/y.parquet", file_of(vec![("name", names)]));
+    let merged = json!({"glob": "a/**", "table": "a", "partitions": "hive", "schema": {"mode": "merge"}});
+    let sync = rig.sync(json!({"on_object_error": "skip", "mappings": [merged, {"glob": "b/*"}]})).await;
+    let columns = columns(&sync, "a");
+    assert_eq!(columns[..3], ["dt Date32", "id Int64", "name Utf8"], "{columns:?}");
+    let rows: Vec<String> = rows(&sync, "a");
+    assert!(rows[0].starts_with("2026-01-01 1 -") && rows[1].starts_with("2026-01-02 - Ada"), "{rows:?}");
+    assert!(sync.errors().iter().any(|(table, error)| *table == "b" && error.contains("do not agree")));
+}

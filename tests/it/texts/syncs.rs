@@ -37,11 +37,11 @@ async fn objects_that_cannot_be_read() {
 
             t: s3://test-bucket/t/encrypted.parquet: the Parquet file is encrypted (its magic is PARE): encrypted files can't be read; write it unencrypted, or exclude it
 
-            t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in Ada\n, expected "PAR1"; write it again, or put it into `exclude`
+            t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in Ada\n, expected "PAR1"; it begins with "id,name\n"; write it again, or put it into `exclude`
 
-            t: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it again, or put it into `exclude`
+            t: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; it begins with "PAR1"; write it again, or put it into `exclude`
 
-            t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in fi\x10\x00, expected "PAR1"; write it again, or put it into `exclude`
+            t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in fi\x10\x00, expected "PAR1"; it begins with "PAR1\x15\x00\x15\xc0"; write it again, or put it into `exclude`
 
             u: s3://test-bucket/u/damaged.parquet: row group 0, column "id", dictionary page: cannot parse past Set; write it again, or put it into `exclude`
 
@@ -56,7 +56,7 @@ async fn objects_that_cannot_be_read() {
         &expect![[r#"
             warn: objects could not be read and on_object_error is skip: with write_mode overwrite-delete-stale the destination removes the rows that earlier syncs brought of them
                 count: 1
-                first: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; write it again, or put it into `exclude`
+                first: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; it begins with "PAR1"; write it again, or put it into `exclude`
         "#]],
         &log_text(&rig.lines("warn"), &["warn"]),
     );
@@ -151,22 +151,22 @@ async fn what_ends_a_sync_before_its_first_row() {
     texts.push(outcome(&rig.sync(json!({})).await));
     check(
         &expect![[r#"
-        => InvalidArgument: failed to sync records: failed to sync unmanaged client: "a-b/" and "a_b/" would both become the table a_b; read one of them, for example with `exclude: ["a_b/*.parquet"]`, or sync them as two sources with different destinations
+            => InvalidArgument: failed to sync records: failed to sync unmanaged client: "a-b/" and "a_b/" would both become the table a_b; read one of them, for example with `exclude: ["a_b/*.parquet"]`, or sync them as two sources with different destinations
 
-        => InvalidArgument: failed to sync records: failed to sync unmanaged client: at least 4 tables are selected, more than max_tables (2): 2 of them are `key=value` folders of partitioned tables, such as "e/dt=2026-01-01/", each of which is a table of its own; narrow `path_prefix`, `include` or `tables`, or raise `max_tables`
+            => InvalidArgument: failed to sync records: failed to sync unmanaged client: at least 4 tables are selected, more than max_tables (2): 2 of them are `key=value` folders of partitioned tables, such as "e/dt=2026-01-01/", each of which is a table of its own; `partitions: hive` makes columns of them, and one table of "e/"; narrow `path_prefix`, `include` or `tables`, or raise `max_tables`
 
-        => InvalidArgument: failed to sync records: failed to sync unmanaged client: tables include a pattern orders with no matches
+            => InvalidArgument: failed to sync records: failed to sync unmanaged client: tables include a pattern orders with no matches
 
-        => InvalidArgument: failed to sync records: failed to sync unmanaged client: no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at least one table to sync
+            => InvalidArgument: failed to sync records: failed to sync unmanaged client: no tables specified for syncing, review `tables` and `skip_tables` in your config and specify at least one table to sync
 
-        => NotFound: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://no-such-bucket failed: NoSuchBucket (HTTP 404): The specified bucket does not exist; check `bucket`, and `endpoint` if it is set
+            => NotFound: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://no-such-bucket failed: NoSuchBucket (HTTP 404): The specified bucket does not exist; check `bucket`, and `endpoint` if it is set
 
-        => PermissionDenied: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: AccessDenied (HTTP 403): made by the test; allow s3:ListBucket on arn:aws:s3:::test-bucket
+            => PermissionDenied: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: AccessDenied (HTTP 403): made by the test; allow s3:ListBucket on arn:aws:s3:::test-bucket
 
-        => InvalidArgument: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: PermanentRedirect (HTTP 301): The bucket must be addressed using its own endpoint; set `region: eu-west-1` in the spec
+            => InvalidArgument: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: PermanentRedirect (HTTP 301): The bucket must be addressed using its own endpoint; set `region: eu-west-1` in the spec
 
-        => Unauthenticated: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: SignatureDoesNotMatch (HTTP 403); check the credentials: the spec's `credentials` or `local_profile`, else the AWS environment, profile, container or instance role
-    "#]],
+            => Unauthenticated: failed to sync records: failed to sync unmanaged client: ListObjectsV2 of s3://test-bucket failed: SignatureDoesNotMatch (HTTP 403); check the credentials: the spec's `credentials` or `local_profile`, else the AWS environment, profile, container or instance role
+        "#]],
         &texts.concat(),
     );
 }
@@ -185,13 +185,13 @@ async fn what_the_listing_warns_of() {
     rig.sync(json!({"path_prefix": "ordrs/"})).await;
     check(
         &expect![[r#"
-        warn: s3://test-bucket/delta/ is a table in Delta format: all its Parquet files are read, also those that the table no longer refers to; exclude it, or expect old rows
-        warn: s3://test-bucket/athena/: 1 skipped object could be data, such as "athena/20260101_000000_x"; a name without extension tells no format: have the names of Parquet files end in `.parquet`, or leave them out with `exclude`
-        warn: s3://test-bucket/old/: 2 skipped objects could be data, such as "old/1.csv"; only Parquet is read: convert them, or leave them out with `exclude`
-        warn: s3://test-bucket/orders/: 1 skipped object could be data, such as "orders/2.PARQUET"; only names that end in `.parquet`, in lower case, are read: rename such files, or leave them out with `exclude`
-        warn: skip_tables include a pattern users with no matches
-        warn: tables include the pattern *, but there is no table: no Parquet object passes path_prefix, include and exclude; 0 keys were listed under s3://test-bucket/ordrs/; the folders in s3://test-bucket/ are "orders/", "old/", "delta/" and 1 more
-    "#]],
+            warn: s3://test-bucket/delta/ is a table in Delta format: all its Parquet files are read, also those that the table no longer refers to; exclude it, or expect old rows
+            warn: s3://test-bucket/athena/: 1 skipped object could be data, such as "athena/20260101_000000_x"; a name without extension tells no format: have the names of Parquet files end in `.parquet`, or read them through a mapping with `filetype: parquet`, or leave them out with `exclude`
+            warn: s3://test-bucket/old/: 2 skipped objects could be data, such as "old/1.csv"; only Parquet is read: convert them, or leave them out with `exclude`
+            warn: s3://test-bucket/orders/: 1 skipped object could be data, such as "orders/2.PARQUET"; only names that end in `.parquet`, in lower case, are read: rename such files, or read them through a mapping with `filetype: parquet`, or leave them out with `exclude`
+            warn: skip_tables include a pattern users with no matches
+            warn: tables include the pattern *, but there is no table: no Parquet object passes path_prefix, include and exclude; 0 keys were listed under s3://test-bucket/ordrs/; the folders in s3://test-bucket/ are "orders/", "old/", "delta/" and 1 more
+        "#]],
         &log_text(&rig.plugin.stop(), &["warn"]),
     );
 }
