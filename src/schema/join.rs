@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 /// The most digits of a decimal column.
 const MAX_DIGITS: u8 = 38;
 
+/// Fields of a struct at most: where every file has others, they are data, and the column is json.
+const MAX_FIELDS: usize = 10_000;
+
 // Scalars that are no integers and no decimals, as bits of `TypeSet::plain`.
 const BOOLEAN: u16 = 1;
 const FLOAT32: u16 = 1 << 1;
@@ -139,6 +142,13 @@ impl TypeSet {
             }
             a
         });
+        if self.fields.as_ref().is_some_and(|fields| fields.len() > MAX_FIELDS) {
+            self.plain |= JSON;
+        }
+        // It takes everything, so the rest is nothing.
+        if self.plain & JSON != 0 {
+            *self = Self { plain: JSON, ..Self::default() };
+        }
     }
 
     /// The type that takes the values of all, or the text of those that it cannot take. [`ColumnType::Null`] of no type.

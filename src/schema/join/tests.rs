@@ -83,6 +83,16 @@ fn nested_types_are_joined_inside_or_become_json() {
 }
 
 #[test]
+fn structs_whose_fields_are_data_are_json() {
+    let mut types = TypeSet::default();
+    for file in 0..=MAX_FIELDS {
+        let fields = vec![(format!("f{file}"), ColumnType::Int8)];
+        types.unite(TypeSet::of(&ColumnType::Struct(fields), &rank(file)));
+    }
+    assert_eq!(types, TypeSet::of(&ColumnType::Json, &rank(0)));
+}
+
+#[test]
 fn a_type_by_itself_stays_what_it_is() {
     for column_type in plain() {
         assert_eq!(set(&[&column_type]).joined(), column_type);

@@ -4,21 +4,24 @@
 //! that has them, by key, and of its columns. With a schema from earlier syncs, its columns stay as they are, and new ones go
 //! behind them: what a destination has of the table stays what it is.
 
+mod seen;
+
 use super::{Merged, Note};
 use crate::config::{MissingColumns, NewColumns, OnTypeChange, SchemaOptions};
-use crate::schema::file::{FileColumn, FileSchema};
-use crate::schema::join::TypeSet;
+use crate::schema::file::FileSchema;
 use crate::schema::names::{fold, output_names_beside};
 use crate::schema::rank::{Place, Rank};
 use crate::schema::table::{ColumnSource, TableColumn, TableSchema};
 use crate::schema::types::ColumnType;
+use seen::{Column, Group, Identity};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many shapes of files are remembered, some 30 bytes each: more cost time, not correctness.
 const MAX_KNOWN_SHAPES: usize = 256;
 
-/// How many types of a column are remembered with a file that has it, for messages.
-const MAX_WITNESSES: usize = 8;
+/// How many different columns files may have in all, far beyond what a table may: more means that names are data, and each
+/// takes some 500 bytes until the table is announced.
+const MAX_SEEN_COLUMNS: usize = 20_000;
 
 /// How many columns a note names.
 const MAX_NAMED: usize = 5;
@@ -36,79 +39,12 @@ pub(super) struct Union {
     first: Option<Rank>,
     /// Columns by their names in lower case.
     groups: BTreeMap<String, Group>,
+    /// How many there are in all groups; above [`MAX_SEEN_COLUMNS`] no others are taken in.
+    seen_columns: usize,
     /// Shapes that were taken in, each with the smallest key that it is known from.
     known: Vec<(u64, Rank)>,
     /// Sets of names, each with the first file that has it: the first of all. Only where no column may be missing.
     name_sets: Vec<(Rank, BTreeSet<Identity>)>,
-}
-
-/// A name in a file, and the number of columns of exactly that name before it.
-type Identity = (String, usize);
-
-/// Columns whose names differ in nothing but case.
-#[derive(Debug, Default)]
-struct Group {
-    /// One file has two of the names: then they are different columns.
-    apart: bool,
-    columns: BTreeMap<Identity, Column>,
-}
-
-/// What all files say of one column.
-#[derive(Debug, Clone)]
-struct Column {
-    name: Identity,
-    /// Where it is first.
-    place: Place,
-    types: TypeSet,
-    /// Each of its types with the first file that has it, in the order of files.
-    witnesses: Vec<Witness>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Witness {
-    file: Rank,
-    target: ColumnType,
-    /// The type as the file calls it.
-    source: String,
-}
-
-impl Column {
-    fn new(name: Identity, place: Place, column: &FileColumn) -> Self {
-        let types = TypeSet::of(&column.target, &place.file);
-        let witness =
-            Witness { file: place.file.clone(), target: column.target.clone(), source: column.source.clone() };
-        Self { name, place, types, witnesses: vec![witness] }
-    }
-
-    /// Takes in what other files say of the column.
-    fn unite(&mut self, other: Self) {
-        if other.place < self.place {
-            (self.place, self.name) = (other.place, other.name);
-        }
-        self.types.unite(other.types);
-        for witness in other.witnesses {
-            match self.witnesses.iter_mut().find(|known| known.target == witness.target) {
-                Some(known) if known.file <= witness.file => {}
-                Some(known) => *known = witness,
-                None => self.witnesses.push(witness),
-            }
-        }
-        self.witnesses.sort_by(|a, b| a.file.cmp(&b.file));
-        self.witnesses.truncate(MAX_WITNESSES);
-    }
-
-    /// Its index in the schema of earlier syncs, if it has one.
-    fn stored_index(&self) -> Option<usize> {
-        matches!(self.place.file, Rank::Given(_)).then_some(self.place.index)
-    }
-
-    /// Its types and where they are, as a person would say it.
-    fn told(&self) -> String {
-        let types = self.witnesses.iter().filter(|witness| witness.target != ColumnType::Null);
-        let types: Vec<String> =
-            types.map(|witness| format!("{} in {:?}", witness.source, witness.file.key())).collect();
-        format!("{:?}: {}", self.name.0, types.join(", "))
-    }
 }
 
 impl Union {
@@ -119,6 +55,7 @@ impl Union {
             stored: stored.map(|(_, schema)| schema.clone()),
             first: None,
             groups: BTreeMap::new(),
+            seen_columns: 0,
             known: Vec::new(),
             name_sets: Vec::new(),
         };
@@ -150,6 +87,9 @@ impl Union {
             None => {}
         }
         let identities = schema.identities();
+        if self.seen_columns > MAX_SEEN_COLUMNS {
+            return;
+        }
         for (index, ((name, occurrence), column)) in identities.iter().zip(&schema.columns).enumerate() {
             let identity = ((*name).to_owned(), *occurrence);
             let column = Column::new(identity.clone(), Place { file: rank.clone(), index }, column);
@@ -158,6 +98,7 @@ impl Union {
                 Some(known) => known.unite(column),
                 None => {
                     group.columns.insert(identity, column);
+                    self.seen_columns += 1;
                 }
             }
         }
@@ -198,6 +139,12 @@ impl Union {
     pub(super) fn finish(self) -> Result<Option<Merged>, String> {
         if self.first.is_none() {
             return Ok(None);
+        }
+        if self.seen_columns > MAX_SEEN_COLUMNS {
+            return Err(format!(
+                "its files have more than {MAX_SEEN_COLUMNS} different columns, which looks like data in names of columns; \
+                 exclude such files, or write them otherwise"
+            ));
         }
         self.refuse_missing()?;
         let mut columns = Vec::new();
@@ -265,7 +212,7 @@ impl Union {
                      types (`migrate_mode: forced`): {text}"
                 ))
             } else {
-                Note::Info(format!("new files have other types: the columns keep theirs, what does not fit is rescued: {text}"))
+                Note::Info(format!("new files have other types: the columns keep theirs, and on_mismatch says what becomes of values that do not fit: {text}"))
             });
         }
         Ok((columns, widened))
@@ -339,26 +286,6 @@ impl Union {
             Some((name, _)) if matches!(first, Rank::Key(_)) => Err(lacks(first, name)),
             _ => Ok(()),
         }
-    }
-}
-
-impl Group {
-    /// Its columns, those of one name in several cases as one unless a file has both.
-    fn united(&self, columns: &mut Vec<Column>) {
-        if self.apart {
-            columns.extend(self.columns.values().cloned());
-            return;
-        }
-        let mut united: BTreeMap<usize, Column> = BTreeMap::new();
-        for ((_, occurrence), column) in &self.columns {
-            match united.get_mut(occurrence) {
-                Some(known) => known.unite(column.clone()),
-                None => {
-                    united.insert(*occurrence, column.clone());
-                }
-            }
-        }
-        columns.extend(united.into_values());
     }
 }
 

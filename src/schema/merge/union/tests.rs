@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{RescueColumn, SchemaMode};
+use crate::schema::file::FileColumn;
 use crate::schema::types::arbitrary::any_type;
 use proptest::prelude::*;
 
@@ -181,6 +182,24 @@ fn too_many_columns_go_into_the_rescue_column() {
     assert_eq!(told(&merged)[6..], ["c6 int32", "_s3_rescued json"]);
     let text = notes(&merged);
     assert!(text.starts_with("Warning") && text.contains("3 columns go into the rescue column"), "{text}");
+}
+
+#[test]
+fn names_that_are_data_are_refused_whatever_the_order() {
+    let files: Vec<FileSchema> = (0..=20)
+        .map(|file| {
+            let names: Vec<String> = (0..1_000).map(|n| format!("{file}-{n}")).collect();
+            let columns: Vec<(&str, ColumnType)> = names.iter().map(|name| (name.as_str(), Int32)).collect();
+            self::file(&columns)
+        })
+        .collect();
+    let finish = |files: &[FileSchema]| {
+        let mut union = Union::new(options(), MANY, None);
+        files.iter().enumerate().for_each(|(index, file)| union.add(&index.to_string(), file));
+        union.finish()
+    };
+    assert!(finish(&files).unwrap_err().contains("more than 20000 different columns"));
+    assert_eq!(finish(&files[1..]).unwrap().unwrap().schema.columns().len(), MANY);
 }
 
 #[test]
