@@ -372,8 +372,8 @@ impl Survey {
 pub(super) fn say(table: &str, notes: &[Note]) {
     for note in notes {
         match note {
-            Note::Info(text) => tracing::info!(table, "{text}"),
-            Note::Warning(text) => tracing::warn!(table, "{text}"),
+            Note::Info(text) => tracing::info!(table, "columns of the table: {text}"),
+            Note::Warning(text) => tracing::warn!(table, "columns of the table: {text}"),
         }
     }
 }
