@@ -503,4 +503,22 @@ mod tests {
         assert_eq!(state.stored(), Some(&stored));
         assert_eq!(written, rows);
     }
+
+    /// Frozen likewise: a merged table, whose rescue column stands between those of the first sync and a later one.
+    #[test]
+    fn golden_schema_of_a_merged_table() {
+        const MERGED: &str = "1;nested_as=json;schema=merge";
+        let mut columns = schema(&[("Id", ColumnType::Int64), ("rest", ColumnType::Json), ("b", ColumnType::Utf8)])
+            .schema
+            .columns()
+            .to_vec();
+        columns[1].source = ColumnSource::Rescue;
+        let stored = StoredSchema { key: "raw/a.parquet".to_owned(), schema: TableSchema::from_columns(columns) };
+        let rows: BTreeMap<String, String> =
+            serde_json::from_str(include_str!("../../tests/fixtures/state/schema_v1_merged.json")).unwrap();
+        let written: BTreeMap<String, String> =
+            read(&BTreeMap::new(), MERGED).unwrap().update(&stored).into_iter().collect();
+        assert_eq!(written, rows);
+        assert_eq!(read(&rows, MERGED).unwrap().stored(), Some(&stored));
+    }
 }
