@@ -450,6 +450,53 @@ async fn shards_share_the_columns_of_all_objects() {
     assert!(lake.backend.rows(COMMIT_TABLE).len() <= 2);
 }
 
+#[tokio::test]
+async fn partitions_and_columns_come_later() {
+    let mut lake = Lake::start().await;
+    let mut spec = merged(json!({}));
+    spec["partitions"] = "hive".into();
+    spec["file_columns"] = json!(["row"]);
+    lake.put("t/dt=2024-01-01/1.parquet", vec![("a", ints(&[1]))]);
+    let sync = lake.rig.sync_with_state(spec.clone(), &lake.backend).await;
+    assert_protocol(&sync);
+    assert_eq!(columns(&sync), ["_s3_row Int64", "dt Date32", "a Int32", "_s3_rescued json"]);
+    lake.put("t/dt=2024-01-02/region=eu/1.parquet", vec![("a", texts(&["x"])), ("b", ints(&[2])), ("DT", ints(&[9]))]);
+    let sync = lake.rig.sync_with_state(spec.clone(), &lake.backend).await;
+    assert_protocol(&sync);
+    assert_eq!(columns(&sync), ["_s3_row Int64", "dt Date32", "a Int32", "_s3_rescued json", "region Utf8", "b Int32"]);
+    assert_eq!(rows(&sync), [r#"_s3_row=0 dt=2024-01-02 _s3_rescued={"a":"x"} region=eu b=2"#]);
+    spec["schema"]["on_type_change"] = "widen".into();
+    lake.put("t/dt=2024-01-03/region=us/1.parquet", vec![("a", longs(&[i64::MAX]))]);
+    let sync = lake.rig.sync_with_state(spec, &lake.backend).await;
+    assert_protocol(&sync);
+    assert_eq!(columns(&sync)[2], "a Utf8");
+    assert_eq!(
+        rows(&sync),
+        [
+            "_s3_row=0 dt=2024-01-01 a=1",
+            "_s3_row=0 dt=2024-01-02 a=x region=eu b=2",
+            "_s3_row=0 dt=2024-01-03 a=9223372036854775807 region=us",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_mapping_has_a_schema_of_its_own() {
+    let mut rig = Rig::start().await;
+    for table in ["t", "u"] {
+        rig.s3.put(&format!("{table}/1.parquet"), file(vec![("a", ints(&[1]))]));
+        rig.s3.put(&format!("{table}/2.parquet"), file(vec![("a", longs(&[1])), ("b", ints(&[2]))]));
+    }
+    let mappings = json!([
+        {"glob": "t/**", "table": "t", "schema": {"mode": "merge"}},
+        {"glob": "u/**", "table": "u"},
+    ]);
+    let sync = rig.sync(json!({"mappings": mappings, "schema": {"rescue_column": "rest"}})).await;
+    assert_eq!((columns(&sync), sync.rows("t")), (["a Int64", "b Int32", "rest json"].map(str::to_owned).to_vec(), 2));
+    let [("u", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("do not agree"), "{error}");
+}
+
 /// The files that other writers made, by their paths below `tests/fixtures/writers`.
 fn files_of_writers() -> Vec<(String, Bytes)> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/writers")];

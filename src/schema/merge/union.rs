@@ -180,7 +180,7 @@ impl Union {
     fn known_columns(&self, known: &[Column], notes: &mut Vec<Note>) -> Result<(Vec<TableColumn>, bool), String> {
         let Some(stored) = &self.stored else { return Ok((Vec::new(), false)) };
         // Those of the key are not ours to decide about.
-        let columns = stored.columns().iter().filter(|column| !matches!(column.source, ColumnSource::Key { .. }));
+        let columns = stored.columns().iter().filter(|column| !is_of_key(column));
         let mut columns: Vec<TableColumn> = columns.cloned().collect();
         let of_files: Vec<usize> =
             (0..columns.len()).filter(|index| matches!(columns[*index].source, ColumnSource::File { .. })).collect();
@@ -248,7 +248,8 @@ impl Union {
     /// Leaves out the last columns where there are too many.
     fn keep_to_limit(&self, new: &mut Vec<Column>, notes: &mut Vec<Note>) {
         let taken = match &self.stored {
-            Some(stored) => stored.columns().len(),
+            // Those of the key were counted before.
+            Some(stored) => stored.columns().iter().filter(|column| !is_of_key(column)).count(),
             None => usize::from(self.options.rescue_name().is_some()),
         };
         let room = self.most_columns.saturating_sub(taken);
@@ -287,6 +288,10 @@ impl Union {
             _ => Ok(()),
         }
     }
+}
+
+fn is_of_key(column: &TableColumn) -> bool {
+    matches!(column.source, ColumnSource::Key { .. })
 }
 
 /// Says which columns have a type that is none of theirs, or loses what they are.
