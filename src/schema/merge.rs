@@ -54,11 +54,16 @@ pub enum Conflict {
 impl Conflict {
     /// What would take the files all the same, as a sentence and lines of the spec to be pasted; `None`: the message says it.
     #[must_use]
-    pub fn cure(&self) -> Option<&'static str> {
-        match self {
-            Self::Disagree(_) => Some(MERGE_LINES),
-            Self::Refused(_) => None,
-        }
+    pub fn cure(&self) -> Option<String> {
+        let Self::Disagree(conflict) = self else { return None };
+        Some(match &conflict.joined_type {
+            Some(joined) => {
+                // As a JSON string: YAML takes it, whatever the name.
+                let name = serde_json::Value::from(conflict.column.as_str());
+                format!("To give the column one type, write `columns: {{{name}: \"{joined}\"}}` below spec. {MERGE_LINES}")
+            }
+            None => MERGE_LINES.to_owned(),
+        })
     }
 }
 

@@ -37,14 +37,14 @@ pub struct Report {
 }
 
 /// What of a table stays out of a sync, though its objects could be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The objects that would have been sent.
     pub planned: Planned,
     /// Their rows, as far as their files say.
     pub rows: u64,
     /// What would take them all the same: a sentence, and lines of the spec.
-    pub cure: Option<&'static str>,
+    pub cure: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ struct Failures {
     count: u64,
     first: Option<String>,
     /// What would take what failed, by the first that says so.
-    cure: Option<&'static str>,
+    cure: Option<String>,
 }
 
 impl Failures {
@@ -65,9 +65,9 @@ impl Failures {
 }
 
 impl Failures {
-    fn add_curable(&mut self, cure: Option<&'static str>, text: String) {
+    fn add_curable(&mut self, cure: Option<String>, text: String) {
         self.add(1, || text);
-        self.cure = self.cure.or(cure);
+        self.cure = self.cure.take().or(cure);
     }
 }
 
@@ -143,7 +143,7 @@ impl Report {
             "table {table} of bucket {}: {text}. Left out: {} objects with {rows} rows ({} bytes)",
             self.bucket, planned.objects, planned.bytes
         );
-        let with_cure = cure.map_or_else(|| text.clone(), |cure| format!("{text}. {cure}"));
+        let with_cure = cure.as_ref().map_or_else(|| text.clone(), |cure| format!("{text}. {cure}"));
         tracing::error!(
             table,
             bucket = self.bucket,
@@ -300,7 +300,7 @@ impl Report {
             return Ok(());
         }
         texts.push("Everything else was sent".to_owned());
-        let cure = conflicts.cure.map(|cure| format!(". {cure}")).unwrap_or_default();
+        let cure = conflicts.cure.as_ref().map(|cure| format!(". {cure}")).unwrap_or_default();
         Err(SourceError::new(ErrorKind::Incomplete, format!("{}{cure}", texts.join("; "))))
     }
 

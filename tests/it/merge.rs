@@ -110,6 +110,7 @@ async fn a_strict_conflict_says_how_to_take_all_files() {
         for part in [
             r#""t/1.parquet" and "t/2.parquet" do not agree: column "a" is int32 in the first and string in the second"#,
             "Left out: 2 objects with 4 rows",
+            r#"write `columns: {"a": "utf8"}` below spec"#,
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

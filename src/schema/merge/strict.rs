@@ -2,6 +2,7 @@
 //! has the type that it has in another.
 
 use crate::schema::file::{FileColumn, FileSchema};
+use crate::schema::join::TypeSet;
 use crate::schema::rank::Rank;
 use crate::schema::table::TableSchema;
 use crate::schema::types::ColumnType;
@@ -23,6 +24,17 @@ pub struct SchemaConflict {
     pub reference_type: String,
     /// Its type in the second file, or `missing`.
     pub other_type: String,
+    /// The plain type that takes both, where both files have the column and only it differs.
+    pub joined_type: Option<ColumnType>,
+}
+
+/// The type that a user could give the column by hand.
+fn plain_join(first: &ColumnType, second: &ColumnType) -> Option<ColumnType> {
+    let mut types = TypeSet::of(first, &Rank::Key("1".into()));
+    types.unite(TypeSet::of(second, &Rank::Key("2".into())));
+    let joined = types.joined();
+    let nested = matches!(joined, ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map { .. });
+    (!nested).then_some(joined)
 }
 
 /// Files whose columns have the same names, in any order.
@@ -192,6 +204,7 @@ impl Strict {
             }
         }
         // Of files that differ the one with the smallest key is named, and its first column that does.
+        let conflicts_of_types = conflicts.len();
         let of_types = conflicts.into_iter().min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let of_names = groups.next();
         match (of_types, of_names) {
@@ -202,6 +215,9 @@ impl Strict {
                     column: a.name.clone(),
                     reference_type: a.source.clone(),
                     other_type: b.source.clone(),
+                    joined_type: (conflicts_of_types == 1 && other.is_none())
+                        .then(|| plain_join(&a.target, &b.target))
+                        .flatten(),
                 })
             }
             (_, Some(other)) => Err(conflict(&key, &schema, &other)),
@@ -235,6 +251,7 @@ fn conflict(key: &Rank, reference: &FileSchema, other: &Group) -> SchemaConflict
         column,
         reference_type,
         other_type,
+        joined_type: None,
     }
 }
 
