@@ -35,6 +35,7 @@
 //! - [`schema`] is the ground floor: what columns are, in files and in tables.
 //! - [`telemetry`] is for all of them: logs, traces, counters.
 //! - [`error_chain`] writes an error with its causes.
+//! - [`times`] reads days and moments that are written as text.
 //! - [`hash`] has the digests that names and state are made of.
 
 #![forbid(unsafe_code)]
@@ -74,5 +75,8 @@ pub mod schema;
 pub(crate) mod telemetry;
 
 pub(crate) mod error_chain;
+
+#[cfg_attr(not(test), allow(dead_code, reason = "its first users come next"))]
+pub(crate) mod times;
 
 pub(crate) mod hash;

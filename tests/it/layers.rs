@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("about", &[]),
     ("error_chain", &[]),
     ("hash", &[]),
+    ("times", &[]),
     ("config", &[]),
     ("telemetry", &["about", "error_chain"]),
     ("s3", &["config", "error_chain"]),
@@ -68,7 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Neither I/O nor a clock: all that these need is in their arguments.
-const PURE: &[&str] = &["config", "tables", "schema", "cast", "formats", "state", "hash"];
+const PURE: &[&str] = &["config", "tables", "schema", "cast", "formats", "state", "hash", "times"];
 
 /// What [`PURE`] modules do not name.
 const IMPURE: &[&str] =
