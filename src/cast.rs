@@ -7,6 +7,7 @@
 //! [`leaf`] casts plain values within the limits of [`calendar`], [`json`] writes nested ones as text; nested types keep their
 //! own nulls and offsets, what is in them is cast. [`row_id`], [`origin`] and [`key_values`] make the columns that no file has.
 
+mod by_hand;
 pub(crate) mod calendar;
 mod canonical;
 pub(crate) mod convert;
@@ -14,8 +15,10 @@ pub mod counts;
 pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod key_values;
+pub(crate) mod kinds;
 mod leaf;
 pub mod origin;
+pub(crate) mod restored_ids;
 pub mod row_id;
 pub(crate) mod table_batch;
 

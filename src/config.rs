@@ -5,6 +5,7 @@
 //! The JSON Schema ([`json_schema`]) and the reference in `docs/spec.md` are made from the same types and constants
 //! that decide here, and a corpus (`tests/fixtures/spec_corpus.json`) is held against both.
 
+mod columns;
 mod field_types;
 mod file_columns;
 pub(crate) mod glob;
@@ -19,6 +20,7 @@ mod schema_options;
 mod secret;
 mod table_options;
 
+pub use columns::{ColumnChoice, CqColumns, RestoreTypes, TypeChoice, TypeWord, Unit};
 pub use file_columns::{FileColumn, FileColumns};
 pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
 pub use object_reader::Mistake;

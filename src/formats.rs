@@ -175,6 +175,16 @@ pub(crate) enum File {
 }
 
 impl File {
+    /// The same file, of which only those columns are read that `rules` read: steps, and what decoding takes, are without the
+    /// others. What [`Self::reader`] reads says its [`Output`].
+    pub(crate) fn projected(self, rules: &ColumnRules) -> Self {
+        match self {
+            Self::Parquet(file) => Self::Parquet(file.projected(rules)),
+            #[cfg(test)]
+            Self::Records(file) => Self::Records(file),
+        }
+    }
+
     /// Its columns. `nested_as` decides how structs, maps and lists of them travel.
     ///
     /// # Errors

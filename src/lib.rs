@@ -76,7 +76,6 @@ pub(crate) mod telemetry;
 
 pub(crate) mod error_chain;
 
-#[cfg_attr(not(test), allow(dead_code, reason = "its first users come next"))]
 pub(crate) mod times;
 
 pub(crate) mod hash;

@@ -238,6 +238,14 @@ impl Seat {
         memory.admitted(permit, memory.total_units, need, None).await
     }
 
+    /// As [`Seat::admit`], while objects in the reserve wait for what comes later: it is served from the rest.
+    pub async fn admit_before_kept(&mut self, need: Need) -> Admitted<'_> {
+        let memory = &self.memory;
+        let most_units = memory.total_units - memory.reserve_units;
+        let permit = acquire(&memory.units, need.total_bytes(), most_units).await;
+        memory.admitted(permit, most_units, need, None).await
+    }
+
     /// As [`Seat::admit`], for an object whose bytes are held in the reserve already: it is served from the rest.
     pub async fn admit_kept(&mut self, need: Need, mut reserved: Reserved) -> Admitted<'_> {
         let memory = &self.memory;

@@ -80,6 +80,7 @@ impl Source for S3Source {
         let selected = listing::select(listed, mappings, Vec::new())?;
         let (sink, _) = crate::cloudquery::source::sync_channel(1);
         let concurrency = concurrency(spec);
+        let descriptions = sync::restore::descriptions(&selected.store, spec.layout.all_options()).await?;
         let cx = Context {
             store: selected.store,
             memory: Memory::new(spec.memory_limit_bytes),
@@ -88,6 +89,7 @@ impl Source for S3Source {
             concurrency,
             heads_at_a_time: heads_at_a_time(concurrency),
             mappings: Arc::clone(mappings),
+            descriptions: Arc::new(descriptions),
             delivery: None,
         };
         let mut schemas = Vec::with_capacity(selected.tables.len());

@@ -5,12 +5,14 @@
 //!                 └──────────────────── fit (which of a file's columns is which of the table's) ◀──────────────┘
 //! ```
 //!
-//! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count. Everything here is pure.
+//! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count, [`by_hand`]
+//! what the spec says of single ones. Everything here is pure.
 
-use crate::config::{NestedAs, SchemaOptions, TableOptions};
+use crate::config::{CqColumns, NestedAs, RestoreTypes, SchemaOptions, TableOptions};
 use crate::hash::{first_u64, hex, update_framed};
 use sha2::{Digest, Sha256};
 
+pub(crate) mod by_hand;
 pub(crate) mod field;
 pub(crate) mod file;
 pub(crate) mod fit;
@@ -19,6 +21,7 @@ pub mod merge;
 pub(crate) mod names;
 mod rank;
 pub(crate) mod rules;
+pub(crate) mod source_tables;
 pub(crate) mod table;
 pub(crate) mod types;
 
@@ -57,8 +60,80 @@ pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
 fn options_that_change_columns(options: &TableOptions) -> Vec<String> {
     let schema = &options.schema;
     let mut chosen = Vec::new();
-    if schema.merges() && schema.rescue_name() != SchemaOptions::default_rescue_name() {
-        chosen.push(format!("schema.rescue_column={:?}", schema.rescue_name()));
+    let may_rescue = schema.merges() || !options.columns.is_empty() || options.restore_types != RestoreTypes::Off;
+    if may_rescue && schema.named_rescue_column() != SchemaOptions::default_rescue_name() {
+        chosen.push(format!("schema.rescue_column={:?}", schema.named_rescue_column()));
+    }
+    if !options.columns.is_empty() {
+        let mut columns = options.columns.clone();
+        columns.sort_by(|a, b| a.column.cmp(&b.column));
+        chosen.extend(columns.iter().map(|column| format!("columns={}", column.fingerprint())));
+    }
+    match options.cq_columns {
+        CqColumns::Rename => {}
+        CqColumns::Drop => chosen.push("cq_columns=drop".to_owned()),
+        CqColumns::Restore => chosen.push("cq_columns=restore".to_owned()),
+    }
+    match &options.restore_types {
+        RestoreTypes::Off => {}
+        RestoreTypes::CloudQuery => chosen.push("restore_types=cloudquery".to_owned()),
+        RestoreTypes::TablesJson { key } => chosen.push(format!("restore_types.tables_json={key}")),
     }
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Spec;
+    use serde_json::{Value, json};
+
+    fn rules(fields: Value) -> String {
+        let mut spec = json!({"bucket": "my-bucket"});
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        column_rules(&Spec::parse(spec.to_string().as_bytes()).unwrap().layout.options, None)
+    }
+
+    /// Frozen: under other rules all objects are read again.
+    #[test]
+    fn golden_rules() {
+        let date = json!({"type": "date", "format": "%d.%m.%Y", "null_values": ["-"]});
+        for (fields, expected) in [
+            (json!({}), "1;nested_as=json"),
+            (json!({"nested_as": "native"}), "1;nested_as=native2"),
+            (json!({"columns": {}, "cq_columns": "rename", "restore_types": "off"}), "1;nested_as=json"),
+            (json!({"schema": {"mode": "merge"}}), "1;nested_as=json;schema=merge"),
+            (json!({"cq_columns": "drop"}), "1;nested_as=json;options=6efd0d6ce7c32cd8"),
+            (json!({"columns": {"b": "int", "a": date}}), "1;nested_as=json;options=6af68ea7c52eff11"),
+            (json!({"restore_types": {"tables_json": "k"}}), "1;nested_as=json;options=dc0a3f34c8bc7dc1"),
+        ] {
+            assert_eq!(rules(fields.clone()), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn each_choice_about_columns_has_rules_of_its_own() {
+        let choices = [
+            json!({}),
+            json!({"cq_columns": "drop"}),
+            json!({"cq_columns": "restore"}),
+            json!({"restore_types": "cloudquery"}),
+            json!({"restore_types": {"tables_json": "k"}}),
+            json!({"restore_types": {"tables_json": "l"}}),
+            json!({"columns": {"a": "int64"}}),
+            json!({"columns": {"a": "int32"}}),
+            json!({"columns": {"b": "int64"}}),
+            json!({"columns": {"a": {"drop": true}}}),
+            json!({"columns": {"a": {"name": "b"}}}),
+            json!({"columns": {"a": {"type": "int64", "null_values": [""]}}}),
+            json!({"columns": {"a": {"type": "date"}}}),
+            json!({"columns": {"a": {"type": "date", "format": "%Y%m%d"}}}),
+            json!({"columns": {"a": {"type": "date", "unit": "s"}}}),
+            json!({"columns": {"a": {"type": "timestamp", "timezone": "+01:00"}}}),
+            json!({"columns": {"a": "int64"}, "schema": {"rescue_column": "rest"}}),
+        ];
+        let all: std::collections::BTreeSet<String> = choices.iter().cloned().map(rules).collect();
+        assert_eq!(all.len(), choices.len());
+        assert_eq!(rules(json!({"columns": {"a": "int"}})), rules(json!({"columns": {"a": {"type": "int64"}}})));
+    }
 }

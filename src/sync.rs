@@ -23,6 +23,7 @@ pub(crate) mod listing;
 pub(crate) mod need;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod sample;
 #[cfg(test)]
 mod second_format_test;
@@ -99,7 +100,7 @@ impl SyncRun<'_> {
     async fn phases(mut self, store: &Store, started: Instant) -> Result<(), SourceError> {
         let selected = self.list(store).await?;
         let (skipped, date_s) = (selected.skipped, selected.date_s);
-        let cx = self.context(selected.store);
+        let cx = self.context(selected.store).await?;
         let surveyed = self.survey(&cx, selected.tables, selected.emptied).await?;
         self.announce(&surveyed).await?;
         let (runs, sent) = self.send(&cx, surveyed).await;
@@ -124,9 +125,10 @@ impl SyncRun<'_> {
         Ok(selected)
     }
 
-    fn context(&self, store: Store) -> Context {
+    async fn context(&self, store: Store) -> Result<Context, SourceError> {
         let concurrency = concurrency(self.spec);
-        Context {
+        let descriptions = restore::descriptions(&store, self.spec.layout.all_options()).await?;
+        Ok(Context {
             store,
             memory: Memory::new(self.spec.memory_limit_bytes),
             sink: self.sink.clone(),
@@ -134,8 +136,9 @@ impl SyncRun<'_> {
             concurrency,
             heads_at_a_time: heads_at_a_time(concurrency),
             mappings: Arc::clone(self.mappings),
+            descriptions: Arc::new(descriptions),
             delivery: self.state.is_some().then(|| Arc::new(Delivery::new(self.pace.behind))),
-        }
+        })
     }
 
     /// What is known of a table from earlier syncs; `None` for a table that has no objects any more.

@@ -3,6 +3,8 @@
 //! A moment is microseconds since 1970 in UTC, a day is days since 1970. Nothing is rounded: a text with a part of a
 //! microsecond does not fit.
 
+use std::fmt;
+
 /// Microseconds of a day.
 pub(crate) const DAY_US: i64 = 86_400 * SECOND_US;
 const SECOND_US: i64 = 1_000_000;
@@ -146,6 +148,17 @@ impl Cursor<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimeFormat(Vec<Item>);
 
+/// As it was written.
+impl fmt::Display for TimeFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|item| match item {
+            Item::Text('%') => f.write_str("%%"),
+            Item::Text(c) => write!(f, "{c}"),
+            Item::Part(part) => write!(f, "%{part}"),
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
     Text(char),
@@ -192,6 +205,11 @@ impl TimeFormat {
             return Err("needs %I and %p together, or %H".to_owned());
         }
         Ok(Self(items))
+    }
+
+    /// Whether the texts have an offset from UTC.
+    pub(crate) fn has_offset(&self) -> bool {
+        self.0.contains(&Item::Part('z'))
     }
 
     /// The moment that `text` is, if it is written so; the parts that the format lacks are the first of their kind.
@@ -348,7 +366,9 @@ mod tests {
 
         #[test]
         fn any_text_is_read_without_panic(format in "(%[YymbdjHIpMSfz%]|[-é :])*", text in "[-0-9é :aApPmMjan]{0,20}") {
-            if let Ok(format) = TimeFormat::new(&format, false) {
+            if let Ok(read) = TimeFormat::new(&format, false) {
+                prop_assert_eq!(read.to_string(), &*format);
+                let format = read;
                 let _ = format.read_us(&text);
             }
             let _ = (iso_date(&text), iso_timestamp_us(&text));

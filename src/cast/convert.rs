@@ -16,8 +16,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
-mod numbers;
-mod scalar;
+pub(super) mod numbers;
+pub(super) mod scalar;
 
 /// A column in the table's type.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub(crate) struct Converted {
 }
 
 impl Converted {
-    fn whole(array: ArrayRef) -> Self {
+    pub(super) fn whole(array: ArrayRef) -> Self {
         Self { array, lost: None }
     }
 
     /// Nulls: the type holds none of the values.
-    fn nothing(target: &ColumnType, array: &ArrayRef) -> Self {
+    pub(super) fn nothing(target: &ColumnType, array: &ArrayRef) -> Self {
         let lost = match array.nulls() {
             Some(nulls) => nulls.inner().clone(),
             None => BooleanBuffer::new_set(array.len()),
@@ -171,7 +171,7 @@ pub(crate) fn present(array: &ArrayRef) -> Option<BooleanBuffer> {
 }
 
 /// The rows of a list or map that have a lost item.
-fn of_spans(
+pub(super) fn of_spans(
     lost: Option<&BooleanBuffer>,
     offsets: &OffsetBuffer<i32>,
     nulls: Option<&NullBuffer>,
@@ -194,7 +194,7 @@ pub(crate) fn either(a: Option<BooleanBuffer>, b: Option<BooleanBuffer>) -> Opti
 }
 
 /// `None` of no rows.
-fn some_set(rows: BooleanBuffer) -> Option<BooleanBuffer> {
+pub(super) fn some_set(rows: BooleanBuffer) -> Option<BooleanBuffer> {
     (rows.count_set_bits() > 0).then_some(rows)
 }
 

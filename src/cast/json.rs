@@ -359,6 +359,12 @@ pub(crate) fn encode_within(
     Ok(Encoded::Whole(array))
 }
 
+/// `text` as JSON that consumers take; `None`: it is none.
+pub(super) fn clean(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    text::write_checked(text, &mut out).ok().map(|()| out)
+}
+
 /// Checks a column of Parquet's JSON type: values that consumers take pass byte for byte (without copying when all do),
 /// others become JSON strings and are counted.
 pub(crate) fn check_texts(array: &StringArray, counts: &CastCounts) -> Result<BinaryArray, CastError> {

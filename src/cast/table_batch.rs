@@ -1,6 +1,7 @@
 //! The columns of one batch, from a file's arrays to the table's types: within a budget of JSON, and with what the table's
 //! columns cannot hold collected for the rescue column.
 
+use super::by_hand;
 use super::convert::{Converted, convert, present};
 use super::counts::CastCounts;
 use super::error::CastError;
@@ -42,6 +43,10 @@ impl<'a> TableBatch<'a> {
         second: Option<&ArrayRef>,
     ) -> Result<ArrayRef, CastError> {
         let field = &column.from.field;
+        if let Some(conversion) = &column.told {
+            let converted = by_hand::convert(field, conversion, array, second, self.counts)?;
+            return self.converted(column, converted, (array, second));
+        }
         let nested = !matches!(field.kind, FieldKind::Leaf { .. });
         if column.target == ColumnType::Json && (nested || column.converts) {
             let encoder = Encoder::new(field, array, second)?;
@@ -51,14 +56,24 @@ impl<'a> TableBatch<'a> {
         if !column.converts {
             return super::cast(field, &column.target, array, second, self.counts);
         }
-        let Converted { array: converted, lost } = convert(field, &column.target, array, second, self.counts)?;
+        let converted = convert(field, &column.target, array, second, self.counts)?;
+        self.converted(column, converted, (array, second))
+    }
+
+    /// A column that was converted from what was read; what was lost on the way is rescued or counted.
+    fn converted(
+        &mut self,
+        column: &FittedColumn,
+        Converted { array: converted, lost }: Converted,
+        (array, second): (&ArrayRef, Option<&ArrayRef>),
+    ) -> Result<ArrayRef, CastError> {
         let Some(lost) = lost else { return Ok(converted) };
         let label = column.from.label();
         let values = lost.count_set_bits() as u64;
         match self.on_mismatch {
             OnMismatch::Rescue => {
                 self.counts.rescued.count(&label, values);
-                self.rescued.push((label, lost, Encoder::new(field, array, second)?));
+                self.rescued.push((label, lost, Encoder::new(&column.from.field, array, second)?));
             }
             OnMismatch::Null => self.counts.mismatched.count(&label, values),
             OnMismatch::Fail => {

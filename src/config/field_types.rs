@@ -41,7 +41,7 @@ pub(super) use inline_schema;
 
 /// What no text may have whose pattern ends in `$`: for some engines (Python's, Perl's) that is also where a line feed at
 /// the very end begins, and no other spelling of "the end" is understood by all of them.
-fn line_feed() -> Value {
+pub(super) fn line_feed() -> Value {
     json!({"pattern": "\\n"})
 }
 

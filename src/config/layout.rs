@@ -28,6 +28,14 @@ pub struct Layout {
     pub options: Arc<TableOptions>,
 }
 
+impl Layout {
+    /// The options of all tables, by where they are set.
+    pub fn all_options(&self) -> impl Iterator<Item = &TableOptions> {
+        let of_mappings = self.mappings.iter().map(|mapping| mapping.options.as_ref());
+        std::iter::once(self.options.as_ref()).chain(of_mappings)
+    }
+}
+
 /// A mapping.
 #[derive(Debug, Clone)]
 pub struct MappingSpec {

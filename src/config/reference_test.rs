@@ -33,7 +33,7 @@ fn reference() -> String {
 }
 
 /// The objects in fields of the spec: title, name in the schema, what stands above its table.
-const OBJECTS: [(&str, &str, &str); 4] = [
+const OBJECTS: [(&str, &str, &str); 5] = [
     (
         "A mapping in `mappings`",
         "Mapping",
@@ -51,6 +51,14 @@ const OBJECTS: [(&str, &str, &str); 4] = [
         "`schema`",
         "Schema",
         "[docs/schemas.md](schemas.md) says how types are joined, what is rescued, and how a table changes from sync to sync.",
+    ),
+    (
+        "A column in `columns`",
+        "Column",
+        "A type alone is short for `{type: …}`. Types are those that messages print: `bool`, `int8` to `int64`, `uint8` to \
+         `uint64`, `float32`, `float64`, `utf8`, `binary`, `date`, `time`, `timestamp`, `decimal(12, 2)`, `uuid`, `json`, \
+         `inet`, `mac` and lists such as `list<int64>`; `int` and `bigint` (`int64`), `double` (`float64`), `text` and \
+         `string` (`utf8`) are known, too. What becomes of which values, [docs/schemas.md](schemas.md) says.",
     ),
 ];
 
@@ -124,7 +132,7 @@ fn committed_reference_is_current() {
 #[test]
 fn every_field_is_described() {
     let schema = schema_value();
-    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified", "Schema"] {
+    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified", "Schema", "Column"] {
         for (name, property) in schema["$defs"][object]["properties"].as_object().unwrap() {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{object}.{name}");
         }

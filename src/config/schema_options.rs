@@ -110,9 +110,15 @@ impl SchemaOptions {
     /// The name of the rescue column of a merged table.
     #[must_use]
     pub fn rescue_name(&self) -> Option<&str> {
+        self.named_rescue_column().filter(|_| self.merges())
+    }
+
+    /// The name of the rescue column of a table that has one.
+    #[must_use]
+    pub fn named_rescue_column(&self) -> Option<&str> {
         match &self.rescue_column {
-            RescueColumn::Named(name) if self.merges() => Some(name),
-            _ => None,
+            RescueColumn::Named(name) => Some(name),
+            RescueColumn::None => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! mapping. What a mapping leaves out is as at the top level; of objects (`partitions`, …) each key by itself.
 
 use super::NestedAs;
+use super::columns::{ColumnChoice, CqColumns, RawColumns, RawRestoreTypes, RestoreTypes};
 use super::file_columns::FileColumns;
 use super::layout::{Conflict, FileType};
 use super::object_reader::{Mistakes, ObjectReader};
@@ -21,6 +22,12 @@ pub struct TableOptions {
     pub nested_as: NestedAs,
     /// How files become one table.
     pub schema: SchemaOptions,
+    /// Columns set by hand.
+    pub columns: Vec<ColumnChoice>,
+    /// What becomes of columns that are called `_cq_…`.
+    pub cq_columns: CqColumns,
+    /// Where types come from that files do not say.
+    pub restore_types: RestoreTypes,
 }
 
 /// The fields that stand at the top level and in a mapping.
@@ -50,6 +57,23 @@ pub(super) struct RawTableOptions {
     /// How the files of a table become one schema, see below.
     #[schemars(default, with = "RawSchemaOptions")]
     pub(super) schema: Option<RawSchemaOptions>,
+
+    /// Columns set by hand: name in the files → type, or an object, see below. The second column of the name `x` is `x#2`. Those
+    /// that no file has are there and null.
+    #[schemars(default, with = "RawColumns", extend("default" = {}))]
+    pub(super) columns: Option<RawColumns>,
+
+    /// What becomes of columns in files that are called `_cq_…`. `rename`: they become `src_cq_…`. `drop`: they are left out.
+    /// `restore`: `_cq_id` and `_cq_parent_id` are the rows' own ids, others are renamed; see docs/schemas.md for when ids
+    /// repeat.
+    #[schemars(default, with = "CqColumns", extend("default" = "rename"))]
+    pub(super) cq_columns: Option<CqColumns>,
+
+    /// Gives columns the types back that CloudQuery's destinations write as text. `cloudquery`: `uuid`, `json`, `inet` and
+    /// `mac` where all values that are looked at say so. `{tables_json: KEY}`: those of the source, from the object that has
+    /// what `cloudquery tables --format json` wrote for it.
+    #[schemars(default, with = "RawRestoreTypes", extend("default" = "off"))]
+    pub(super) restore_types: Option<RawRestoreTypes>,
 }
 
 impl RawTableOptions {
@@ -61,6 +85,9 @@ impl RawTableOptions {
             file_columns: object.optional("file_columns", mistakes),
             nested_as: object.optional("nested_as", mistakes),
             schema: object.optional("schema", mistakes),
+            columns: object.optional("columns", mistakes),
+            cq_columns: object.optional("cq_columns", mistakes),
+            restore_types: object.optional("restore_types", mistakes),
         }
     }
 
@@ -72,6 +99,14 @@ impl RawTableOptions {
             file_columns: self.file_columns.or(top.file_columns).unwrap_or_default(),
             nested_as: self.nested_as.or(top.nested_as).unwrap_or_default(),
             schema: RawSchemaOptions::over(self.schema.as_ref(), top.schema.as_ref()),
+            columns: RawColumns::over(self.columns.as_ref(), top.columns.as_ref()),
+            cq_columns: self.cq_columns.or(top.cq_columns).unwrap_or_default(),
+            restore_types: self
+                .restore_types
+                .as_ref()
+                .or(top.restore_types.as_ref())
+                .map(|raw| raw.0.clone())
+                .unwrap_or_default(),
         }
     }
 }

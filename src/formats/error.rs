@@ -1,6 +1,7 @@
 //! Why an object could not be read.
 
 use super::format::Format;
+use crate::schema::fit::Misfit;
 
 /// Why an object could not be read. The texts name the place in the file; the caller adds bucket and key.
 #[derive(Debug, thiserror::Error)]
@@ -78,5 +79,12 @@ impl ReadError {
             }
             other => other,
         }
+    }
+}
+
+/// A file that has columns of which the table's can never be made.
+impl From<Misfit> for ReadError {
+    fn from(Misfit { column, what }: Misfit) -> Self {
+        Self::Unsupported { column, what }
     }
 }

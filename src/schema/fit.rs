@@ -2,13 +2,15 @@
 //! that the rules leave out, of types that can become the table's. Files of a merged table may differ: what they lack is null,
 //! values of other types are converted, and what has no place in the table may be rescued.
 
+use super::by_hand::{Conversion, label};
 use super::field::FileField;
-use super::names::fold;
+use super::names::{CQ_ID, fold};
 use super::rules::{ColumnRules, Others};
 use super::table::{ColumnSource, TableSchema};
 use super::types::ColumnType;
 use crate::config::NestedAs;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// What one file has of a table's columns.
 #[derive(Debug)]
@@ -17,13 +19,25 @@ pub(crate) struct Fit {
     pub(crate) columns: Vec<Fitted>,
     /// Columns of the file that have no place in the table and go into the rescue column.
     pub(crate) others: Vec<FileColumnAt>,
+    /// Where the rows have their own ids, if they have them in the file.
+    pub(crate) ids: Option<IdColumns>,
+}
+
+/// Columns of a file with the ids of its rows.
+#[derive(Debug)]
+pub(crate) struct IdColumns {
+    /// Of the rows themselves.
+    pub(crate) id: FileColumnAt,
+    /// Of their parents.
+    pub(crate) parent: Option<FileColumnAt>,
 }
 
 impl Fit {
     /// The columns of the file that are read.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &FileField> {
         let columns = self.columns.iter().filter_map(Fitted::file).map(|column| &column.from);
-        columns.chain(&self.others).map(|column| &column.field)
+        let ids = self.ids.iter().flat_map(|ids| std::iter::once(&ids.id).chain(&ids.parent));
+        columns.chain(&self.others).chain(ids).map(|column| &column.field)
     }
 
     /// How many columns are converted or rescued.
@@ -70,6 +84,8 @@ pub(crate) struct FittedColumn {
     pub(crate) target: ColumnType,
     /// The type is another one than the file's: values are converted, and may not fit.
     pub(crate) converts: bool,
+    /// How they are converted, where the type is told.
+    pub(crate) told: Option<Arc<Conversion>>,
 }
 
 /// A column of a file, and where readers have it.
@@ -78,19 +94,16 @@ pub(crate) struct FileColumnAt {
     pub(crate) field: FileField,
     /// Its index among the columns of exactly that name.
     pub(crate) occurrence: usize,
-    /// Its index among the file's columns.
+    /// Its index among the file's columns that are read.
     pub(crate) index: usize,
-    /// Its index among those columns of the file that are read twice, if it is one.
+    /// Its index among those that are read twice, if it is one.
     pub(crate) second: Option<usize>,
 }
 
 impl FileColumnAt {
     /// What messages and the rescue column call it: its name in the file, the second `x` being `x#2`.
     pub(crate) fn label(&self) -> String {
-        match self.occurrence {
-            0 => self.field.name.clone(),
-            n => format!("{}#{}", self.field.name, n + 1),
-        }
+        label(&self.field.name, self.occurrence).into_owned()
     }
 }
 
@@ -103,12 +116,21 @@ pub(crate) struct Misfit {
     pub(crate) what: String,
 }
 
+impl Misfit {
+    /// A file whose rows should have their ids in it.
+    pub(super) fn without_id() -> Self {
+        let what = "the file has none, and with cq_columns: restore the ids of rows are taken from it".to_owned();
+        Self { column: CQ_ID.to_owned(), what }
+    }
+}
+
 /// Columns of a file by name and occurrence.
 type Found<'a> = HashMap<(&'a str, usize), FileColumnAt>;
 
 /// Finds each of the table's columns in the file, in the table's order, by the rules.
 pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules) -> Result<Fit, Misfit> {
-    let mut found = found(fields, rules);
+    let (mut found, ids) = found(fields, rules);
+    let ids = id_columns(ids, rules)?;
     let renamed = rules.merges.as_ref().map(|_| renamed(table, &found)).unwrap_or_default();
     let mut columns = Vec::with_capacity(table.columns().len());
     for column in table.columns() {
@@ -127,7 +149,7 @@ pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules
         let identity = renamed.get(&(name, occurrence)).copied().unwrap_or(name);
         let fitted = match found.remove(&(identity, occurrence)) {
             Some(from) => Fitted::File(fit_column(from, target, rules)?),
-            None if rules.merges.is_some() => Fitted::Null(target),
+            None if rules.merges.is_some() || rules.is_told(name, occurrence) => Fitted::Null(target),
             None => return Err(Misfit { column: name.to_owned(), what: "it is missing in this file".into() }),
         };
         columns.push(fitted);
@@ -144,31 +166,66 @@ pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules
             others = Vec::new();
         }
     }
-    Ok(Fit { columns, others })
+    Ok(Fit { columns, others, ids })
 }
 
-/// The file's columns but for those that the rules leave out.
-fn found<'a>(fields: &'a [FileField], rules: &ColumnRules) -> Found<'a> {
+/// The file's columns but for those that the rules leave out; and those that have ids of rows.
+fn found<'a>(fields: &'a [FileField], rules: &ColumnRules) -> (Found<'a>, Vec<FileColumnAt>) {
     let mut found = HashMap::new();
+    let mut ids = Vec::new();
     let mut seen: HashMap<&str, usize> = HashMap::new();
-    let mut in_second = 0;
-    for (index, field) in fields.iter().enumerate() {
+    let (mut in_main, mut in_second) = (0, 0);
+    for field in fields {
         let seen = seen.entry(&field.name).or_default();
         let occurrence = *seen;
         *seen += 1;
+        if !rules.reads(&field.name, occurrence) {
+            continue;
+        }
+        let index = in_main;
+        in_main += 1;
         let second = field.read_twice().then(|| {
             in_second += 1;
             in_second - 1
         });
+        let column = FileColumnAt { field: field.clone(), occurrence, index, second };
         if rules.keeps(&field.name, occurrence) {
-            let column = FileColumnAt { field: field.clone(), occurrence, index, second };
             found.insert((field.name.as_str(), occurrence), column);
+        } else {
+            ids.push(column);
         }
     }
-    found
+    (found, ids)
+}
+
+/// The columns with ids of rows, where the rules take them from files.
+fn id_columns(ids: Vec<FileColumnAt>, rules: &ColumnRules) -> Result<Option<IdColumns>, Misfit> {
+    if !rules.restores_ids() {
+        return Ok(None);
+    }
+    let (mut id, mut parent) = (None, None);
+    for column in ids {
+        rules.check_id(&column.field.name, &Conversion::from(&column.field))?;
+        if column.field.name == CQ_ID { id = Some(column) } else { parent = Some(column) }
+    }
+    let id = id.ok_or_else(Misfit::without_id)?;
+    Ok(Some(IdColumns { id, parent }))
 }
 
 fn fit_column(from: FileColumnAt, target: ColumnType, rules: &ColumnRules) -> Result<FittedColumn, Misfit> {
+    let as_json = Conversion::from(&from.field);
+    if let Some(conversion) = rules.conversion(&from.field.name, from.occurrence, &as_json)
+        && conversion.target == target
+    {
+        if let Some(what) = conversion.refuses(&as_json) {
+            return Err(Misfit { column: from.label(), what });
+        }
+        let converts = !conversion.changes_nothing(&as_json);
+        // What is not text becomes JSON as it does in JSON.
+        let as_text = target != ColumnType::Json || matches!(as_json, ColumnType::Utf8 | ColumnType::Binary);
+        let told = (converts && as_text).then(|| Arc::clone(conversion));
+        return Ok(FittedColumn { from, target, converts, told });
+    }
     // The table's type tells how its nested values travel: what can become that type may.
     let own = from.field.target_as(NestedAs::Native);
     let converts = !own.fits(&target) && !from.field.target_as(NestedAs::Json).fits(&target);
@@ -178,7 +235,7 @@ fn fit_column(from: FileColumnAt, target: ColumnType, rules: &ColumnRules) -> Re
             what: format!("it is {own} in this file, {target} in the table"),
         });
     }
-    Ok(FittedColumn { from, target, converts })
+    Ok(FittedColumn { from, target, converts, told: None })
 }
 
 /// Columns of the table that the file has with a name in another case: what the file calls them. Only where neither of the
@@ -222,7 +279,6 @@ fn by_folded<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OnMismatch;
     use crate::schema::field::{FieldKind, Reading};
     use crate::schema::rules::Merges;
     use crate::schema::table::TableColumn;
@@ -246,7 +302,7 @@ mod tests {
 
     fn merging(others: Others) -> ColumnRules {
         let mut rules = ColumnRules::default();
-        rules.merges = Some(Merges { on_mismatch: OnMismatch::Rescue, others });
+        rules.merges = Some(Merges { others });
         rules
     }
 

@@ -34,6 +34,8 @@ const TIME: u16 = 1 << 6;
 const TIMESTAMP: u16 = 1 << 7;
 const UUID: u16 = 1 << 8;
 const JSON: u16 = 1 << 9;
+const INET: u16 = 1 << 10;
+const MAC: u16 = 1 << 11;
 
 /// The types that a column has in some files. Its default is no type at all, that of a column which is null everywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,6 +103,8 @@ impl TypeSet {
             ColumnType::Timestamp => set.plain = TIMESTAMP,
             ColumnType::Uuid => set.plain = UUID,
             ColumnType::Json => set.plain = JSON,
+            ColumnType::Inet => set.plain = INET,
+            ColumnType::Mac => set.plain = MAC,
             ColumnType::List(item) => set.items = Some(Box::new(Self::of(item, rank))),
             ColumnType::Map { key, value } => {
                 set.map = Some(Map { key: Some((**key).clone()), values: Box::new(Self::of(value, rank)) });
@@ -200,6 +204,8 @@ impl TypeSet {
                 TIME => ColumnType::Time64,
                 TIMESTAMP => ColumnType::Timestamp,
                 UUID => ColumnType::Uuid,
+                INET => ColumnType::Inet,
+                MAC => ColumnType::Mac,
                 plain if plain & JSON != 0 => ColumnType::Json,
                 plain if plain & !(FLOAT32 | FLOAT64) == 0 => ColumnType::Float64,
                 plain if plain & !(DATE | TIMESTAMP) == 0 => ColumnType::Timestamp,

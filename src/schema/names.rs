@@ -124,6 +124,11 @@ pub(crate) fn fold(name: &str) -> String {
     folded
 }
 
+/// Whether a column of this name would be one of CloudQuery's.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
+}
+
 fn clean(name: &str) -> String {
     let mut clean: String = name.chars().map(|c| if c == '"' || c.is_control() { '_' } else { c }).collect();
     if clean.is_empty() {
@@ -132,8 +137,7 @@ fn clean(name: &str) -> String {
     // Whether or not this sync adds those columns: the option must not rename others.
     let always_ours = FILE_COLUMNS.iter().filter(|(column, ..)| FileColumns::USUAL.contains(column));
     let added = always_ours.into_iter().any(|(_, added, _)| clean.eq_ignore_ascii_case(added));
-    let reserved = clean.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX));
-    if added || reserved {
+    if added || is_reserved(&clean) {
         clean.insert_str(0, RENAMED_PREFIX);
     }
     if clean.len() > MAX_COLUMN_NAME_BYTES {

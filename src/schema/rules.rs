@@ -1,10 +1,15 @@
-//! What a table makes of the columns of its files before they are compared: which of them are left out; and whether files may
-//! differ from the table.
+//! What a table makes of the columns of its files before they are compared: which of them are left out, which have other types
+//! than the files say; and whether files may differ from the table.
 
-use super::file::FileSchema;
-use super::names::fold;
-use crate::config::{NewColumns, OnMismatch, SchemaOptions};
-use std::collections::BTreeSet;
+use super::by_hand::{ByHand, Conversion, label};
+use super::file::{FileColumn, FileSchema};
+use super::fit::Misfit;
+use super::names::{CQ_ID, CQ_PARENT_ID, fold, is_reserved};
+use super::table::{ColumnSource, TableColumn, TableSchema, give_name};
+use super::types::ColumnType;
+use crate::config::{CqColumns, NewColumns, OnMismatch, SchemaOptions, TableOptions};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Which of the files' columns belong to the table; by default all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,13 +18,25 @@ pub(crate) struct ColumnRules {
     hidden: BTreeSet<String>,
     /// How files may differ from the table; `None`: not at all.
     pub(crate) merges: Option<Merges>,
+    /// What becomes of values that their columns cannot hold.
+    pub(crate) on_mismatch: OnMismatch,
+    /// What the spec says of single columns.
+    by_hand: ByHand,
+    /// What becomes of columns that are called `_cq_…`.
+    cq_columns: CqColumns,
+    /// Types that columns of text get back, by what the spec calls the columns.
+    restored: BTreeMap<String, Arc<Conversion>>,
+    /// The order of columns, by what the spec calls them; those that it lacks come behind, CloudQuery's own before.
+    order: Vec<String>,
+    /// The only columns that are read, by what the spec calls them; `None`: all.
+    only: Option<BTreeSet<String>>,
+    /// The name of the column of what fits nowhere else, where types are told.
+    rescue_column: Option<String>,
 }
 
 /// How files of a merged table may differ from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Merges {
-    /// What becomes of values that their columns cannot hold.
-    pub(crate) on_mismatch: OnMismatch,
     /// What becomes of columns that have no place in the table.
     pub(crate) others: Others,
 }
@@ -41,11 +58,31 @@ impl Merges {
         }
         let rescued = options.rescue_name().is_some() && options.new_columns != NewColumns::Ignore;
         let others = if rescued { Others::Rescued } else { Others::LeftOut };
-        Some(Self { on_mismatch: options.on_mismatch, others })
+        Some(Self { others })
     }
 }
 
 impl ColumnRules {
+    /// By the spec's choices for a table.
+    pub(crate) fn new(options: &TableOptions) -> Self {
+        Self {
+            by_hand: ByHand::new(&options.columns),
+            cq_columns: options.cq_columns,
+            rescue_column: options.schema.named_rescue_column().map(str::to_owned),
+            ..Self::default().merging(&options.schema)
+        }
+    }
+
+    /// For a look at these columns alone: files may lack them, and may have them with any type.
+    pub(crate) fn only(labels: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            only: Some(labels.into_iter().collect()),
+            merges: Some(Merges { others: Others::LeftOut }),
+            on_mismatch: OnMismatch::Null,
+            ..Self::default()
+        }
+    }
+
     /// Leaves out columns of this name, whatever its case.
     #[must_use]
     pub(crate) fn hiding(mut self, name: &str) -> Self {
@@ -57,24 +94,208 @@ impl ColumnRules {
     #[must_use]
     pub(crate) fn merging(mut self, options: &SchemaOptions) -> Self {
         self.merges = Merges::of(options);
+        self.on_mismatch = options.on_mismatch;
         self
     }
 
-    /// Whether a column of a file belongs to the table: its name there, and its index among those of exactly that name.
-    pub(crate) fn keeps(&self, name: &str, _occurrence: usize) -> bool {
-        self.hidden.is_empty() || !self.hidden.contains(&fold(name))
+    /// Gives columns of text these types back, by what the spec calls the columns; types that are set by hand stay.
+    #[must_use]
+    pub(crate) fn restoring(mut self, types: impl IntoIterator<Item = (String, ColumnType)>) -> Self {
+        let conversion = |(label, target)| (label, Arc::new(Conversion::to(target)));
+        self.restored.extend(types.into_iter().map(conversion));
+        self
     }
 
-    /// The columns that belong to the table.
+    /// Brings the columns of a table into this order.
     #[must_use]
-    pub(crate) fn apply(&self, schema: FileSchema) -> FileSchema {
-        if self.hidden.is_empty() {
-            return schema;
-        }
-        let keeps: Vec<bool> = schema.identities().into_iter().map(|(name, index)| self.keeps(name, index)).collect();
-        let columns = schema.columns.into_iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(column, _)| column);
-        FileSchema { columns: columns.collect() }
+    pub(crate) fn ordered(mut self, labels: Vec<String>) -> Self {
+        self.order = labels;
+        self
     }
+
+    /// The place of a column in that order.
+    fn place(&self, column: &TableColumn) -> usize {
+        let (name, occurrence) = match &column.source {
+            ColumnSource::File { name, occurrence } => (name, occurrence),
+            ColumnSource::Key { .. } => return 0,
+            ColumnSource::Rescue => return usize::MAX,
+        };
+        let label = label(name, *occurrence);
+        match self.order.iter().position(|known| *known == label) {
+            Some(position) => position + 1,
+            None if is_reserved(name) => 0,
+            None => usize::MAX,
+        }
+    }
+
+    /// Whether a column of a file belongs to the table: its name there, and its index among those of exactly that name.
+    pub(crate) fn keeps(&self, name: &str, occurrence: usize) -> bool {
+        if self.is_id(name, occurrence) || (!self.hidden.is_empty() && self.hidden.contains(&fold(name))) {
+            return false;
+        }
+        if self.only.as_ref().is_some_and(|only| !only.contains(label(name, occurrence).as_ref())) {
+            return false;
+        }
+        match self.by_hand.get(name, occurrence) {
+            Some(choice) => !choice.drop,
+            None => self.cq_columns != CqColumns::Drop || !is_reserved(name),
+        }
+    }
+
+    /// Whether a column of a file is read at all.
+    pub(crate) fn reads(&self, name: &str, occurrence: usize) -> bool {
+        self.keeps(name, occurrence) || self.is_id(name, occurrence)
+    }
+
+    /// Whether rows have their own ids in files.
+    pub(crate) fn restores_ids(&self) -> bool {
+        self.cq_columns == CqColumns::Restore
+    }
+
+    /// Whether a column of a file has ids of the rows or of their parents.
+    fn is_id(&self, name: &str, occurrence: usize) -> bool {
+        self.restores_ids() && occurrence == 0 && (name == CQ_ID || name == CQ_PARENT_ID)
+    }
+
+    /// Whether a column of the type `own` may have ids.
+    pub(super) fn check_id(&self, name: &str, own: &ColumnType) -> Result<(), Misfit> {
+        if matches!(own, ColumnType::Utf8 | ColumnType::Binary | ColumnType::Uuid | ColumnType::Null) {
+            return Ok(());
+        }
+        let what = format!("it is {own} in this file, and with cq_columns: restore it must have uuids");
+        Err(Misfit { column: name.to_owned(), what })
+    }
+
+    /// The type that is told of a column of a file, and how its values become of it; `own` is the type that the file says,
+    /// where nested values are JSON.
+    pub(crate) fn conversion(&self, name: &str, occurrence: usize, own: &ColumnType) -> Option<&Arc<Conversion>> {
+        match self.by_hand.get(name, occurrence) {
+            Some(choice) if choice.conversion.is_some() => choice.conversion.as_ref(),
+            _ if self.restored.is_empty() => None,
+            _ => {
+                let restored = self.restored.get(label(name, occurrence).as_ref());
+                restored.filter(|conversion| restores(own, &conversion.target))
+            }
+        }
+    }
+
+    /// Whether a column that a file lacks is there all the same, and null: one whose type is told.
+    pub(crate) fn is_told(&self, name: &str, occurrence: usize) -> bool {
+        self.by_hand.get(name, occurrence).is_some_and(|choice| choice.conversion.is_some())
+    }
+
+    /// The columns that belong to the table, with the types that are told.
+    ///
+    /// # Errors
+    /// A column whose values can never be of the type that is told.
+    pub(crate) fn apply(&self, schema: FileSchema) -> Result<FileSchema, Misfit> {
+        if self.by_hand.is_empty()
+            && self.hidden.is_empty()
+            && self.restored.is_empty()
+            && self.cq_columns == CqColumns::Rename
+        {
+            return Ok(schema);
+        }
+        if self.restores_ids() && !schema.columns.iter().any(|column| column.name == CQ_ID) {
+            return Err(Misfit::without_id());
+        }
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut columns = Vec::with_capacity(schema.columns.len());
+        for mut column in schema.columns {
+            let next = seen.entry(column.name.clone()).or_default();
+            let occurrence = *next;
+            *next += 1;
+            if self.is_id(&column.name, occurrence) {
+                self.check_id(&column.name, &column.target)?;
+            }
+            if !self.keeps(&column.name, occurrence) {
+                continue;
+            }
+            if let Some(conversion) = self.conversion(&column.name, occurrence, &column.target) {
+                if let Some(what) = conversion.refuses(&column.target) {
+                    return Err(Misfit { column: label(&column.name, occurrence).into_owned(), what });
+                }
+                column.target = conversion.target.clone();
+            }
+            columns.push(column);
+        }
+        columns.extend(self.missing(&seen));
+        Ok(FileSchema { columns })
+    }
+
+    /// The columns whose types are told and that a file with these columns lacks.
+    fn missing(&self, seen: &HashMap<String, usize>) -> Vec<FileColumn> {
+        if self.by_hand.is_empty() {
+            return Vec::new();
+        }
+        // In merged tables names in another case are the same.
+        let folded: BTreeSet<String> =
+            if self.merges.is_some() { seen.keys().map(|name| fold(name)).collect() } else { BTreeSet::new() };
+        let is_there = |label: &str| {
+            let (name, number) = label.rsplit_once('#').unwrap_or((label, ""));
+            let second = number.parse::<usize>().is_ok_and(|number| number >= 2);
+            // The second of a name cannot be told from a file in which there is one.
+            seen.contains_key(label) || (second && seen.contains_key(name)) || folded.contains(&fold(label))
+        };
+        let missing = self.by_hand.types().filter(|(label, _)| !is_there(label) && self.keeps(label, 0));
+        let column = |(label, conversion): (&str, &Arc<Conversion>)| FileColumn {
+            name: label.to_owned(),
+            target: conversion.target.clone(),
+            source: conversion.target.to_string(),
+        };
+        missing.map(column).collect()
+    }
+
+    /// Columns of `table` get the types back that are restored.
+    #[must_use]
+    pub(crate) fn with_restored_types(&self, table: &TableSchema) -> TableSchema {
+        let column = |column: &TableColumn| {
+            let mut column = column.clone();
+            if let ColumnSource::File { name, occurrence } = &column.source
+                && !self.is_told(name, *occurrence)
+                && let Some(conversion) = self.conversion(name, *occurrence, &column.column_type)
+            {
+                column.column_type = conversion.target.clone();
+            }
+            column
+        };
+        TableSchema::from_columns(table.columns().iter().map(column).collect())
+    }
+
+    /// The table with the names that are given, and with the column of what fits nowhere else where types are told.
+    #[must_use]
+    pub(crate) fn complete(&self, table: TableSchema) -> TableSchema {
+        let mut columns = table.columns().to_vec();
+        if !self.order.is_empty() {
+            columns.sort_by_cached_key(|column| self.place(column));
+        }
+        for index in 0..columns.len() {
+            let ColumnSource::File { name, occurrence } = &columns[index].source else { continue };
+            let given = self.by_hand.get(name, *occurrence).and_then(|choice| choice.name.clone());
+            if let Some(given) = given {
+                give_name(&mut columns, index, &given);
+            }
+        }
+        let told = columns.iter().any(|column| match &column.source {
+            ColumnSource::File { name, occurrence } => {
+                self.is_told(name, *occurrence) || self.restored.contains_key(label(name, *occurrence).as_ref())
+            }
+            ColumnSource::Key { .. } | ColumnSource::Rescue => false,
+        });
+        if let Some(name) = self.rescue_column.as_ref().filter(|_| told)
+            && !columns.iter().any(|column| column.source == ColumnSource::Rescue)
+        {
+            columns.push(TableColumn::rescue(name));
+            let index = columns.len() - 1;
+            give_name(&mut columns, index, name);
+        }
+        TableSchema::from_columns(columns)
+    }
+}
+
+/// Whether a column of the type `own` may be one whose type `target` was lost on the way into the file.
+fn restores(own: &ColumnType, target: &ColumnType) -> bool {
+    own != target && matches!(own, ColumnType::Utf8 | ColumnType::Null)
 }
 
 #[cfg(test)]
@@ -87,8 +308,8 @@ mod tests {
     fn columns_of_hidden_names_are_left_out_whatever_their_case() {
         let column = |name: &str| FileColumn { name: name.into(), target: ColumnType::Utf8, source: "string".into() };
         let schema = FileSchema { columns: ["id", "DT", "dt", "date"].map(column).into() };
-        assert_eq!(ColumnRules::default().apply(schema.clone()), schema);
-        let left = ColumnRules::default().hiding("Dt").apply(schema);
+        assert_eq!(ColumnRules::default().apply(schema.clone()).unwrap(), schema);
+        let left = ColumnRules::default().hiding("Dt").apply(schema).unwrap();
         let names: Vec<&str> = left.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["id", "date"]);
     }

@@ -1,7 +1,7 @@
 //! A table's outgoing columns.
 
 use super::file::{FileColumn, FileSchema};
-use super::names::{CQ_ID, CQ_PARENT_ID, fold, free_name, output_names, renamed};
+use super::names::{CQ_ID, CQ_PARENT_ID, fold, free_name, output_names, output_names_beside, renamed};
 use super::types::{ColumnType, UUID_BYTES};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashSet;
@@ -142,6 +142,23 @@ impl TableSchema {
             })
             .collect();
         Self::from_columns(columns)
+    }
+}
+
+/// Gives the column at `index` a name that the spec has. Others that have it, ignoring case, get another one.
+pub(super) fn give_name(columns: &mut [TableColumn], index: usize, name: &str) {
+    let folded = fold(name);
+    let others = |columns: &[TableColumn], this: usize| -> Vec<String> {
+        columns.iter().enumerate().filter(|(at, _)| *at != this).map(|(_, column)| column.name.clone()).collect()
+    };
+    columns[index].name = name.to_owned();
+    for other in (0..columns.len()).filter(|other| *other != index) {
+        if fold(&columns[other].name) == folded {
+            let taken = others(columns, other);
+            let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
+            let renamed = output_names_beside(&taken, &[&columns[other].name]);
+            columns[other].name = renamed.into_iter().next().unwrap_or_default();
+        }
     }
 }
 

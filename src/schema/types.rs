@@ -73,6 +73,10 @@ pub enum ColumnType {
     Uuid,
     /// CloudQuery's `json` extension: the text of a JSON value.
     Json,
+    /// CloudQuery's `inet` extension: the text of an address with the length of its prefix, `10.0.0.1/32`.
+    Inet,
+    /// CloudQuery's `mac` extension: 6 bytes.
+    Mac,
     /// A list of one of the others, except lists; of [`ColumnType::Json`] and nested types only where nested values
     /// travel natively.
     List(Box<ColumnType>),
@@ -97,6 +101,10 @@ pub enum Extension {
     Uuid,
     /// UTF-8 text of a JSON value.
     Json,
+    /// UTF-8 text of an address and its prefix.
+    Inet,
+    /// 6 raw bytes.
+    Mac,
 }
 
 impl Extension {
@@ -105,6 +113,8 @@ impl Extension {
         match self {
             Self::Uuid => "uuid",
             Self::Json => "json",
+            Self::Inet => "inet",
+            Self::Mac => "mac",
         }
     }
 
@@ -113,6 +123,8 @@ impl Extension {
         match self {
             Self::Uuid => "uuid-serialized",
             Self::Json => "json-serialized",
+            Self::Inet => "inet-serialized",
+            Self::Mac => "mac-serialized",
         }
     }
 }
@@ -134,7 +146,7 @@ impl ColumnType {
             Self::Float32 => DataType::Float32,
             Self::Float64 => DataType::Float64,
             Self::Utf8 | Self::Null => DataType::Utf8,
-            Self::Binary | Self::Json => DataType::Binary,
+            Self::Binary | Self::Json | Self::Inet | Self::Mac => DataType::Binary,
             Self::Date32 => DataType::Date32,
             Self::Time64 => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
@@ -170,6 +182,8 @@ impl ColumnType {
         match self {
             Self::Uuid => Some(Extension::Uuid),
             Self::Json => Some(Extension::Json),
+            Self::Inet => Some(Extension::Inet),
+            Self::Mac => Some(Extension::Mac),
             _ => None,
         }
     }

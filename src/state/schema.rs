@@ -49,6 +49,8 @@ pub struct SchemaState {
     stored: Option<StoredSchema>,
     /// Names and types of the columns that other rules made, sorted.
     former: Option<Vec<(String, String)>>,
+    /// Whether the spec's choices about columns were others, which may change values where names and types stay.
+    other_choices: bool,
     /// Which columns were added, if that is known.
     had_file_columns: Option<Vec<String>>,
 }
@@ -167,7 +169,8 @@ impl SchemaState {
         let (set, text) = text(key, entries)?;
         let (table, is_as_stored) = (table.to_owned(), options.is_none());
         let options = options.cloned().unwrap_or_default();
-        let mut state = Self { set, table, options, stored: None, former: None, had_file_columns: None };
+        let mut state =
+            Self { set, table, options, stored: None, former: None, other_choices: false, had_file_columns: None };
         if text.is_empty() {
             return Ok(state);
         }
@@ -182,6 +185,7 @@ impl SchemaState {
             let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
             former.sort_unstable();
             state.former = Some(former);
+            state.other_choices = choices(&stored.rules) != choices(&state.options.rules);
             return Ok(state);
         }
         let mut columns = Vec::with_capacity(stored.columns.len());
@@ -219,11 +223,14 @@ impl SchemaState {
         self.former.is_some()
     }
 
-    /// Whether `schema`, made by the rules of today, has other columns than the outdated one: other names or types, in
-    /// whatever order.
+    /// Whether rows of `schema`, made by the rules of today, are other ones than those of the outdated one: the columns have
+    /// other names or types, in whatever order, or the spec's choices about them changed.
     #[must_use]
     pub fn differs(&self, schema: &TableSchema) -> bool {
         self.former.as_ref().is_some_and(|former| {
+            if self.other_choices {
+                return true;
+            }
             let columns = schema.columns().iter();
             let mut columns: Vec<_> =
                 columns.map(|column| (column.name.clone(), column.column_type.to_string())).collect();
@@ -300,6 +307,11 @@ impl SchemaState {
         self.set = set;
         entries
     }
+}
+
+/// What [`crate::schema::column_rules`] adds for choices about columns of files that are not as by default.
+fn choices(rules: &str) -> Vec<&str> {
+    rules.split(';').skip(2).filter(|choice| !choice.starts_with("keys=")).collect()
 }
 
 /// JSON in ASCII: other characters, which are only in strings, become escapes.
@@ -398,6 +410,22 @@ mod tests {
         rows.extend(state.update(&stored));
         assert_eq!(read(&rows, "2").unwrap().stored(), Some(&stored));
         assert!(read(&rows, RULES).unwrap().is_outdated());
+    }
+
+    /// Another format of dates changes no column, and all values.
+    #[test]
+    fn other_choices_make_other_rows_of_the_same_columns() {
+        let stored = schema(&[("Id", ColumnType::Int64)]);
+        let differs = |rules: &str, today: &str| {
+            let mut rows = BTreeMap::new();
+            rows.extend(read(&rows, rules).unwrap().update(&stored));
+            read(&rows, today).unwrap().differs(&stored.schema)
+        };
+        let chosen = format!("{RULES};options=0123456789abcdef");
+        assert!(differs(RULES, &chosen) && differs(&chosen, RULES));
+        assert!(differs(&chosen, &format!("{RULES};options=1123456789abcdef")));
+        assert!(!differs(RULES, RULES) && !differs(&chosen, &chosen));
+        assert!(!differs(RULES, "1;nested_as=native2") && !differs(RULES, "2;nested_as=json"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What every task of a sync needs, and the spec's choices in numbers.
 
 use super::commit::Delivery;
+use super::restore::Descriptions;
 use super::table::TableRun;
 use crate::cast::origin::file_columns_row_bytes;
 use crate::cloudquery::source::SyncSink;
@@ -43,6 +44,8 @@ pub struct Context {
     pub heads_at_a_time: usize,
     /// Which object belongs to which table, and what its key says.
     pub mappings: Arc<Mappings>,
+    /// What is known of the sources of tables.
+    pub(crate) descriptions: Arc<Descriptions>,
     /// What was sent last; only in incremental syncs.
     pub delivery: Option<Arc<Delivery>>,
 }

@@ -13,8 +13,10 @@ use crate::memory::head_room::HeadRoom;
 use crate::s3::coalesce::coalesce;
 use crate::s3::{ByteRange, ETag, ErrorKind, Fetched, RetryBudget, Store};
 use crate::schema::file::FileSchema;
+use crate::schema::rules::ColumnRules;
 use crate::tables::group::ListedObject;
 use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
 
 /// How often an object that is replaced while it is read is begun again.
 pub const MAX_RESTARTS: u32 = 3;
@@ -71,17 +73,19 @@ fn shrink(room: &mut Option<HeadRoom>, file: &File) {
 ///
 /// # Errors
 /// When it is no sound file of the format, or its head is larger than memory; those of `look`.
-pub async fn of_bytes<T: Send + 'static>(
+pub(crate) async fn of_bytes<T: Send + 'static>(
     format: Format,
     bytes: &Bytes,
     mut room: Room<'_>,
+    rules: &Arc<ColumnRules>,
     look: impl FnOnce(&File) -> Result<T, Error> + Send + 'static,
 ) -> Result<(File, Option<HeadRoom>, T), Error> {
     let head_bytes = format.head_bytes(bytes).min(bytes.len() as u64);
     let mut room = room.take(format, head_bytes).await?;
-    let object = bytes.clone();
+    let (object, rules) = (bytes.clone(), Arc::clone(rules));
     let inspected = cpu::run(move || match format.inspect(&object, object.len() as u64)? {
         Inspected::File(file) => {
+            let file = file.projected(&rules);
             let seen = look(&file)?;
             Ok((file, seen))
         }
@@ -103,6 +107,8 @@ pub struct Inspector<'a> {
     pub budget: &'a RetryBudget,
     /// What the object is, by its name.
     pub format: Format,
+    /// Which of its columns are read.
+    pub(crate) rules: &'a Arc<ColumnRules>,
     /// The whole key.
     pub key: &'a str,
 }
@@ -129,7 +135,7 @@ impl Inspector<'_> {
     /// # Errors
     /// When S3 refuses, or it is no sound file of the format, or its head is larger than memory.
     pub async fn fetch(self, object_bytes: u64, etag: Option<&ETag>, mut from: Room<'_>) -> Result<Found, Error> {
-        let Self { store, guess, budget, format, key } = self;
+        let Self { store, guess, budget, format, rules, key } = self;
         let head_bytes = from.cut(format, guess.head_bytes(format, object_bytes));
         let mut room = from.take(format, head_bytes).await?;
         let range = match format.head_at() {
@@ -138,7 +144,7 @@ impl Inspector<'_> {
         };
         let mut fetched = store.get(key, range, etag, budget).await?;
         let object_bytes = fetched.object_bytes;
-        let inspected = match inspect(format, fetched.bytes.clone(), object_bytes).await {
+        let inspected = match inspect(format, fetched.bytes.clone(), object_bytes, rules).await {
             Err(error) => return Err(self.with_first_bytes(error, &fetched).await),
             Ok(inspected) => inspected,
         };
@@ -149,7 +155,7 @@ impl Inspector<'_> {
                 drop(room);
                 room = from.take(format, needed).await?;
                 fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
-                match inspect(format, fetched.bytes.clone(), object_bytes).await? {
+                match inspect(format, fetched.bytes.clone(), object_bytes, rules).await? {
                     Inspected::File(file) => file,
                     Inspected::Needs(_) => return Err(inconsistent(format).into()),
                 }
@@ -201,15 +207,16 @@ impl Inspector<'_> {
 ///
 /// # Errors
 /// As [`Inspector::fetch`] and [`Inspector::fetch_current`].
-pub async fn inspect_listed(
+pub(crate) async fn inspect_listed(
     cx: &Context,
     seat: &mut Seat,
     key: &str,
     object: &ListedObject,
     guess: &HeadGuess,
+    rules: &Arc<ColumnRules>,
 ) -> Result<Found, Error> {
     let budget = RetryBudget::default();
-    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, key };
+    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, rules, key };
     match inspector.fetch(object.size_bytes, object.etag.as_ref(), Room::Asked(seat)).await {
         Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {
             inspector.fetch_current(object.size_bytes, seat).await
@@ -237,6 +244,13 @@ fn inconsistent(format: Format) -> ReadError {
 }
 
 /// Away from the async threads: the head of a wide table takes milliseconds.
-async fn inspect(format: Format, head: Bytes, object_bytes: u64) -> Result<Inspected, Error> {
-    cpu::run(move || format.inspect(&head, object_bytes)).await?.map_err(Error::from)
+async fn inspect(format: Format, head: Bytes, object_bytes: u64, rules: &Arc<ColumnRules>) -> Result<Inspected, Error> {
+    let rules = Arc::clone(rules);
+    let inspected = cpu::run(move || {
+        Ok(match format.inspect(&head, object_bytes)? {
+            Inspected::File(file) => Inspected::File(file.projected(&rules)),
+            needs @ Inspected::Needs(_) => needs,
+        })
+    });
+    inspected.await?.map_err(|error: ReadError| error.into())
 }

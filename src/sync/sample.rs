@@ -6,14 +6,17 @@ use super::error::Error;
 use super::head_guess::HeadGuess;
 use super::inspect::{file_schema, inspect_listed};
 use super::key_columns::KeyColumns;
+use super::restore;
 use super::survey::say;
 use crate::cloudquery::source::SourceError;
+use crate::formats::error::ReadError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
 use crate::schema::rules::ColumnRules;
 use crate::tables::group::{ListedObject, Table};
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
+use std::sync::Arc;
 
 /// Objects of a table that GetTables looks at: the first and the newest. Enough to show its columns; a sync reads
 /// all of them.
@@ -38,32 +41,33 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
     let sampled = sampled(&table.objects);
     let whole = sampled.len() == table.objects.len();
     let guess = HeadGuess::default();
+    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, None);
+    let mut keys = keys.unwrap_or_default();
+    let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, None)));
     let sampled: Vec<(String, ListedObject)> =
         sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
-    let mut reads = futures::stream::iter(sampled)
+    let mut reads = futures::stream::iter(sampled.clone())
         .map(|(key, object)| {
-            let guess = &guess;
+            let (guess, rules) = (&guess, &rules);
             async move {
                 let schema = async {
                     // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
-                    let found = inspect_listed(cx, &mut seat, &key, &object, guess).await?;
-                    file_schema(&table.options, &found.file).await
+                    let found = inspect_listed(cx, &mut seat, &key, &object, guess, rules).await?;
+                    let schema = file_schema(&table.options, &found.file).await?;
+                    Ok(rules.apply(schema).map_err(ReadError::from)?)
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
                 (key, schema)
             }
         })
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
-    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, None);
-    let mut keys = keys.unwrap_or_default();
-    let rules = keys.hide(ColumnRules::default().merging(&table.options.schema));
     let added_columns = table.options.file_columns.len() + keys.len();
     let mut merger = SchemaMerger::with(&table.options.schema, added_columns, None);
     let mut first_error = None;
     while let Some((key, read)) = reads.next().await {
         match read {
-            Ok(schema) => merger.add(&key, rules.apply(schema)),
+            Ok(schema) => merger.add(&key, schema),
             Err(Error::S3(error)) if error.is_fatal() => return Err(super::error::fatal(&error)),
             Err(error) => {
                 let text = super::report::object_text(cx.store.bucket(), &key, &error);
@@ -79,13 +83,20 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
         }
     }
     let merged = merger.finish().map_err(|conflict| conflict.to_string());
-    let merged = merged.and_then(|merged| {
-        let Some(merged) = merged else { return Ok(None) };
-        say(&table.name, &merged.notes);
-        keys.join(merged.schema, None, table.options.file_columns).map(Some)
-    });
     let schema = match merged {
-        Ok(schema) => schema.map(|schema| announced(&table.name, &schema, table.options.file_columns)),
+        Ok(Some(merged)) => {
+            say(&table.name, &merged.notes);
+            let rules = ColumnRules::clone(&rules);
+            let told = restore::told(cx, &table.options, merged.schema, rules, sampled).await?;
+            let joined = keys.join(told.columns, None, table.options.file_columns);
+            joined
+                .map(|columns| Some(announced(&table.name, &told.rules.complete(columns), table.options.file_columns)))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let schema = match schema {
+        Ok(schema) => schema,
         Err(error) => {
             tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
             None

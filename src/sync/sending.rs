@@ -240,7 +240,14 @@ impl Sending<'_> {
 
     fn inspector<'a>(&'a self, budget: &'a RetryBudget) -> Inspector<'a> {
         let guess = &self.table.objects.heads;
-        Inspector { store: &self.cx.store, guess, budget, format: self.task.format, key: &self.task.key }
+        Inspector {
+            store: &self.cx.store,
+            guess,
+            budget,
+            format: self.task.format,
+            rules: &self.table.rules,
+            key: &self.task.key,
+        }
     }
 
     async fn send_version(&mut self, seat: &mut Seat) -> Result<(), Error> {
@@ -258,7 +265,8 @@ impl Sending<'_> {
         self.task.version = kept.version;
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Whole::of(file, output, next_row);
-        let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, look).await?;
+        let rules = &self.table.rules;
+        let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, rules, look).await?;
         Box::pin(self.send_whole(&mut admitted, whole, kept.bytes)).await
     }
 
@@ -285,7 +293,8 @@ impl Sending<'_> {
         let need_of = need_of_bytes(cx, &self.table.objects.options, &task.key, &bytes);
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Ok((need_of(file)?, Whole::of(file, output, next_row)?));
-        let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, look).await?;
+        let rules = &self.table.rules;
+        let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, rules, look).await?;
         if !admitted.suffices_for(measured) {
             return Ok(Held::Needs(measured));
         }

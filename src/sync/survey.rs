@@ -13,6 +13,7 @@ use super::incremental::{TableState, start_anew};
 use super::inspect::{self, Found, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
+use super::restore::{self, Told};
 use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
@@ -58,8 +59,8 @@ type Heads = BTreeMap<usize, Spare<File>>;
 struct Survey {
     name: String,
     objects: Objects,
-    /// What the table makes of its files' columns.
-    rules: ColumnRules,
+    /// Which columns of its files count, and what they become.
+    rules: Arc<ColumnRules>,
     /// Held for adding one file's schema.
     schema: Mutex<SchemaMerger>,
     /// Held for an insert.
@@ -176,11 +177,12 @@ impl Survey {
         let stored = stored.map(|stored| (stored.key.as_str(), &stored.schema));
         let added_columns = objects.options.file_columns.len() + objects.keys.len();
         let schema = SchemaMerger::with(&objects.options.schema, added_columns, stored);
-        let rules = ColumnRules::default().merging(&objects.options.schema);
+        let rules = restore::rules(cx, &name, &objects.options, stored.map(|(_, schema)| schema));
+        let rules = objects.keys.hide(rules);
         Self {
             name,
-            rules: objects.keys.hide(rules),
             objects,
+            rules: Arc::new(rules),
             schema: Mutex::new(schema),
             kept: Mutex::default(),
             heads: Mutex::default(),
@@ -214,8 +216,14 @@ impl Survey {
         }
         say(&name, &notes);
         let stored = state.as_ref().and_then(|state| state.schema.stored()).map(|stored| &stored.schema);
+        let mut told = Told { columns, rules: Arc::unwrap_or_clone(rules) };
+        if stored.is_none() {
+            let sample = restore::sampled(objects.len()).into_iter().filter_map(|index| objects.get(index)).collect();
+            told = restore::told(cx, &objects.options, told.columns, told.rules, sample).await?;
+        }
+        let Told { columns, rules } = told;
         let columns = match objects.keys.join(columns, stored, objects.options.file_columns) {
-            Ok(columns) => columns,
+            Ok(columns) => rules.complete(columns),
             Err(conflict) => {
                 let out = LeftOut { planned: objects.planned(), rows: rows.into_inner(), cure: None };
                 report.table_failed(&name, &conflict, out).await?;
@@ -270,8 +278,7 @@ impl Survey {
         match looked {
             Ok(schema) => {
                 self.resume(index, &key, &object);
-                self.objects.keys.warn_of_hidden(&self.name, &schema);
-                self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, self.rules.apply(schema));
+                self.schema.lock().unwrap_or_else(PoisonError::into_inner).add(&key, schema);
                 Ok(())
             }
             Err(Error::S3(error)) if error.kind == s3::ErrorKind::Gone => {
@@ -327,8 +334,9 @@ impl Survey {
             let (nested_as, need_of) = (options.nested_as, need_of_bytes(cx, options, key, &bytes));
             let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
             let (file, _room, (schema, need)) =
-                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), look).await?;
+                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), &self.rules, look).await?;
             let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
+            let schema = self.columns_of(schema)?;
             self.objects.mark_ready(index, etag, object_bytes, held_bytes);
             self.rows.fetch_add(file.rows().unwrap_or(0), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
@@ -338,19 +346,26 @@ impl Survey {
             }
             return Ok(schema);
         }
-        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads).await?;
+        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads, &self.rules).await?;
         let options = &self.objects.options;
         if !ours {
-            return file_schema(options, &found.file).await;
+            return self.columns_of(file_schema(options, &found.file).await?);
         }
         let (facts, file, nested_as) =
             (facts(cx, options, key, &found.file, found.object_bytes), found.file.clone(), options.nested_as);
         let look = move || Ok::<_, ReadError>((file.schema(nested_as)?, facts.of_object(&file)?));
         let (schema, need) = cpu::run(look).await??;
+        let schema = self.columns_of(schema)?;
         self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
         self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
         self.keep_head(cx, index, found);
         Ok(schema)
+    }
+
+    /// What the table makes of a file's columns.
+    fn columns_of(&self, schema: FileSchema) -> Result<FileSchema, Error> {
+        self.objects.keys.warn_of_hidden(&self.name, &schema);
+        Ok(self.rules.apply(schema).map_err(ReadError::from)?)
     }
 
     /// Keeps the head of a large object, while the reserve has room: its rows can then be read without another look. Where

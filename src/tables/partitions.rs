@@ -10,15 +10,14 @@ mod condition;
 mod infer;
 mod narrow;
 mod ranges;
-mod time;
 mod value;
 
+use crate::times::{self, TimeFormat};
 pub(super) use columns::Columns;
 pub use columns::{Found, FoundValue};
 pub use condition::{Bound, Conditions, Today};
 pub use infer::{Cell, Column, Inference, StoredColumn, TooManyColumns};
 pub use narrow::{Assumed, Narrowing, narrow};
-pub use time::TimeFormat;
 pub use value::{KeyType, Typed, Value};
 
 use crate::config::Mistake;
@@ -29,7 +28,7 @@ use std::collections::HashMap;
 
 /// The moment that a text is: RFC 3339, `YYYY-MM-DD HH:MM:SS` or a date, in microseconds since 1970.
 pub(super) fn moment_us(text: &str) -> Option<i64> {
-    time::iso_timestamp_us(text).or_else(|| Some(i64::from(time::iso_date(text)?) * time::DAY_US))
+    times::iso_timestamp_us(text).or_else(|| Some(i64::from(times::iso_date(text)?) * times::DAY_US))
 }
 
 /// What Hive and Spark write for null.

@@ -7,6 +7,8 @@
 mod raw_http2;
 
 mod client;
+mod cloudquery_files;
+mod columns;
 mod command_line;
 mod data;
 mod discovery;

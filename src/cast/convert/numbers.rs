@@ -8,7 +8,7 @@ use arrow::array::types::{
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray};
 
 /// The numbers of a column; what lies under its nulls means nothing.
-pub(super) enum Numbers {
+pub(in crate::cast) enum Numbers {
     /// `values / 10^scale`.
     Exact {
         values: Vec<i128>,
@@ -19,7 +19,7 @@ pub(super) enum Numbers {
 
 impl Numbers {
     /// The numbers of a column of the outgoing type `own`; `None`: it has no numbers.
-    pub(super) fn new(own: &ColumnType, array: &ArrayRef) -> Option<Self> {
+    pub(in crate::cast) fn new(own: &ColumnType, array: &ArrayRef) -> Option<Self> {
         let integers = |values| Self::Exact { values, scale: 0 };
         Some(match own {
             ColumnType::Int8 => integers(values::<Int8Type>(array)?),
@@ -41,7 +41,7 @@ impl Numbers {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::cast) fn len(&self) -> usize {
         match self {
             Self::Exact { values, .. } => values.len(),
             Self::Float(values) => values.len(),
@@ -49,7 +49,7 @@ impl Numbers {
     }
 
     /// The number, if it is a whole one.
-    pub(super) fn integer(&self, row: usize) -> Option<i128> {
+    pub(in crate::cast) fn integer(&self, row: usize) -> Option<i128> {
         match self {
             Self::Exact { values, scale } => {
                 let unit = power_of_ten(*scale)?;
@@ -112,7 +112,7 @@ where
 }
 
 /// `None` beyond 38 digits.
-fn power_of_ten(digits: u8) -> Option<i128> {
+pub(in crate::cast) fn power_of_ten(digits: u8) -> Option<i128> {
     10_i128.checked_pow(digits.into())
 }
 
@@ -136,7 +136,7 @@ fn whole(float: f64) -> Option<i128> {
 
 /// The shortest digits that give this float, as a number without a zero at its end and an exponent of ten; `None` if it is
 /// not finite.
-fn shortest(float: f64) -> Option<(i128, i32)> {
+pub(in crate::cast) fn shortest(float: f64) -> Option<(i128, i32)> {
     if !float.is_finite() {
         return None;
     }
@@ -150,7 +150,7 @@ fn shortest(float: f64) -> Option<(i128, i32)> {
 }
 
 /// The same number without a zero at its end.
-fn normal(mut value: i128, mut exponent: i32) -> (i128, i32) {
+pub(in crate::cast) fn normal(mut value: i128, mut exponent: i32) -> (i128, i32) {
     if value == 0 {
         return (0, 0);
     }

@@ -16,7 +16,11 @@ use arrow::compute::{CastOptions, cast_with_options};
 use std::sync::Arc;
 
 /// Converts a column of the outgoing type `own`.
-pub(super) fn convert(own: &ColumnType, target: &ColumnType, array: &ArrayRef) -> Result<Converted, CastError> {
+pub(in crate::cast) fn convert(
+    own: &ColumnType,
+    target: &ColumnType,
+    array: &ArrayRef,
+) -> Result<Converted, CastError> {
     if own == target {
         return Ok(Converted::whole(Arc::clone(array)));
     }
@@ -95,7 +99,7 @@ where
 }
 
 /// The column of these values; what is `None` and not null is lost.
-fn collect<T: ArrowPrimitiveType>(
+pub(in crate::cast) fn collect<T: ArrowPrimitiveType>(
     rows: usize,
     nulls: Option<&NullBuffer>,
     value: impl Fn(usize) -> Option<T::Native>,

@@ -351,7 +351,7 @@ fn the_rescue_column_has_what_was_lost_and_what_has_no_place() {
     let integers: ArrayRef = Arc::new(Int64Array::from(vec![Some(BIG + 1), Some(2), None, Some(-BIG - 1)]));
     let texts: ArrayRef = Arc::new(StringArray::from(vec![None, None, Some("a\"b"), Some("x")]));
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![None, None, None, Some(f64::NAN)]));
-    let fitted = |converts, target| FittedColumn { from: column("a", &integers, 0), target, converts };
+    let fitted = |converts, target| FittedColumn { from: column("a", &integers, 0), target, converts, told: None };
     let cast = |on_mismatch| {
         let counts = CastCounts::default();
         let mut batch = TableBatch::new(4, &counts, on_mismatch, 1 << 20);

@@ -4,6 +4,7 @@ use super::chunks::path;
 use super::columns::fixed_width_bytes;
 use super::errors::{cause, row_group_error};
 use super::pages::{Pages, walk_row_group};
+use super::projection::Projection;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
@@ -30,14 +31,14 @@ const JSON_GROWTH: u64 = 3;
 /// Rows of the first batch, by what the footer, page headers and dictionaries say. Columns that no file has add `added_bytes` to a
 /// row.
 pub(super) fn first_batch_rows(
-    group: &RowGroupMetaData,
-    row_group: usize,
+    (group, row_group): (&RowGroupMetaData, usize),
+    projection: &Projection,
     fit: &Fit,
     added_bytes: u64,
     bytes: &FetchedRanges,
 ) -> Result<usize, ReadError> {
     let rows_total = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
-    let pages = walk_row_group(group, row_group, bytes)?;
+    let pages = walk_row_group(group, row_group, projection, bytes)?;
     let mut row_bytes = 2 * u64::from(UUID_BYTES.unsigned_abs()) + added_bytes;
     let mut cap = BATCH_ROWS;
     for field in fit.fields() {

@@ -2,6 +2,7 @@
 //! takes is in [`super::memory`].
 
 use super::errors::damaged;
+use super::projection::Projection;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::{FetchedRanges, RangeReader};
 use bytes::Bytes;
@@ -32,17 +33,21 @@ impl ChunkReader for FetchedRanges {
     }
 }
 
-/// The byte ranges of all column chunks of a row group, dictionary pages included, sorted; adjoining ones are separate:
+/// The byte ranges of the column chunks of a row group that are read, dictionary pages included, sorted; adjoining ones are separate:
 /// the caller coalesces. Empty chunks and those without values are left out.
 ///
 /// # Errors
 /// When there is no such row group, or its ranges are negative (footers from [`super::footer`] never are).
-pub fn row_group_ranges(metadata: &ParquetMetaData, row_group: usize) -> Result<Vec<Range<u64>>, ReadError> {
+pub(crate) fn row_group_ranges(
+    metadata: &ParquetMetaData,
+    row_group: usize,
+    projection: &Projection,
+) -> Result<Vec<Range<u64>>, ReadError> {
     let group = metadata.row_groups().get(row_group).ok_or_else(|| ReadError::Internal {
         what: format!("row group {row_group} of {}", metadata.num_row_groups()),
     })?;
     let mut ranges = Vec::with_capacity(group.num_columns());
-    for column in group.columns().iter().filter(|column| column.num_values() > 0) {
+    for column in projection.chunks(group).filter(|column| column.num_values() > 0) {
         let range = chunk_range(column)?;
         if !range.is_empty() {
             ranges.push(range);
@@ -82,10 +87,11 @@ mod tests {
         let file = write_with(&batch, WriterProperties::builder().set_max_row_group_row_count(Some(250)).build());
         let metadata = footer(&file).unwrap();
         assert_eq!(metadata.num_row_groups(), 2);
-        let ranges: Vec<Range<u64>> = (0..2).flat_map(|group| row_group_ranges(&metadata, group).unwrap()).collect();
+        let ranges: Vec<Range<u64>> =
+            (0..2).flat_map(|group| row_group_ranges(&metadata, group, &Projection::default()).unwrap()).collect();
         assert_eq!(ranges.len(), 4);
         assert_eq!(ranges[0].start, 4);
         assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{ranges:?}");
-        assert!(row_group_ranges(&metadata, 2).is_err());
+        assert!(row_group_ranges(&metadata, 2, &Projection::default()).is_err());
     }
 }

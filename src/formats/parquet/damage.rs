@@ -2,6 +2,7 @@
 //! read once more, one at a time, until one of them fails.
 
 use super::chunks::path;
+use super::projection::Projection;
 use crate::formats::fetched::FetchedRanges;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
@@ -20,17 +21,18 @@ pub(super) struct Damage {
     pub(super) error: ParquetError,
 }
 
-/// Looks for the column and page that make reading `rows` of `row_group` fail. `None` when all of them can be read one by
+/// Looks for the column, of those that are read, and the page that make reading `rows` of `row_group` fail. `None` when all of them can be read one by
 /// one.
 pub(super) fn find(
     reader: &ArrowReaderMetadata,
     row_group: usize,
     bytes: &FetchedRanges,
+    projection: &Projection,
     rows: &Range<usize>,
 ) -> Option<Damage> {
     let group = reader.metadata().row_groups().get(row_group)?;
     group.columns().iter().enumerate().find_map(|(leaf, chunk)| {
-        if chunk.num_values() <= 0 {
+        if !projection.has(leaf) || chunk.num_values() <= 0 {
             return None;
         }
         let mut ends = Vec::new();

@@ -5,12 +5,14 @@ use super::columns;
 use super::errors::damaged;
 use super::footer::{FooterStep, footer_from_suffix};
 use super::memory::{estimated_bytes, measured_bytes};
+use super::projection::Projection;
 use super::reader::{Reader, row_groups};
 use crate::config::NestedAs;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{Output, Position, Step};
 use crate::schema::file::FileSchema;
+use crate::schema::rules::ColumnRules;
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;
 use std::ops::Range;
@@ -20,6 +22,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct File {
     metadata: Arc<ParquetMetaData>,
+    /// Which of its columns are read.
+    projection: Projection,
 }
 
 /// The file whose last bytes these are, or how many of them are needed.
@@ -28,7 +32,7 @@ pub(in crate::formats) fn inspect(suffix: &Bytes, object_bytes: u64) -> Result<R
     let step = footer_from_suffix(suffix, object_bytes);
     let step = step.map_err(|error| if is_whole { error.with_first_bytes(suffix) } else { error })?;
     Ok(match step {
-        FooterStep::Ready(metadata) => Ok(File { metadata }),
+        FooterStep::Ready(metadata) => Ok(File { metadata, projection: Projection::default() }),
         FooterStep::NeedSuffix { bytes } if bytes > MAX_FOOTER_BYTES => {
             return Err(damaged(format!(
                 "the footer claims {bytes} bytes, more than the {MAX_FOOTER_BYTES} that a footer may have"
@@ -45,6 +49,11 @@ pub(in crate::formats) fn inspect(suffix: &Bytes, object_bytes: u64) -> Result<R
 const MAX_FOOTER_BYTES: u64 = 256 << 20;
 
 impl File {
+    /// The same file, of which only the columns are read that the rules read.
+    pub(in crate::formats) fn projected(self, rules: &ColumnRules) -> Self {
+        Self { projection: Projection::of(&self.metadata, rules), ..self }
+    }
+
     pub(in crate::formats) fn schema(&self, nested_as: NestedAs) -> Result<FileSchema, ReadError> {
         columns::file_schema(&self.metadata, nested_as)
     }
@@ -87,7 +96,7 @@ impl File {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let (mut end, mut bytes, mut rows, mut decoding_bytes) = (first, 0_u64, 0, 0);
         while end < self.metadata.num_row_groups() {
-            let group = row_group_ranges(&self.metadata, end)?;
+            let group = row_group_ranges(&self.metadata, end, &self.projection)?;
             let group_bytes: u64 = group.iter().map(|range| range.end - range.start).sum();
             if end > first && bytes.saturating_add(group_bytes) > most_bytes {
                 break;
@@ -95,7 +104,7 @@ impl File {
             bytes = bytes.saturating_add(group_bytes);
             rows += self.group_rows(end);
             ranges.extend(group);
-            decoding_bytes = estimated_bytes(&self.metadata, end).max(decoding_bytes);
+            decoding_bytes = estimated_bytes(&self.metadata, end, &self.projection).max(decoding_bytes);
             end += 1;
         }
         ranges.sort_by_key(|range| (range.start, range.end));
@@ -104,7 +113,7 @@ impl File {
     }
 
     pub(in crate::formats) fn measured_bytes(&self, step: &Step, bytes: &FetchedRanges) -> u64 {
-        row_groups(step).map(|group| measured_bytes(&self.metadata, group, bytes)).max().unwrap_or(0)
+        row_groups(step).map(|group| measured_bytes(&self.metadata, group, &self.projection, bytes)).max().unwrap_or(0)
     }
 
     pub(in crate::formats) fn reader(&self, output: Output) -> Result<Reader, ReadError> {

@@ -3,6 +3,7 @@
 
 use super::columns::fixed_width_bytes;
 use super::pages::{Pages, walk_row_group};
+use super::projection::Projection;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::MAX_PIECE_BYTES;
 use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
@@ -23,27 +24,29 @@ const LARGE_VALUE_BYTES: u64 = 64 << 10;
 /// Estimate of the memory that decoding a row group needs on top of its fetched bytes: of each column one decompressed
 /// page and the dictionary, and a few batches on their way through the casts. An estimate, because pages may differ.
 #[must_use]
-pub fn estimated_bytes(metadata: &ParquetMetaData, row_group: usize) -> u64 {
+pub(crate) fn estimated_bytes(metadata: &ParquetMetaData, row_group: usize, projection: &Projection) -> u64 {
     let Some(group) = metadata.row_groups().get(row_group) else { return 0 };
-    let pages = group.columns().iter().map(estimated_pages_bytes).fold(0, u64::saturating_add);
-    let average = |chunk: &ColumnChunkMetaData| value_bytes(chunk, None);
-    pages.saturating_add(batches_bytes(group, average))
+    let pages = projection.chunks(group).map(estimated_pages_bytes).fold(0, u64::saturating_add);
+    let average = |_, chunk: &ColumnChunkMetaData| value_bytes(chunk, None);
+    pages.saturating_add(batches_bytes(group, projection, average))
 }
 
 /// As [`estimated_bytes`], now that the row group's bytes are there. Nothing for a row group that is damaged: it won't be
 /// decoded.
 #[must_use]
-pub fn measured_bytes(metadata: &ParquetMetaData, row_group: usize, bytes: &FetchedRanges) -> u64 {
+pub(crate) fn measured_bytes(
+    metadata: &ParquetMetaData,
+    row_group: usize,
+    projection: &Projection,
+    bytes: &FetchedRanges,
+) -> u64 {
     let Some(group) = metadata.row_groups().get(row_group) else { return 0 };
-    let Ok(pages) = walk_row_group(group, row_group, bytes) else { return 0 };
-    let chunks = group.columns().iter().zip(&pages);
+    let Ok(pages) = walk_row_group(group, row_group, projection, bytes) else { return 0 };
+    let chunks = group.columns().iter().zip(&pages).enumerate();
+    let chunks = chunks.filter(|(leaf, _)| projection.has(*leaf)).map(|(_, chunk)| chunk);
     let held = chunks.map(|(chunk, pages)| held_bytes(chunk, pages)).fold(0, u64::saturating_add);
-    let mut index = 0;
-    let largest = |chunk: &ColumnChunkMetaData| {
-        index += 1;
-        value_bytes(chunk, pages.get(index - 1))
-    };
-    held.saturating_add(batches_bytes(group, largest))
+    let largest = |leaf: usize, chunk: &ColumnChunkMetaData| value_bytes(chunk, pages.get(leaf));
+    held.saturating_add(batches_bytes(group, projection, largest))
 }
 
 /// What is in memory at a time while the chunk is read.
@@ -119,12 +122,16 @@ fn value_bytes(chunk: &ColumnChunkMetaData, pages: Option<&Pages>) -> u64 {
 }
 
 /// What batches of a row group's values take, given the size of each column's values.
-fn batches_bytes(group: &RowGroupMetaData, mut value_bytes: impl FnMut(&ColumnChunkMetaData) -> u64) -> u64 {
+fn batches_bytes(
+    group: &RowGroupMetaData,
+    projection: &Projection,
+    value_bytes: impl Fn(usize, &ColumnChunkMetaData) -> u64,
+) -> u64 {
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
     let (mut row_bytes, mut level_bytes) = (0_u64, 0_u64);
-    for chunk in group.columns() {
+    for (leaf, chunk) in group.columns().iter().enumerate().filter(|(leaf, _)| projection.has(*leaf)) {
         let values = u64::try_from(chunk.num_values()).unwrap_or(0).div_ceil(rows.max(1));
-        let value_bytes = value_bytes(chunk).saturating_add(json_bytes(chunk));
+        let value_bytes = value_bytes(leaf, chunk).saturating_add(json_bytes(chunk));
         row_bytes = row_bytes.saturating_add(values.saturating_mul(value_bytes));
         let column = chunk.column_descr();
         let levels = u64::from(column.max_def_level() > 0) + u64::from(column.max_rep_level() > 0);

@@ -4,6 +4,7 @@
 
 use super::chunks::{chunk_range, path};
 use super::footer::compact::{Compact, I32, STRUCT};
+use super::projection::Projection;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use parquet::basic::Compression;
@@ -17,16 +18,18 @@ const HEADER_GROWTH: usize = 16;
 /// more than this is copied.
 const MAX_HEADER_BYTES: usize = 16 << 20;
 
-/// The pages of all chunks of a row group, in the order of its columns.
+/// The pages of all chunks of a row group, in the order of its leaves; none of those that are not read.
 ///
 /// # Errors
 /// When the pages of a chunk are larger than its footer says.
 pub(super) fn walk_row_group(
     group: &RowGroupMetaData,
     row_group: usize,
+    projection: &Projection,
     bytes: &FetchedRanges,
 ) -> Result<Vec<Pages>, ReadError> {
-    group.columns().iter().map(|chunk| walk(chunk, row_group, bytes)).collect()
+    let pages = |(leaf, chunk)| if projection.has(leaf) { walk(chunk, row_group, bytes) } else { Ok(Pages::default()) };
+    group.columns().iter().enumerate().map(pages).collect()
 }
 
 /// The pages of a chunk.

@@ -1,6 +1,7 @@
 //! Reads the steps of a Parquet file, behind [`crate::formats`]: one row group after the other.
 
-use super::row_groups::{ObjectPlan, RowGroupDecoder};
+use super::plan::ObjectPlan;
+use super::row_groups::RowGroupDecoder;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{Output, Position, Rows, Step};

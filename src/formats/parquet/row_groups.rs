@@ -1,35 +1,33 @@
 //! Decoding one row group of an object from bytes in memory into batches of the table's outgoing schema.
 //!
-//! A batch aims at [`BATCH_ROWS`] rows or [`BATCH_BYTES`] decoded, whichever is less. How many rows that is comes from the
+//! A batch aims at [`BATCH_ROWS`](crate::formats::limits::BATCH_ROWS) rows or [`BATCH_BYTES`] decoded, whichever is less. How many rows that is comes from the
 //! footer; where it can't know (dictionaries, whose values count once in the file and many times in a batch) the
 //! dictionary itself is looked at. JSON, whose size only writing it tells, stops at a budget, and the batch is read again with
 //! as many rows as fit. A batch that comes out far larger all the same makes the following ones smaller. What one row group
 //! taught holds for the object's others.
 
 use super::batch_size::first_batch_rows;
-use super::columns::ReadSchema;
 use super::damage::{self, Damage};
-use super::errors::{cause, damaged, footer_error, row_group_error};
+use super::errors::{cause, damaged, row_group_error};
+use super::plan::ObjectPlan;
+use super::row_ids::{ReadRows, RestoredIds};
 use crate::cast::counts::CastCounts;
 use crate::cast::error::CastError;
 use crate::cast::origin::Repeated;
 use crate::cast::table_batch::TableBatch;
+use crate::config::OnMismatch;
 use crate::formats::Output;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
-use crate::formats::limits::{BATCH_BYTES, BATCH_ROWS};
-use crate::schema::fit::{FileColumnAt, Fit, Fitted, Misfit, fit};
+use crate::formats::limits::BATCH_BYTES;
+use crate::schema::fit::{FileColumnAt, Fitted};
 use crate::schema::types::UUID_BYTES;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, new_null_array};
-use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A batch larger than this many times [`BATCH_BYTES`] makes the following ones smaller. Less would have the pages that
 /// were read skipped once more for little.
@@ -45,78 +43,6 @@ const JSON_BATCH_BYTES: u64 = 2 * BATCH_BYTES;
 /// What a value takes more that is converted or rescued: the longest texts of numbers and timestamps, on average.
 const CONVERTED_VALUE_BYTES: u64 = 32;
 
-/// How to read one object's row groups into a table's batches. Made once an object.
-#[derive(Debug)]
-pub struct ObjectPlan {
-    metadata: Arc<ParquetMetaData>,
-    main: ArrowReaderMetadata,
-    second: Option<(ArrowReaderMetadata, ProjectionMask)>,
-    fit: Fit,
-    output: Output,
-    /// Rows of a batch at most, by what was found in earlier row groups.
-    learned_rows: AtomicUsize,
-}
-
-impl ObjectPlan {
-    /// Plans to read the file with the footer `metadata` as rows of `output`'s table.
-    ///
-    /// # Errors
-    /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when the schema of
-    /// `output` isn't the table's.
-    pub fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
-        check_output(&output)?;
-        let source = ReadSchema::from_metadata(&metadata)?;
-        let fit = fit(&output.table, &source.fields, &output.rules)
-            .map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
-        let main = reader_metadata(&metadata, source.supplied)?;
-        let second = match source.second {
-            Some((schema, leaves)) => {
-                let mask = ProjectionMask::leaves(metadata.file_metadata().schema_descr(), leaves);
-                Some((reader_metadata(&metadata, Some(schema))?, mask))
-            }
-            None => None,
-        };
-        let learned_rows = AtomicUsize::new(BATCH_ROWS);
-        Ok(Self { metadata, main, second, fit, output, learned_rows })
-    }
-
-    /// Rows of a row group, by the footer; 0 if there is none of that index.
-    pub(super) fn rows(&self, row_group: usize) -> u64 {
-        let group = self.metadata.row_groups().get(row_group);
-        group.map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
-    }
-
-    /// The number of a row group's first row in the object, from 0: what [`RowGroupDecoder::open`] makes ids from.
-    pub fn first_row(&self, row_group: usize) -> u64 {
-        (0..row_group).map(|before| self.rows(before)).sum()
-    }
-}
-
-/// Where the columns of [`Origin::columns`] stand: behind the ids.
-const ID_COLUMNS: usize = 2;
-
-fn check_output(output: &Output) -> Result<(), ReadError> {
-    let (ids, columns) = output.table.arrow().fields().split_at(ID_COLUMNS);
-    let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
-    let added = output.origin.columns().map(|(name, added)| (name.to_owned(), added.arrow_type(), true));
-    let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
-    // Nested fields included: arrays are made with the table's, and a batch takes no others.
-    let same = expected.eq(output.schema.fields().iter().map(of_field));
-    if same { Ok(()) } else { Err(ReadError::Internal { what: "the output schema is not the table's".into() }) }
-}
-
-fn reader_metadata(
-    metadata: &Arc<ParquetMetaData>,
-    supplied: Option<SchemaRef>,
-) -> Result<ArrowReaderMetadata, ReadError> {
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let options = match supplied {
-        Some(schema) => options.with_schema(schema),
-        None => options,
-    };
-    ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map_err(footer_error)
-}
-
 /// Decodes one row group batch by batch.
 pub struct RowGroupDecoder {
     plan: Arc<ObjectPlan>,
@@ -130,6 +56,8 @@ pub struct RowGroupDecoder {
     readers: Option<Readers>,
     /// What is alike in all batches, see [`crate::cast::origin::Origin::arrays`].
     repeated: Option<Repeated>,
+    /// What is wrong with the row behind the last one that was given.
+    pending: Option<ReadError>,
 }
 
 /// The readers at row `rows_done`, made for `batch_rows`.
@@ -175,8 +103,11 @@ impl RowGroupDecoder {
         let added_bytes = plan.output.origin.bytes_a_row()
             + plan.output.key_values.bytes_a_row()
             + plan.fit.converted() * CONVERTED_VALUE_BYTES;
-        let batch_rows =
-            if rows_total == 0 { 1 } else { first_batch_rows(group, row_group, &plan.fit, added_bytes, &bytes)? };
+        let batch_rows = if rows_total == 0 {
+            1
+        } else {
+            first_batch_rows((group, row_group), &plan.projection, &plan.fit, added_bytes, &bytes)?
+        };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self {
             plan,
@@ -188,6 +119,7 @@ impl RowGroupDecoder {
             batch_rows,
             readers: None,
             repeated: None,
+            pending: None,
         })
     }
 
@@ -202,6 +134,10 @@ impl RowGroupDecoder {
     /// # Errors
     /// Damaged pages, wrong checksums, text that isn't UTF-8, fewer rows than the footer says.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
+        if let Some(error) = self.pending.take() {
+            self.rows_done = self.rows_total;
+            return Err(error);
+        }
         if self.is_done() {
             return Ok(None);
         }
@@ -256,7 +192,18 @@ impl RowGroupDecoder {
             Some(reader) => Some(self.read(reader)?),
             None => None,
         };
-        let batch = self.cast(&main, second.as_ref())?;
+        let mut ids = self.restored_ids(&main)?;
+        let batch = match ids.as_mut().and_then(|ids| ids.bad.take()) {
+            None => self.cast(&main, second.as_ref(), ids)?,
+            Some((0, error)) => return Err(BatchError::Other(error)),
+            // The object is in error when the rows before it were sent.
+            Some((row, error)) => {
+                let cut = |batch: &RecordBatch| batch.slice(0, row.min(batch.num_rows()));
+                let batch = self.cast(&cut(&main), second.as_ref().map(cut).as_ref(), ids)?;
+                self.pending = Some(error);
+                batch
+            }
+        };
         self.readers = Some(readers);
         Ok(batch)
     }
@@ -275,7 +222,7 @@ impl RowGroupDecoder {
             }
             builder.build().map_err(|source| self.located(source))
         };
-        let main = build(&self.plan.main, None)?;
+        let main = build(&self.plan.main, self.plan.projection.mask(&self.plan.metadata).as_ref())?;
         let second = self.plan.second.as_ref().map(|(metadata, mask)| build(metadata, Some(mask))).transpose()?;
         Ok(Readers { main, second })
     }
@@ -307,13 +254,26 @@ impl RowGroupDecoder {
     fn located(&self, error: ParquetError) -> ReadError {
         let row = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
         let rows = row(self.rows_done)..row(self.rows_total).min(row(self.rows_done).saturating_add(self.batch_rows));
-        match damage::find(&self.plan.main, self.row_group, &self.bytes, &rows) {
+        match damage::find(&self.plan.main, self.row_group, &self.bytes, &self.plan.projection, &rows) {
             Some(Damage { place, error }) => row_group_error(self.row_group, &place, cause(&error)),
             None => self.undecodable(error),
         }
     }
 
-    fn cast(&mut self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, BatchError> {
+    /// The ids of the rows, where they have them in the file.
+    fn restored_ids(&self, batch: &RecordBatch) -> Result<Option<RestoredIds>, BatchError> {
+        let Some(columns) = &self.plan.fit.ids else { return Ok(None) };
+        let first_row = self.first_row + self.rows_done;
+        let ids = RestoredIds::of(columns, ReadRows { batch, row_group: self.row_group, first_row });
+        ids.map(Some).map_err(|(column, error)| self.column_error(column, first_row, error))
+    }
+
+    fn cast(
+        &mut self,
+        main: &RecordBatch,
+        second: Option<&RecordBatch>,
+        ids: Option<RestoredIds>,
+    ) -> Result<RecordBatch, BatchError> {
         let rows = main.num_rows();
         if second.is_some_and(|second| second.num_rows() != rows) {
             let source = ParquetError::General("two readings of a column differ in length".into());
@@ -323,13 +283,23 @@ impl RowGroupDecoder {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.schema.fields().len());
         let first_row = self.first_row + self.rows_done;
         let Output { origin, key_values, rules, .. } = &self.plan.output;
-        arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
-        arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
+        match ids {
+            Some(ids) => arrays.extend([ids.id.slice(0, rows), ids.parent.slice(0, rows)]),
+            None => {
+                arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
+                arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
+            }
+        }
         // A row group with fewer rows needs no more of them.
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
         let added = origin.arrays(first_row, rows, most_rows, &mut self.repeated).map_err(added_columns_error)?;
         arrays.extend(added);
-        let on_mismatch = rules.merges.as_ref().map(|merges| merges.on_mismatch).unwrap_or_default();
+        // Without the column for them nothing is rescued.
+        let rescues = self.plan.fit.columns.iter().any(|column| matches!(column, Fitted::Rescue));
+        let on_mismatch = match rules.on_mismatch {
+            OnMismatch::Rescue if !rescues => OnMismatch::Null,
+            on_mismatch => on_mismatch,
+        };
         let mut table = TableBatch::new(rows, &counts, on_mismatch, JSON_BATCH_BYTES);
         let second_of = |column: &FileColumnAt| second.zip(column.second).map(|(second, index)| second.column(index));
         let mut rescue_at = None;

@@ -3,7 +3,8 @@
 use super::chunks::row_group_ranges;
 use super::columns::file_schema;
 use super::footer::{FooterStep, footer_from_suffix};
-use super::row_groups::{ObjectPlan, RowGroupDecoder};
+use super::plan::ObjectPlan;
+use super::row_groups::RowGroupDecoder;
 use super::*;
 use crate::cast::counts::{CastCounts, count};
 use crate::cast::origin::Origin;
@@ -78,7 +79,7 @@ pub(super) fn decode_as(
     )?);
     let mut batches = Vec::new();
     for group in 0..metadata.num_row_groups() {
-        let ranges = row_group_ranges(&metadata, group)?;
+        let ranges = row_group_ranges(&metadata, group, &plan.projection)?;
         let slice = |range: std::ops::Range<u64>| {
             let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
             (range.start, file.slice(start..end))

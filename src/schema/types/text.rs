@@ -7,7 +7,7 @@ use std::fmt;
 /// state must not overflow the stack.
 const MAX_DEPTH: usize = 64;
 
-pub(super) const PLAIN: [ColumnType; 18] = [
+pub(super) const PLAIN: [ColumnType; 20] = [
     ColumnType::Boolean,
     ColumnType::Int8,
     ColumnType::Int16,
@@ -26,6 +26,8 @@ pub(super) const PLAIN: [ColumnType; 18] = [
     ColumnType::Timestamp,
     ColumnType::Uuid,
     ColumnType::Json,
+    ColumnType::Inet,
+    ColumnType::Mac,
 ];
 
 /// Short names. They are also what fingerprints and stored schemas are made of: they must not change between releases.
@@ -51,6 +53,8 @@ impl fmt::Display for ColumnType {
             Self::Decimal128 { precision, scale } => write!(f, "decimal({precision}, {scale})"),
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),
+            Self::Inet => f.write_str("inet"),
+            Self::Mac => f.write_str("mac"),
             // Never stored: in a table it is settled.
             Self::Null => f.write_str("null"),
             Self::List(item) => write!(f, "list<{item}>"),

@@ -1,11 +1,12 @@
 //! What a key says about each partition column.
 
-use super::{Partitions, Typed, time, unknown_column};
+use super::{Partitions, Typed, unknown_column};
 use crate::config::Mistake;
 use crate::config::layout::PartitionSpec;
 use crate::schema::names::fold;
 use crate::tables::classify::split;
 use crate::tables::mapping::{Captures, DatePart, Pattern, Source, Variable, folders};
+use crate::times;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -207,7 +208,7 @@ impl Columns {
         let at = self.dates.iter().filter_map(|(group, _)| captures.span(*group)).map(|span| span.start).min()?;
         let (year, month, day) = (part(DatePart::Year, 0), part(DatePart::Month, 1), part(DatePart::Day, 1));
         let (hour, minute) = (part(DatePart::Hour, 0), part(DatePart::Minute, 0));
-        let moment = time::days(year, month, day).and_then(|days| time::moment_us(days, (hour, minute, 0), 0));
+        let moment = times::days(year, month, day).and_then(|days| times::moment_us(days, (hour, minute, 0), 0));
         let value = match moment {
             Some(moment) => FoundValue::Moment(moment),
             None => FoundValue::NoMoment(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")),

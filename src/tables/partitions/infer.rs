@@ -4,7 +4,8 @@
 //! it, and its type is what all values have in common. What is kept is a little per column, nothing per key.
 
 use super::value::is_canonical_int64;
-use super::{Found, FoundValue, KeyType, Value, time};
+use super::{Found, FoundValue, KeyType, Value};
+use crate::times;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most partition columns of a table: far more than people have, and few enough that folders such as `<id>=<x>/`, of
@@ -54,8 +55,8 @@ impl Kinds {
         Self {
             any: true,
             all_int64: is_canonical_int64(text),
-            all_date: time::iso_date(text).is_some(),
-            all_timestamp: time::iso_timestamp_us(text).is_some(),
+            all_date: times::iso_date(text).is_some(),
+            all_timestamp: times::iso_timestamp_us(text).is_some(),
         }
     }
 

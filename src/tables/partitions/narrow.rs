@@ -9,9 +9,10 @@
 use super::condition::{Condition, Literal, Operator, Test, Today};
 use super::ranges::{KeyRange, Ranges, behind_prefix};
 use super::value::is_canonical_int64;
-use super::{Columns, KeyType, Typed, Value, percent_decoded, time};
+use super::{Columns, KeyType, Typed, Value, percent_decoded};
 use crate::schema::names::fold;
 use crate::tables::mapping::{DatePart, Mapping, Mappings, Part, Source, Variable};
+use crate::times;
 
 /// Most ranges of a listing: each costs a request at least, a thousandth of a full page's worth each.
 const MAX_RANGES: usize = 100;
@@ -269,9 +270,9 @@ impl<'a> Pruning<'a> {
 
 /// What date variables, from the year down and with text between them, are at a moment.
 fn date_text(parts: &[Part], us: i64) -> Option<String> {
-    let days = i32::try_from(us.div_euclid(time::DAY_US)).ok()?;
-    let (year, month, day) = time::civil(days);
-    let minutes = us.rem_euclid(time::DAY_US) / 60_000_000;
+    let days = i32::try_from(us.div_euclid(times::DAY_US)).ok()?;
+    let (year, month, day) = times::civil(days);
+    let minutes = us.rem_euclid(times::DAY_US) / 60_000_000;
     let (mut text, mut end) = (String::new(), 0);
     let mut expected = DatePart::ALL.iter();
     for part in parts {
@@ -460,11 +461,11 @@ fn texts(place: &Place<'_>, literal: &Literal, today: Today) -> Option<Texts> {
 /// The days around a moment: a text may be the time of any place on Earth.
 fn with_margin(value: &Value) -> Option<Texts> {
     let Value::Timestamp(us) = value else { return None };
-    let day = i32::try_from(us.div_euclid(time::DAY_US)).ok()?;
+    let day = i32::try_from(us.div_euclid(times::DAY_US)).ok()?;
     let text = |day: Option<i32>| {
         let day = day?;
         // Years of more or fewer than four digits sort otherwise.
-        (1..=9999).contains(&time::civil(day).0).then(|| Value::Date(day).to_string())
+        (1..=9999).contains(&times::civil(day).0).then(|| Value::Date(day).to_string())
     };
     let (first, last) = (text(day.checked_sub(1))?, text(day.checked_add(1))?);
     Some(Texts { first, last, is_exact: false, is_ordered: true })

@@ -2,7 +2,7 @@
 //!
 //! A value that a type cannot hold exactly does not fit it: nothing is rounded or cut.
 
-use super::time::{self, TimeFormat};
+use crate::times::{self, TimeFormat};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -152,7 +152,7 @@ impl Typed {
     pub fn read(&self, text: &str) -> Option<Value> {
         match (&self.format, self.ty) {
             (Some(format), KeyType::Date) => {
-                i32::try_from(format.read_us(text)?.div_euclid(time::DAY_US)).ok().map(Value::Date)
+                i32::try_from(format.read_us(text)?.div_euclid(times::DAY_US)).ok().map(Value::Date)
             }
             (Some(format), KeyType::Timestamp) => format.read_us(text).map(Value::Timestamp),
             (_, ty) => Value::read(text, ty),
@@ -192,9 +192,9 @@ impl Value {
         match ty {
             KeyType::Text => Some(Self::Text(text.to_owned())),
             KeyType::Int64 => text.parse().ok().map(Self::Int64),
-            KeyType::Date => time::iso_date(text).map(Self::Date),
-            KeyType::Timestamp => time::iso_timestamp_us(text)
-                .or_else(|| Some(i64::from(time::iso_date(text)?) * time::DAY_US))
+            KeyType::Date => times::iso_date(text).map(Self::Date),
+            KeyType::Timestamp => times::iso_timestamp_us(text)
+                .or_else(|| Some(i64::from(times::iso_date(text)?) * times::DAY_US))
                 .map(Self::Timestamp),
             KeyType::Bool if text.eq_ignore_ascii_case("true") => Some(Self::Bool(true)),
             KeyType::Bool if text.eq_ignore_ascii_case("false") => Some(Self::Bool(false)),
@@ -208,7 +208,7 @@ impl Value {
     #[must_use]
     pub fn cast(self, ty: KeyType) -> Option<Self> {
         match (self, ty) {
-            (Self::Date(days), KeyType::Timestamp) => Some(Self::Timestamp(i64::from(days) * time::DAY_US)),
+            (Self::Date(days), KeyType::Timestamp) => Some(Self::Timestamp(i64::from(days) * times::DAY_US)),
             (Self::Int64(number), KeyType::Float64) => {
                 let float = number as f64;
                 // As i128: the largest int64 is rounded up to a number beyond int64.
@@ -264,12 +264,12 @@ impl fmt::Display for Value {
             Self::Bool(truth) => write!(f, "{truth}"),
             Self::Float64(number) => write!(f, "{number}"),
             Self::Date(days) => {
-                let (year, month, day) = time::civil(*days);
+                let (year, month, day) = times::civil(*days);
                 write!(f, "{year:04}-{month:02}-{day:02}")
             }
             Self::Timestamp(us) => {
-                let days = i32::try_from(us.div_euclid(time::DAY_US)).unwrap_or_default();
-                let of_day = us.rem_euclid(time::DAY_US);
+                let days = i32::try_from(us.div_euclid(times::DAY_US)).unwrap_or_default();
+                let of_day = us.rem_euclid(times::DAY_US);
                 let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
                 let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
                 write!(f, "{}T{hour:02}:{minute:02}:{second:02}", Self::Date(days))?;
@@ -401,7 +401,7 @@ mod tests {
             Value::Int64(7).cast(Decimal { precision: 3, scale: 1 }),
             Some(Value::Decimal { unscaled: 70, scale: 1 })
         );
-        assert_eq!(Value::Date(1).cast(Timestamp), Some(Value::Timestamp(time::DAY_US)));
+        assert_eq!(Value::Date(1).cast(Timestamp), Some(Value::Timestamp(times::DAY_US)));
         assert_eq!(Value::Date(0).cast(Text), Some(Value::Text("1970-01-01".to_owned())));
         assert_eq!(Value::Bool(true).cast(Int64), None);
     }

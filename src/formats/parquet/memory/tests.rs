@@ -10,7 +10,7 @@ use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
 
 fn measured(file: &Bytes) -> u64 {
-    measured_bytes(&footer(file).unwrap(), 0, &FetchedRanges::whole(file.clone()))
+    measured_bytes(&footer(file).unwrap(), 0, &Projection::default(), &FetchedRanges::whole(file.clone()))
 }
 
 /// A column of 7 MB in one page or pages of 100,000 bytes, and what it measures in one piece and in three.
@@ -25,7 +25,7 @@ fn measured_in_pieces(compression: Compression, page_bytes: usize) -> (Bytes, u6
     let third = file.len() / 3;
     let cuts = [0..third, third..2 * third, 2 * third..file.len()];
     let pieces = FetchedRanges::new(cuts.map(|cut| (cut.start as u64, file.slice(cut)))).unwrap();
-    let (whole, cut) = (measured(&file), measured_bytes(&footer(&file).unwrap(), 0, &pieces));
+    let (whole, cut) = (measured(&file), measured_bytes(&footer(&file).unwrap(), 0, &Projection::default(), &pieces));
     (file, whole, cut)
 }
 
@@ -89,7 +89,7 @@ fn all_values_of_lists_count() {
     let lists = (0..100).map(|row| Some((0..LENGTH).map(move |n| Some((row * n) as f32))));
     let lists: ListArray = ListArray::from_iter_primitive::<Float32Type, _, _>(lists);
     let file = write_with(&columns(vec![("l", Arc::new(lists))]), WriterProperties::builder().build());
-    let group_bytes = estimated_bytes(&footer(&file).unwrap(), 0);
+    let group_bytes = estimated_bytes(&footer(&file).unwrap(), 0, &Projection::default());
     let values = u64::from(LENGTH.unsigned_abs()) * 100;
     assert!(group_bytes >= values * 4 * BATCHES + values * 2 * LEVEL_BYTES, "{group_bytes}");
 }
@@ -97,8 +97,11 @@ fn all_values_of_lists_count() {
 #[test]
 fn a_row_group_of_another_file_needs_nothing() {
     let file = write_with(&columns(vec![("t", texts(10, 70))]), snappy().build());
-    assert_eq!(estimated_bytes(&footer(&file).unwrap(), 1), 0);
-    assert_eq!(measured_bytes(&footer(&file).unwrap(), 1, &FetchedRanges::whole(file.clone())), 0);
+    assert_eq!(estimated_bytes(&footer(&file).unwrap(), 1, &Projection::default()), 0);
+    assert_eq!(
+        measured_bytes(&footer(&file).unwrap(), 1, &Projection::default(), &FetchedRanges::whole(file.clone())),
+        0
+    );
 }
 
 #[test]
@@ -118,7 +121,8 @@ fn plain_files_are_estimated_with_what_they_measure() {
             for dictionary in [false, true] {
                 let properties = WriterProperties::builder().set_compression(compression);
                 let file = write_with(&batch, properties.set_dictionary_enabled(dictionary).build());
-                let (estimated, measured) = (estimated_bytes(&footer(&file).unwrap(), 0), measured(&file));
+                let (estimated, measured) =
+                    (estimated_bytes(&footer(&file).unwrap(), 0, &Projection::default()), measured(&file));
                 assert!(
                     measured <= estimated + estimated / 8,
                     "{rows} {compression:?} {dictionary}: {measured} > {estimated}"

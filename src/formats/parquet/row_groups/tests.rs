@@ -1,6 +1,7 @@
 use super::*;
 use crate::cast::origin::{ObjectFacts, Origin};
 use crate::config::FileColumns;
+use crate::formats::limits::BATCH_ROWS;
 use crate::formats::limits::MAX_VALUE_BYTES;
 use crate::formats::parquet::batch_size;
 use crate::formats::parquet::footer::FooterStep;
@@ -8,8 +9,9 @@ use crate::formats::parquet::tests::{
     columns, decode, decode_as, footer, next_column, table, write, write_raw, write_with,
 };
 use arrow::array::{Array, AsArray, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -438,8 +440,13 @@ fn a_value_too_large_for_a_message_is_refused_before_it_is_unpacked() {
     let file = write(&numbers(100));
     let plan = plan(&file);
     let group = plan.metadata.row_group(0);
-    let pages =
-        crate::formats::parquet::pages::walk_row_group(group, 0, &FetchedRanges::whole(file.clone())).unwrap()[1];
+    let pages = crate::formats::parquet::pages::walk_row_group(
+        group,
+        0,
+        &Default::default(),
+        &FetchedRanges::whole(file.clone()),
+    )
+    .unwrap()[1];
     batch_size::check_values(group.column(1), 0, pages).unwrap();
     let mut large = pages;
     large.value_bytes = MAX_VALUE_BYTES + 1;

@@ -202,7 +202,7 @@ fn structs_of_other_fields_do_not_agree() {
         let table = table_as(&a, table).unwrap();
         let output = Arc::clone(table.arrow());
         let origin = Origin::new("bucket", "key");
-        crate::formats::parquet::row_groups::ObjectPlan::new(
+        crate::formats::parquet::plan::ObjectPlan::new(
             Arc::clone(&b),
             Output::new(Arc::new(table.clone()), output, origin, Arc::default()),
         )

@@ -1,0 +1,197 @@
+//! The words for types.
+
+use std::fmt;
+
+/// A type that a column may be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TypeWord {
+    /// `bool`.
+    Bool,
+    /// `int8`.
+    Int8,
+    /// `int16`.
+    Int16,
+    /// `int32`.
+    Int32,
+    /// `int64`, `int`, `bigint`.
+    Int64,
+    /// `uint8`.
+    UInt8,
+    /// `uint16`.
+    UInt16,
+    /// `uint32`.
+    UInt32,
+    /// `uint64`.
+    UInt64,
+    /// `float32`.
+    Float32,
+    /// `float64`, `double`.
+    Float64,
+    /// `utf8`, `text`, `string`.
+    Text,
+    /// `binary`.
+    Binary,
+    /// `date`.
+    Date,
+    /// `time`.
+    Time,
+    /// `timestamp`.
+    Timestamp,
+    /// `decimal(12, 2)`.
+    Decimal {
+        /// Digits, 1 to 38.
+        precision: u8,
+        /// Of these behind the point.
+        scale: u8,
+    },
+    /// `uuid`.
+    Uuid,
+    /// `json`.
+    Json,
+    /// `inet`.
+    Inet,
+    /// `mac`.
+    Mac,
+    /// `list<int64>`: of anything but lists.
+    List(Box<TypeWord>),
+}
+
+/// Words of one type each; the first one of a type is the one that messages print.
+const WORDS: [(&str, TypeWord); 25] = [
+    ("bool", TypeWord::Bool),
+    ("int8", TypeWord::Int8),
+    ("int16", TypeWord::Int16),
+    ("int32", TypeWord::Int32),
+    ("int64", TypeWord::Int64),
+    ("int", TypeWord::Int64),
+    ("bigint", TypeWord::Int64),
+    ("uint8", TypeWord::UInt8),
+    ("uint16", TypeWord::UInt16),
+    ("uint32", TypeWord::UInt32),
+    ("uint64", TypeWord::UInt64),
+    ("float32", TypeWord::Float32),
+    ("float64", TypeWord::Float64),
+    ("double", TypeWord::Float64),
+    ("utf8", TypeWord::Text),
+    ("text", TypeWord::Text),
+    ("string", TypeWord::Text),
+    ("binary", TypeWord::Binary),
+    ("date", TypeWord::Date),
+    ("time", TypeWord::Time),
+    ("timestamp", TypeWord::Timestamp),
+    ("uuid", TypeWord::Uuid),
+    ("json", TypeWord::Json),
+    ("inet", TypeWord::Inet),
+    ("mac", TypeWord::Mac),
+];
+
+/// Digits of a decimal at most: what PostgreSQL, Arrow's 128 bits and most destinations share.
+const MAX_PRECISION: u8 = 38;
+
+/// What a type is, as in "must be …".
+pub(super) const EXPECTED: &str = "a type: bool, int8 to int64, uint8 to uint64, float32, float64, text, binary, date, time, \
+    timestamp, decimal(12, 2), uuid, json, inet, mac, or a list such as list<int64>";
+
+impl TypeWord {
+    /// The type that is written so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("list<") {
+            Some(item) => Some(Self::List(Box::new(Self::parse_item(item.strip_suffix('>')?)?))),
+            None => Self::parse_item(text),
+        }
+    }
+
+    fn parse_item(text: &str) -> Option<Self> {
+        if let Some((_, word)) = WORDS.iter().find(|(name, _)| *name == text) {
+            return Some(word.clone());
+        }
+        let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+        let scale = scale.strip_prefix(' ').unwrap_or(scale);
+        let (precision, scale) = (number(precision)?, number(scale)?);
+        let good = (1..=MAX_PRECISION).contains(&precision) && scale <= precision;
+        good.then_some(Self::Decimal { precision, scale })
+    }
+}
+
+/// A number of one or two digits without a zero in front.
+fn number(text: &str) -> Option<u8> {
+    let plain = matches!(text.as_bytes(), [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9']);
+    if plain { text.parse().ok() } else { None }
+}
+
+/// A pattern of exactly the texts that are types.
+pub(super) fn pattern() -> String {
+    let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+    let scales = |precision: u8| {
+        let (tens, ones) = (precision / 10, precision % 10);
+        match tens {
+            0 => format!("[0-{ones}]"),
+            1 => format!("(?:[0-9]|1[0-{ones}])"),
+            tens => format!("(?:[0-9]|[1-{}][0-9]|{tens}[0-{ones}])", tens - 1),
+        }
+    };
+    let decimals: Vec<String> = (1..=MAX_PRECISION).map(|p| format!("{p}, ?{}", scales(p))).collect();
+    let item = format!("(?:{}|decimal\\((?:{})\\))", words.join("|"), decimals.join("|"));
+    format!("^(?:{item}|list<{item}>)$")
+}
+
+impl fmt::Display for TypeWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision}, {scale})"),
+            Self::List(item) => write!(f, "list<{item}>"),
+            plain => f.write_str(WORDS.iter().find(|(_, word)| word == plain).map_or("", |(name, _)| name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex_automata::meta::Regex;
+
+    #[test]
+    fn the_pattern_means_the_same_as_the_parser() {
+        let pattern = Regex::new(&pattern()).unwrap();
+        let decimals = (0..=40)
+            .flat_map(|p| (0..=40).flat_map(move |s| [format!("decimal({p}, {s})"), format!("decimal({p},{s})")]));
+        let odd = [
+            "",
+            "Int64",
+            "int64 ",
+            "decimal",
+            "decimal(5)",
+            "decimal(05, 2)",
+            "decimal(5, 02)",
+            "decimal(5,  2)",
+            "list<>",
+            "list<list<text>>",
+            "list<text",
+            "list<decimal(5, 2)>",
+            "list<mac>",
+            "numeric",
+            "null",
+            "struct<>",
+        ];
+        let words = WORDS.iter().map(|(word, _)| (*word).to_owned());
+        let mut accepted = 0;
+        for text in words.chain(decimals).chain(odd.map(str::to_owned)) {
+            let parsed = TypeWord::parse(&text);
+            assert_eq!(pattern.is_match(&text), parsed.is_some(), "{text}");
+            if let Some(parsed) = parsed {
+                accepted += 1;
+                assert_eq!(TypeWord::parse(&parsed.to_string()), Some(parsed), "{text}");
+            }
+        }
+        assert!(accepted > 2 * 38 * 19, "{accepted}");
+    }
+
+    #[test]
+    fn short_words() {
+        for (text, printed) in [("int", "int64"), ("bigint", "int64"), ("double", "float64"), ("string", "utf8")] {
+            assert_eq!(TypeWord::parse(text).unwrap().to_string(), printed);
+        }
+        assert_eq!(TypeWord::parse("list<string>").unwrap().to_string(), "list<utf8>");
+    }
+}
