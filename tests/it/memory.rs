@@ -197,16 +197,29 @@ async fn texts_that_a_dictionary_made_small_are_not_unfolded_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_keys_cost_120_bytes_each() {
+    many_keys(json!({}), |n| format!("t/part-{n:05}-c000.snappy.parquet")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_of_mappings_with_columns_cost_120_bytes_each() {
+    let mut mappings: Vec<Value> = (0..49).map(|n| json!({"glob": format!("other-{n}/**")})).collect();
+    mappings.push(json!({"path": "t/dt={{day}}/hour={{hour:int64}}/{{*}}", "table": "t", "file_columns": true}));
+    let key = |n| format!("t/dt=2026-01-{:02}/hour={}/part-{n:05}-c000.snappy.parquet", n % 28 + 1, n % 24);
+    many_keys(json!({"mappings": mappings}), key).await;
+}
+
+/// A sync of many objects, and of many more keys that are none.
+async fn many_keys(spec: Value, key: impl Fn(u64) -> String) {
     let mut rig = Rig::start().await;
     const OBJECTS: u64 = 10_000;
     let tiny = versioned("a", 1, 16, None);
     for n in 0..OBJECTS {
-        rig.s3.put(&format!("t/part-{n:05}-c000.snappy.parquet"), tiny.clone());
+        rig.s3.put(&key(n), tiny.clone());
     }
     for n in 0..90_000 {
         rig.s3.put(&format!("logs/{n:06}.log"), "x");
     }
-    let rows = sync(&mut rig, json!({}), Duration::ZERO).await;
+    let rows = sync(&mut rig, spec, Duration::ZERO).await;
     assert_eq!(rows, OBJECTS);
     assert_bounded(&rig, 0, OBJECTS + 90_000);
     let log = rig.stop();

@@ -39,5 +39,9 @@ async fn each_recipe_of_the_page_gives_the_table_and_the_columns_that_it_says() 
         tried += 1;
     }
     assert!(tried > 15, "{tried} recipes");
-    rig.stop().assert_clean();
+    let log = rig.stop();
+    // Conditions leave objects out, which is worth a warning in a full sync.
+    let others = |line: &&String| !line.contains("leaves objects out");
+    assert_eq!(log.of_level("warn").iter().filter(others).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(log.of_level("error"), Vec::<String>::new());
 }
