@@ -1,12 +1,13 @@
 //! What columns are, whatever the format of the files: the ground floor that tables, casts, formats and state stand on.
 //!
 //! ```text
-//! field (a file's column as it is read) ─▶ file (its outgoing type) ─▶ merge (all files agree) ─▶ table (outgoing columns)
+//! field (a file's column as it is read) ─▶ file (its outgoing type) ─▶ merge (of all files) ─▶ table (outgoing columns)
 //!                 └──────────────────── fit (which of a file's columns is which of the table's) ◀──────────────┘
 //! ```
 //!
-//! [`types`] are the outgoing types, [`names`] the rules for outgoing names, [`rules`] say which of the files' columns count, [`by_hand`]
-//! what the spec says of single ones. Everything here is pure.
+//! [`types`] are the outgoing types, which [`join`] joins where files have several, [`names`] the rules for outgoing names,
+//! [`rules`] say which of the files' columns count and how files may differ, [`by_hand`] what the spec says of single ones.
+//! Everything here is pure.
 
 use crate::config::{CqColumns, NestedAs, RestoreTypes, SchemaOptions, TableOptions};
 use crate::hash::{first_u64, hex, update_framed};

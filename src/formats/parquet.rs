@@ -1,7 +1,7 @@
 //! Parquet: from the bytes of an object to record batches in the table's outgoing types.
 //!
 //! ```text
-//! last bytes ──footer──▶ ParquetMetaData ─columns─▶ FileSchema ──▶ schema::merge (all files agree) ──▶ TableSchema
+//! last bytes ──footer──▶ ParquetMetaData ─columns─▶ FileSchema ──▶ schema::merge (of all files) ───▶ TableSchema
 //!                              │                                                                           │
 //! fetched ranges ──chunks──▶ FetchedRanges ──plan, row_groups──▶ cast ──▶ RecordBatch
 //! ```

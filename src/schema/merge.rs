@@ -60,7 +60,9 @@ impl Conflict {
             Some(joined) => {
                 // As a JSON string: YAML takes it, whatever the name.
                 let name = serde_json::Value::from(conflict.column.as_str());
-                format!("To give the column one type, write `columns: {{{name}: \"{joined}\"}}` below spec. {MERGE_LINES}")
+                format!(
+                    "To give the column one type, write `columns: {{{name}: \"{joined}\"}}` below spec. {MERGE_LINES}"
+                )
             }
             None => MERGE_LINES.to_owned(),
         })
