@@ -6,6 +6,7 @@
 use crate::cloudquery::network::Network;
 use crate::telemetry::Format;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 
 /// Name and version in the form of SDK plugins: `cq-source-s3 version v1.2.3 (commit)`.
@@ -25,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve the plugin over gRPC, as the CloudQuery CLI starts it.
     Serve(Serve),
+    /// Show what a sync would do, without reading data.
+    Plan(Plan),
     /// Print the JSON Schema of the plugin's `spec`.
     SpecSchema,
     /// Print the plugin's name and version.
@@ -60,6 +63,47 @@ pub struct Serve {
     /// Accepted for the CloudQuery CLI; this plugin needs no licence.
     #[arg(long, default_value = "", value_name = "PATH")]
     pub license: String,
+}
+
+/// The flags of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// A CloudQuery config, or the plugin's spec alone, in YAML or JSON; `-` is stdin.
+    #[arg(long, value_name = "FILE")]
+    pub spec: PathBuf,
+    /// Which of the config's sources, if there are several of this plugin.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Address of a running state backend, instead of the config's `backend_options`.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub backend: Option<String>,
+    /// The state table in the backend.
+    #[arg(long, value_name = "NAME")]
+    pub backend_table: Option<String>,
+    /// Read no object: no columns.
+    #[arg(long)]
+    pub no_columns: bool,
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
+    /// Tell of one key which table it belongs to and why, or why it is skipped.
+    #[arg(long, value_name = "KEY", conflicts_with = "no_columns")]
+    pub explain: Option<String>,
+    /// With --explain: the object's size in bytes, so that nothing is asked of S3.
+    #[arg(long, value_name = "BYTES", requires = "explain")]
+    pub size: Option<u64>,
+    /// When to use colours.
+    #[arg(long, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    pub color: ColorWhen,
+}
+
+/// When an output has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    Always,
+    Never,
 }
 
 /// Levels of the log.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  run ── cli                        what the process is told                 telemetry, shutdown: for everybody
-//!   │
+//!   ├─▶ plan                                                                   what a sync would do
 //! plugin ─▶ sync ────────────────▶ cloudquery ─▶ the CLI, a state backend     the protocol: knows nothing of S3
 //!   │        ├─▶ memory                                                       the budget: uses no other module
 //!   │        ├─▶ s3 ─▶ the bucket                                             ranges and pages: knows nothing of gRPC
@@ -23,6 +23,7 @@
 //! - [`shutdown`] turns signals into one token on which everything stops.
 //! - [`about`] has the plugin's name and version.
 //! - [`config`] is what the user wants: the spec, validated.
+//! - [`plan`] is the command that shows what a sync would do: the same phases, without their effects.
 //! - [`plugin`] is what the protocol calls: a spec and its connection, then one sync at a time.
 //! - [`sync`] is one sync: list, survey, announce, send, conclude. Only here data and protocol meet.
 //! - [`memory`] is the one budget that all of a sync lives on, and what the kernel counts against it.
@@ -51,6 +52,8 @@ pub(crate) mod shutdown;
 pub(crate) mod about;
 
 pub mod config;
+
+pub(crate) mod plan;
 
 pub mod plugin;
 

@@ -150,6 +150,12 @@ impl Memory {
         u64::from(self.total_units) * UNIT_BYTES
     }
 
+    /// How much of the budget small objects may hold between the survey and their insert, in bytes.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        u64::from(self.reserve_units) * UNIT_BYTES
+    }
+
     /// The budget without the reserve, in bytes.
     #[must_use]
     pub fn unreserved_bytes(&self) -> u64 {

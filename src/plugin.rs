@@ -3,15 +3,16 @@
 use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
 use crate::config::{CredentialBase, Spec, SpecErrors};
 use crate::error_chain::error_chain;
-use crate::memory::Memory;
 use crate::s3::connect::{ConnectError, CredentialSource, Options, Role};
 use crate::s3::{self, Store};
-use crate::sync::context::{Context, concurrency, heads_at_a_time};
+use crate::sync::announce::announced;
+use crate::sync::context::Context;
 use crate::sync::{self, listing, sample};
 use crate::tables::classify::{Classified, classify};
 use crate::tables::mapping::Mappings;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt as _;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -46,14 +47,22 @@ pub struct Client {
 impl Client {
     async fn connect(&self) -> Result<(&Spec, &Arc<Mappings>, Store), SourceError> {
         let (spec, mappings) = self.spec.as_ref().map_err(invalid_spec)?;
-        let store = Store::connect(&options(spec)).await.map_err(|error| match &error {
-            ConnectError::Region(error) => sync::error::fatal(error),
-            ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
-                SourceError::new(ErrorKind::InvalidSpec, error_chain(&error))
-            }
-        })?;
-        Ok((spec, mappings, store))
+        Ok((spec, mappings, connect(spec).await?))
     }
+}
+
+/// The bucket of a spec. From now on no line of the log shows a secret of it.
+///
+/// # Errors
+/// When the region can't be found out, or TLS can't be set up.
+pub(crate) async fn connect(spec: &Spec) -> Result<Store, SourceError> {
+    crate::telemetry::set_secrets(secrets(spec));
+    Store::connect(&options(spec)).await.map_err(|error| match &error {
+        ConnectError::Region(error) => sync::error::fatal(error),
+        ConnectError::CaBundle { .. } | ConnectError::Tls(_) => {
+            SourceError::new(ErrorKind::InvalidSpec, error_chain(&error))
+        }
+    })
 }
 
 impl Source for S3Source {
@@ -76,36 +85,25 @@ impl Source for S3Source {
 
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
         let (spec, mappings, store) = client.connect().await?;
-        let listed = listing::list(spec, mappings, &store, &selection, false).await?;
+        let listed = listing::list(spec, mappings, &store, &selection, false, &listing::Watch::default()).await?;
         let selected = listing::select(listed, mappings, Vec::new())?;
-        let (sink, _) = crate::cloudquery::source::sync_channel(1);
-        let concurrency = concurrency(spec);
-        let descriptions = sync::restore::descriptions(&selected.store, spec.layout.all_options()).await?;
-        let cx = Context {
-            store: selected.store,
-            memory: Memory::new(spec.memory_limit_bytes),
-            sink,
-            rows_per_record: spec.rows_per_record,
-            concurrency,
-            heads_at_a_time: heads_at_a_time(concurrency),
-            mappings: Arc::clone(mappings),
-            descriptions: Arc::new(descriptions),
-            delivery: None,
-        };
+        let cx = Context::to_look(spec, mappings, selected.store).await?;
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);
-        let tables_at_a_time = (cx.heads_at_a_time / sample::SAMPLED_OBJECTS).max(1);
-        let mut samples = futures::stream::iter(selected.tables)
-            .map(|table| {
-                let cx = &cx;
-                async move { sample::sample(cx, &table).await }
-            })
-            .buffered(tables_at_a_time);
-        while let Some(sample) = samples.next().await {
+        let mut samples = pin!(sample::samples(&cx, &selected.tables, |_| None));
+        for table in &selected.tables {
+            let Some(sample) = samples.next().await else { break };
             let sample = sample?;
             sampled += usize::from(!sample.whole);
-            schemas.extend(sample.schema);
-            first_error = first_error.or(sample.error);
+            for (key, error) in &sample.unreadable {
+                let (table, bucket) = (&table.name, cx.store.bucket());
+                tracing::warn!(table, bucket, key, error, "footer could not be read");
+            }
+            if let Some(error) = &sample.conflict {
+                tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
+            }
+            schemas.extend(sample.columns.map(|columns| announced(&table.name, &columns, table.options.file_columns)));
+            first_error = first_error.or_else(|| sample.unreadable.into_iter().next().map(|(_, error)| error));
         }
         if let Some(error) = first_error
             && schemas.is_empty()

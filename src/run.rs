@@ -2,8 +2,9 @@
 
 use crate::{
     about::{PLUGIN_NAME, PLUGIN_VERSION},
-    cli::{Cli, Command, Serve},
+    cli::{self, Cli, Command, Serve},
     cloudquery::{server, source::Source as _},
+    plan,
     plugin::S3Source,
     shutdown, telemetry,
 };
@@ -24,6 +25,10 @@ const THREAD_STACK_BYTES: usize = 64 << 20;
 pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match Cli::parse_from(args).command {
         Command::Serve(flags) => serve(flags),
+        Command::Plan(flags) => match plan(&flags) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
         Command::SpecSchema => {
             let schema = S3Source::new().spec_schema();
             writeln!(io::stdout(), "{schema}").map_err(Into::into)
@@ -41,6 +46,16 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Shows what a sync would do.
+fn plan(flags: &cli::Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()?;
+    let status = runtime.block_on(plan::run(flags))?;
+    // Not by dropping the runtime: that would wait for a head that is still looked at.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(status))
 }
 
 /// Listens first, since the CLI dials at once; everything else comes after.

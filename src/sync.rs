@@ -37,8 +37,6 @@ use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, Sy
 use crate::config::Spec;
 use crate::memory::Memory;
 use crate::s3::Store;
-use crate::schema;
-use crate::state::schema::ColumnOptions;
 use crate::tables::group::Table;
 use crate::tables::mapping::Mappings;
 use crate::tables::shard::Shard;
@@ -115,8 +113,9 @@ impl SyncRun<'_> {
 
     /// Lists the bucket and selects tables.
     async fn list(&self, store: &Store) -> Result<Selected, SourceError> {
-        let is_incremental = self.state.is_some();
-        let listed = listing::list(self.spec, self.mappings, store, &self.request.selection, is_incremental).await?;
+        let (selection, is_incremental) = (&self.request.selection, self.state.is_some());
+        let watch = listing::Watch::default();
+        let listed = listing::list(self.spec, self.mappings, store, selection, is_incremental, &watch).await?;
         let emptied = self.state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
         let selected = listing::select(listed, self.mappings, emptied)?;
         if !is_incremental {
@@ -143,13 +142,7 @@ impl SyncRun<'_> {
 
     /// What is known of a table from earlier syncs; `None` for a table that has no objects any more.
     fn table_state(&self, name: &str, table: Option<&Table>) -> Result<Option<TableState>, SourceError> {
-        let options = table.map(|table| {
-            let keys = self.mappings.column_rules(&table.key);
-            ColumnOptions {
-                rules: schema::column_rules(&table.options, keys.as_deref()),
-                file_columns: table.options.file_columns.iter().map(|column| column.word().to_owned()).collect(),
-            }
-        });
+        let options = table.map(|table| incremental::column_options(self.mappings, table));
         self.state.as_ref().map(|state| state.table(name, options.as_ref())).transpose()
     }
 

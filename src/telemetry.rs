@@ -16,6 +16,7 @@
 //! With a collector ([`otlp`]) the lines of this crate's events go there, too; others do not, since sending them makes
 //! more of them.
 
+pub mod collected;
 pub mod otlp;
 
 use crate::about::MODULE;

@@ -89,6 +89,15 @@ impl StateClient {
     /// # Errors
     /// The same.
     pub async fn open_with(backend: &Backend, patience: Patience) -> Result<Option<Self>, StateError> {
+        let Some(mut client) = Self::unread(backend, patience)? else { return Ok(None) };
+        let encoded = encode_schema(&client.schema).map_err(OpenError::from)?;
+        let (calls, name) = (&client.caller, client.table.as_str());
+        client.entries = calls.until_it_works(|channel| load(calls, name, channel, encoded.clone())).await?;
+        Ok(Some(client))
+    }
+
+    /// A client that has not read the table yet. `None` when no backend is configured.
+    fn unread(backend: &Backend, patience: Patience) -> Result<Option<Self>, StateError> {
         match (backend.connection.is_empty(), backend.table_name.is_empty()) {
             (true, true) => return Ok(None),
             (true, false) => return Err(StateError::Options { missing: "connection" }),
@@ -99,10 +108,7 @@ impl StateClient {
         let table = backend.table_name.clone();
         let caller = Caller::new(endpoint, &backend.connection, &table, patience);
         let schema = state_schema(&table);
-        let encoded = encode_schema(&schema).map_err(OpenError::from)?;
-        let (calls, name) = (&caller, table.as_str());
-        let entries = caller.until_it_works(|channel| load(calls, name, channel, encoded.clone())).await?;
-        Ok(Some(Self { table, schema, caller, entries, own: OwnValues::default(), sets: 0 }))
+        Ok(Some(Self { table, schema, caller, entries: BTreeMap::new(), own: OwnValues::default(), sets: 0 }))
     }
 
     /// The value of a key; `None` when the backend has no row with it. An empty value is `Some("")`.
@@ -198,12 +204,7 @@ async fn load(
     channel: Channel,
     schema: Bytes,
 ) -> Result<BTreeMap<String, Entry>, OpenError> {
-    let mut discovery = DiscoveryClient::new(channel.clone());
-    let versions = discovery.get_versions(discovery_v1::get_versions::Request {});
-    let versions = caller.answer("ask for the versions of the backend", 0, versions).await?.into_inner().versions;
-    if !versions.contains(&PROTOCOL_VERSION) {
-        return Err(OpenError::Versions { versions });
-    }
+    check_version(caller, channel.clone()).await?;
     let mut client = plugin(channel);
     let migrate = pb::write::MessageMigrateTable { table: schema.clone(), migrate_force: false };
     caller.answer("migrate", 0, client.write(one(pb::write::request::Message::MigrateTable(migrate)))).await?;
@@ -215,6 +216,14 @@ async fn load(
             .map_err(|reason| OpenError::Table { table: table.to_owned(), reason })?;
     }
     Ok(entries)
+}
+
+/// Makes sure that the backend speaks the protocol.
+async fn check_version(caller: &Caller, channel: Channel) -> Result<(), OpenError> {
+    let mut discovery = DiscoveryClient::new(channel);
+    let versions = discovery.get_versions(discovery_v1::get_versions::Request {});
+    let versions = caller.answer("ask for the versions of the backend", 0, versions).await?.into_inner().versions;
+    if versions.contains(&PROTOCOL_VERSION) { Ok(()) } else { Err(OpenError::Versions { versions }) }
 }
 
 /// One Write stream of `inserts`.

@@ -40,6 +40,26 @@ impl KeyFilter {
     pub fn admits(&self, key: &str) -> bool {
         (self.include.patterns.is_empty() || self.include.any_matches(key)) && !self.exclude.any_matches(key)
     }
+
+    /// The patterns of `include`; none of them admits all keys.
+    pub fn include(&self) -> &[String] {
+        &self.include.patterns
+    }
+
+    /// The patterns of `exclude`.
+    pub fn exclude(&self) -> &[String] {
+        &self.exclude.patterns
+    }
+
+    /// A pattern of `include` that matches `key`.
+    pub fn included_by(&self, key: &str) -> Option<&str> {
+        self.include.first_match(key)
+    }
+
+    /// A pattern of `exclude` that matches `key`.
+    pub fn excluded_by(&self, key: &str) -> Option<&str> {
+        self.exclude.first_match(key)
+    }
 }
 
 impl fmt::Debug for KeyFilter {
@@ -71,6 +91,11 @@ impl Globs {
 
     fn any_matches(&self, key: &str) -> bool {
         self.regex.as_ref().is_some_and(|regex| regex.is_match(key))
+    }
+
+    fn first_match(&self, key: &str) -> Option<&str> {
+        let pattern = self.regex.as_ref()?.find(key)?.pattern();
+        self.patterns.get(pattern.as_usize()).map(String::as_str)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What every task of a sync needs, and the spec's choices in numbers.
 
 use super::commit::Delivery;
-use super::restore::Descriptions;
+use super::restore::{self, Descriptions};
 use super::table::TableRun;
 use crate::cast::origin::file_columns_row_bytes;
-use crate::cloudquery::source::SyncSink;
+use crate::cloudquery::source::{SourceError, SyncSink, sync_channel};
 use crate::config::{Concurrency, DEFAULT_CONCURRENCY, Spec, TableOptions};
 use crate::formats::limits::BATCH_BYTES;
 use crate::memory::Memory;
@@ -51,7 +51,29 @@ pub struct Context {
 }
 
 impl Context {
-    /// Memory that columns which no file has, and conversions of a merged table, take while an object with batches of `batch_rows` rows is decoded, in bytes.
+    /// For who looks at objects and sends nothing.
+    ///
+    /// # Errors
+    /// When a description of tables that the spec names cannot be read.
+    pub async fn to_look(spec: &Spec, mappings: &Arc<Mappings>, store: Store) -> Result<Self, SourceError> {
+        let (sink, _) = sync_channel(1);
+        let concurrency = concurrency(spec);
+        let descriptions = Arc::new(restore::descriptions(&store, spec.layout.all_options()).await?);
+        Ok(Self {
+            store,
+            memory: Memory::new(spec.memory_limit_bytes),
+            sink,
+            rows_per_record: spec.rows_per_record,
+            concurrency,
+            heads_at_a_time: heads_at_a_time(concurrency),
+            mappings: Arc::clone(mappings),
+            descriptions,
+            delivery: None,
+        })
+    }
+
+    /// Memory that columns which no file has, and conversions of a merged table, take while an object with batches of
+    /// `batch_rows` rows is decoded, in bytes.
     #[must_use]
     pub fn added_bytes(&self, options: &TableOptions, key: &str, batch_rows: u64) -> u64 {
         let of_file = file_columns_row_bytes(self.store.bucket(), key, options.file_columns);

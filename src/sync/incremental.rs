@@ -18,14 +18,15 @@ mod say;
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
-use crate::cloudquery::state_client::{StateClient, StateError};
+use crate::cloudquery::state_client::{Patience, StateClient, StateError};
 use crate::config::Spec;
 use crate::state::Identity;
 use crate::state::commit::{Commits, Evidence};
 use crate::state::ledger::Limits;
 use crate::state::schema::{ColumnOptions, StoredSchema};
 use crate::state::table::{self, Listed, TableUpdate, TableWrites, with_object};
-use crate::tables::group::ListedObject;
+use crate::tables::group::{ListedObject, Table as ListedTable};
+use crate::tables::mapping::Mappings;
 use crate::tables::shard::Shard;
 use checkpoints::{Counted, Proof};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -91,14 +92,37 @@ impl State {
     /// When the backend cannot be reached or is not a backend.
     pub async fn open(backend: &Backend, spec: &Spec, request: &SyncRequest) -> Result<Option<Self>, SourceError> {
         let Some(client) = StateClient::open(backend).await.map_err(unavailable)? else { return Ok(None) };
+        Self::of(client, backend, spec, request.shard).await.map(Some)
+    }
+
+    /// The state for who only looks, of all shards: nothing is made or changed in the backend. `Ok(Err(…))` says how a
+    /// backend refuses to read the table, which is what backends do that have none.
+    ///
+    /// # Errors
+    /// When the backend cannot be reached, is not a backend, or none is configured.
+    pub async fn look(backend: &Backend, spec: &Spec, patience: Patience) -> Result<Result<Self, String>, SourceError> {
+        let missing = StateError::Options { missing: "connection" };
+        match StateClient::look(backend, patience).await.map_err(unavailable)?.ok_or_else(|| unavailable(missing))? {
+            Ok(client) => Ok(Ok(Self::of(client, backend, spec, None).await?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// What the client has read.
+    async fn of(
+        client: StateClient,
+        backend: &Backend,
+        spec: &Spec,
+        shard: Option<(u32, u32)>,
+    ) -> Result<Self, SourceError> {
         let mut state = Self {
             client,
             endpoint: spec.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
             bucket: spec.bucket.clone(),
             prefix: spec.path_prefix.clone(),
             state_id: spec.state_id.clone(),
-            shard: request.shard,
-            own: Shard::new(request.shard),
+            shard,
+            own: Shard::new(shard),
             ledger_limit: spec.ledger_limit.get() as u64,
             late_arrival_window_s: i64::try_from(spec.late_arrival_window.as_secs()).unwrap_or(i64::MAX),
             sent_objects: 0,
@@ -111,7 +135,7 @@ impl State {
             proof: Proof::Missing,
         };
         state.load_commits().await?;
-        Ok(Some(state))
+        Ok(state)
     }
 
     /// Finds out what is known of the commits of earlier syncs.
@@ -379,6 +403,16 @@ impl State {
             );
         }
         Ok(())
+    }
+}
+
+/// What else than its files the columns of a table depend on.
+#[must_use]
+pub fn column_options(mappings: &Mappings, table: &ListedTable) -> ColumnOptions {
+    let keys = mappings.column_rules(&table.key);
+    ColumnOptions {
+        rules: crate::schema::column_rules(&table.options, keys.as_deref()),
+        file_columns: table.options.file_columns.iter().map(|column| column.word().to_owned()).collect(),
     }
 }
 

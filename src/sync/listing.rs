@@ -12,6 +12,7 @@ use crate::tables::group::{Grouper, Listing, Skipped, Table};
 use crate::tables::mapping::Mappings;
 use crate::tables::partitions::{Assumed, Narrowing, Today, narrow};
 use crate::tables::select::Selector;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// The tables that a sync reads.
@@ -63,6 +64,25 @@ impl Selected {
 /// Folders next to a prefix without keys that are named, the likeliest first.
 const MAX_NAMED_FOLDERS: usize = 3;
 
+/// How far a listing is, for whoever watches it.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Pages that came.
+    pub pages: AtomicU64,
+    /// Keys in them that belong to the listing.
+    pub keys: AtomicU64,
+}
+
+impl Watch {
+    fn page(&self) {
+        self.pages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn key(&self) {
+        self.keys.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Lists the whole prefix, or what of it the conditions of `mappings` need, and keeps what is in the tables of `selection`.
 ///
 /// # Errors
@@ -74,8 +94,9 @@ pub async fn list(
     store: &Store,
     selection: &Selection,
     remember_unread: bool,
+    watch: &Watch,
 ) -> Result<Listed, SourceError> {
-    let mut lister = Lister { spec, store: store.clone(), date_s: None, empty: true };
+    let mut lister = Lister { spec, store: store.clone(), date_s: None, empty: true, watch };
     if mappings.needs_today() {
         lister.see_clock().await?;
     }
@@ -156,6 +177,7 @@ struct Lister<'a> {
     date_s: Option<i64>,
     /// No key was listed so far.
     empty: bool,
+    watch: &'a Watch,
 }
 
 impl Lister<'_> {
@@ -216,12 +238,14 @@ impl Lister<'_> {
         let open = |store: &Store| store.list(&part.prefix).starting_after(part.start_after.clone());
         let mut pages = open(&self.store);
         while let Some(page) = self.next(&mut pages, open).await? {
+            self.watch.page();
             grouper.modified_within(mappings.modified().at(self.now_s()));
             for object in page {
                 if part.stop_at.as_ref().is_some_and(|stop_at| object.key >= *stop_at) {
                     return Ok(());
                 }
                 self.empty = false;
+                self.watch.key();
                 let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
                 if let (Some(reason), Some(key)) = (grouper.add(object), key) {
                     tracing::debug!(key, reason = reason.name(), "object skipped");

@@ -1,49 +1,64 @@
-//! The columns of tables by a sample of their objects, for GetTables.
+//! The columns of tables by a sample of their objects, for whoever only wants to see them.
 
-use super::announce::announced;
 use super::context::Context;
 use super::error::Error;
 use super::head_guess::HeadGuess;
 use super::inspect::{file_schema, inspect_listed};
 use super::key_columns::KeyColumns;
-use super::restore;
+use super::restore::{self, Told};
 use super::survey::say;
 use crate::cloudquery::source::SourceError;
 use crate::formats::error::ReadError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
 use crate::schema::rules::ColumnRules;
+use crate::schema::table::TableSchema;
+use crate::state::schema::StoredSchema;
 use crate::tables::group::{ListedObject, Table};
-use arrow::datatypes::SchemaRef;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use std::sync::Arc;
 
-/// Objects of a table that GetTables looks at: the first and the newest. Enough to show its columns; a sync reads
-/// all of them.
+/// Objects of a table that are looked at: the first and the newest. Enough to show its columns; a sync reads all of them.
 pub const SAMPLED_OBJECTS: usize = 10;
 
 /// What a sample of a table's objects gave.
 #[derive(Debug)]
 pub struct Sample {
-    /// Its columns; `None` when no object of the sample could be read, or its files do not agree.
-    pub schema: Option<SchemaRef>,
-    /// The sample had all of its objects.
+    /// The columns; `None` when no object of the sample could be read, or the files do not agree.
+    pub columns: Option<TableSchema>,
+    /// Objects that were looked at.
+    pub objects: usize,
+    /// These are all that the table has.
     pub whole: bool,
-    /// Why the first of the objects that could not be read could not be read.
-    pub error: Option<String>,
+    /// The objects that could not be read: key, and a text that names it and says why.
+    pub unreadable: Vec<(String, String)>,
+    /// Why a sync would leave the table out: two files do not agree.
+    pub conflict: Option<String>,
 }
 
-/// The columns of `table` by a sample of its objects, as many at a time as the survey looks at, at most.
+/// The columns of each table by a sample of its objects, as many at a time over all tables as the survey looks at, at most, in
+/// the tables' order. `stored`: the columns that earlier syncs left.
 ///
 /// # Errors
-/// When nothing will work.
-pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> {
+/// Of an item: when nothing will work.
+pub fn samples<'a>(
+    cx: &'a Context,
+    tables: &'a [Table],
+    stored: impl Fn(&Table) -> Option<StoredSchema> + 'a,
+) -> impl Stream<Item = Result<Sample, SourceError>> + 'a {
+    let tables_at_a_time = (cx.heads_at_a_time / SAMPLED_OBJECTS).max(1);
+    let samples = tables.iter().map(move |table| sample(cx, table, stored(table)));
+    futures::stream::iter(samples).buffered(tables_at_a_time)
+}
+
+async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Result<Sample, SourceError> {
     let sampled = sampled(&table.objects);
-    let whole = sampled.len() == table.objects.len();
+    let (objects, whole) = (sampled.len(), sampled.len() == table.objects.len());
     let guess = HeadGuess::default();
-    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, None);
+    let known = stored.as_ref().map(|stored| &stored.schema);
+    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, known);
     let mut keys = keys.unwrap_or_default();
-    let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, None)));
+    let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, known)));
     let sampled: Vec<(String, ListedObject)> =
         sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
     let mut reads = futures::stream::iter(sampled.clone())
@@ -63,46 +78,38 @@ pub async fn sample(cx: &Context, table: &Table) -> Result<Sample, SourceError> 
         })
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
     let added_columns = table.options.file_columns.len() + keys.len();
-    let mut merger = SchemaMerger::with(&table.options.schema, added_columns, None);
-    let mut first_error = None;
+    let reference = stored.as_ref().map(|stored| (stored.key.as_str(), &stored.schema));
+    let mut merger = SchemaMerger::with(&table.options.schema, added_columns, reference);
+    let mut unreadable = Vec::new();
     while let Some((key, read)) = reads.next().await {
         match read {
             Ok(schema) => merger.add(&key, schema),
             Err(Error::S3(error)) if error.is_fatal() => return Err(super::error::fatal(&error)),
             Err(error) => {
                 let text = super::report::object_text(cx.store.bucket(), &key, &error);
-                tracing::warn!(
-                    table = table.name,
-                    bucket = cx.store.bucket(),
-                    key,
-                    error = text,
-                    "footer could not be read"
-                );
-                first_error.get_or_insert(text);
+                unreadable.push((key, text));
             }
         }
     }
+    // They came in any order.
+    unreadable.sort();
     let merged = merger.finish().map_err(|conflict| conflict.to_string());
-    let schema = match merged {
+    let (columns, conflict) = match merged {
         Ok(Some(merged)) => {
             say(&table.name, &merged.notes);
-            let rules = ColumnRules::clone(&rules);
-            let told = restore::told(cx, &table.options, merged.schema, rules, sampled).await?;
-            let joined = keys.join(told.columns, None, table.options.file_columns);
-            joined
-                .map(|columns| Some(announced(&table.name, &told.rules.complete(columns), table.options.file_columns)))
+            let mut told = Told { columns: merged.schema, rules: ColumnRules::clone(&rules) };
+            if known.is_none() {
+                told = restore::told(cx, &table.options, told.columns, told.rules, sampled).await?;
+            }
+            match keys.join(told.columns, known, table.options.file_columns) {
+                Ok(columns) => (Some(told.rules.complete(columns)), None),
+                Err(conflict) => (None, Some(conflict)),
+            }
         }
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
+        Ok(None) => (None, None),
+        Err(conflict) => (None, Some(conflict)),
     };
-    let schema = match schema {
-        Ok(schema) => schema,
-        Err(error) => {
-            tracing::warn!(table = table.name, error, "table is left out: a sync would refuse it");
-            None
-        }
-    };
-    Ok(Sample { schema, whole, error: first_error })
+    Ok(Sample { columns, objects, whole, unreadable, conflict })
 }
 
 /// The first half by key, the newest for the rest.

@@ -78,7 +78,6 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    #[cfg(test)]
     /// All reasons, in the order in which they are tried.
     pub const ALL: [Self; 11] = [
         Self::DirectoryMarker,
@@ -120,8 +119,7 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter, mappings: Option<&
     if !keys.admits(key) {
         return Classified::Skipped(SkipReason::Excluded);
     }
-    let (directory, file) = split(key);
-    if file.starts_with(['_', '.']) || directory.split('/').any(is_hidden_folder) {
+    if hidden_part(key).is_some() {
         return Classified::Skipped(SkipReason::Hidden);
     }
     if is_test_object(key) {
@@ -129,6 +127,7 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter, mappings: Option<&
     }
     let placed = match mappings.map(|mappings| mappings.of(key, size_bytes)) {
         None => {
+            let (directory, file) = split(key);
             let Some((table, format)) = table_of(directory, file) else {
                 return Classified::Skipped(SkipReason::NotParquet);
             };
@@ -144,6 +143,12 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter, mappings: Option<&
         return Classified::Skipped(SkipReason::ZeroBytes);
     }
     Classified::File(placed)
+}
+
+/// The file name or the folder for which a key is hidden, if it is.
+pub fn hidden_part(key: &str) -> Option<&str> {
+    let (directory, file) = split(key);
+    if file.starts_with(['_', '.']) { Some(file) } else { directory.split('/').find(|folder| is_hidden_folder(folder)) }
 }
 
 fn is_hidden_folder(folder: &str) -> bool {

@@ -74,27 +74,50 @@ pub struct Archived {
     pub first_key: Option<String>,
 }
 
-/// What else the listing had than the objects of tables, by reason.
+/// What else the listing had than the objects of selected tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
-    counts: BTreeMap<SkipReason, u64>,
+    /// In no table, by reason.
+    pub by_reason: BTreeMap<SkipReason, Counted>,
+    /// In tables that are not selected.
+    pub unselected: Counted,
 }
 
 impl Skipped {
     /// How many were skipped for this reason.
     #[must_use]
     pub fn count(&self, reason: SkipReason) -> u64 {
-        self.counts.get(&reason).copied().unwrap_or(0)
+        self.by_reason.get(&reason).map_or(0, |counted| counted.objects)
     }
 }
 
+/// Objects that are counted and not kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// How many.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// The key of the first that was listed.
+    pub first_key: Option<String>,
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, key: &str, size_bytes: u64) {
+        self.objects += 1;
+        self.bytes = self.bytes.saturating_add(size_bytes);
+        self.first_key.get_or_insert_with(|| key.to_owned());
+    }
+}
+
+/// The reasons with their numbers of objects.
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.counts.is_empty() {
+        if self.by_reason.is_empty() {
             return f.write_str("none");
         }
-        for (index, (reason, count)) in self.counts.iter().enumerate() {
-            write!(f, "{}{}: {count}", if index == 0 { "" } else { ", " }, reason.name())?;
+        for (index, (reason, counted)) in self.by_reason.iter().enumerate() {
+            write!(f, "{}{}: {}", if index == 0 { "" } else { ", " }, reason.name(), counted.objects)?;
         }
         Ok(())
     }
@@ -251,7 +274,10 @@ impl<'a> Grouper<'a> {
                 Some(reason)
             }
             Classified::File(Placed { table, format, mapped }) => {
-                let index = self.table(table)?;
+                let Some(index) = self.table(table) else {
+                    self.skipped.unselected.add(&object.key, object.size_bytes);
+                    return None;
+                };
                 self.put(index, object, format, mapped.as_ref())
             }
             Classified::Nameless(text) => {
@@ -267,7 +293,7 @@ impl<'a> Grouper<'a> {
     }
 
     fn skip(&mut self, reason: SkipReason, object: ObjectMeta) {
-        *self.skipped.counts.entry(reason).or_default() += 1;
+        self.skipped.by_reason.entry(reason).or_default().add(&object.key, object.size_bytes);
         match reason {
             SkipReason::NotParquet => {
                 let is_mapped = self.mappings.is_some_and(|mappings| !mappings.is_plain());
@@ -326,7 +352,8 @@ impl<'a> Grouper<'a> {
             table.key_columns.see(&object.key, &mappings.values_of(mapped, &object.key));
         }
         if !self.modified.has(object.last_modified_s) {
-            *self.skipped.counts.entry(SkipReason::Modified).or_default() += 1;
+            let counted = self.skipped.by_reason.entry(SkipReason::Modified).or_default();
+            counted.add(&object.key, object.size_bytes);
             if self.remember_unread {
                 let object = ObjectMeta { archived: false, ..object };
                 table.unread.push(ListedObject::new(object, &mut table.folders, format));
@@ -418,9 +445,9 @@ impl Listing {
     }
 
     /// Counts what is skipped after all.
-    pub(super) fn count_skipped(&mut self, reason: SkipReason, objects: u64) {
-        if objects > 0 {
-            *self.skipped.counts.entry(reason).or_default() += objects;
+    pub(super) fn count_skipped(&mut self, reason: SkipReason, counted: Counted) {
+        if counted.objects > 0 {
+            self.skipped.by_reason.insert(reason, counted);
         }
     }
 }

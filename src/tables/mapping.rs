@@ -11,10 +11,12 @@ mod table_text;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tried;
 
 pub use format::NamedFormat;
 pub(in crate::tables) use pattern::{Captures, Pattern, Source};
 pub(in crate::tables) use template::{DatePart, Part, Variable};
+pub use tried::Tried;
 
 use super::classify::{SkipReason, split};
 use super::modified::Modified;
@@ -184,7 +186,7 @@ impl Mappings {
     }
 
     /// Whether conditions say which objects of a table are read.
-    pub(super) fn has_conditions(&self, table: &TableKey) -> bool {
+    pub fn has_conditions(&self, table: &TableKey) -> bool {
         self.feeding(table).any(|index| !self.mappings[index].columns.partitions.conditions.is_empty())
     }
 

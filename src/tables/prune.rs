@@ -1,7 +1,7 @@
 //! Conditions on partition columns, applied to a whole listing: only then the columns and their types are known.
 
 use super::classify::SkipReason;
-use super::group::{Archived, Listing, Table};
+use super::group::{Archived, Counted, Listing, Table};
 use super::mapping::{Mappings, Match};
 use super::objects::ListedObject;
 use super::partitions::{Assumed, Bound, Narrowing, Today};
@@ -24,14 +24,14 @@ impl Listing {
         if !mappings.prunes() {
             return Ok(());
         }
-        let (mut pruned, mut mistakes) = (0, Vec::new());
+        let (mut pruned, mut mistakes) = (Counted::default(), Vec::new());
         let assumed = narrowing.iter().flat_map(|narrowing| narrowing.assumed.iter());
         let assumed: Vec<String> = assumed.map(|assumed| assumed.ident.clone()).collect();
         let known = self.known_columns(mappings, &assumed);
         for table in self.tables.iter_mut().filter(|table| mappings.has_conditions(&table.key)) {
             table.partly_listed = narrowing.is_some();
             match bind(table, mappings, &known, today) {
-                Ok(bound) => pruned += prune(table, mappings, &bound, &mut each),
+                Ok(bound) => prune(table, mappings, &bound, &mut pruned, &mut each),
                 Err(more) => mistakes.extend(more),
             }
             if !self.remember_unread {
@@ -91,16 +91,21 @@ fn bind(
 }
 
 /// How many objects of a table were left out.
-fn prune(table: &mut Table, mappings: &Mappings, bound: &HashMap<usize, Bound>, each: &mut impl FnMut(&str)) -> u64 {
+fn prune(
+    table: &mut Table,
+    mappings: &Mappings,
+    bound: &HashMap<usize, Bound>,
+    pruned: &mut Counted,
+    each: &mut impl FnMut(&str),
+) {
     let folders = &table.folders;
-    let mut pruned = 0;
     let mut is_read = |object: &ListedObject| {
         let key = object.key(folders);
         let Match::Table(mapped) = mappings.of(&key, object.size_bytes) else { return true };
         let is_read = bound.get(&mapped.mapping).is_none_or(|bound| bound.admits(&mappings.values_of(&mapped, &key)));
         if !is_read {
             each(&key);
-            pruned += 1;
+            pruned.add(&key, object.size_bytes);
         }
         is_read
     };
@@ -117,7 +122,6 @@ fn prune(table: &mut Table, mappings: &Mappings, bound: &HashMap<usize, Bound>, 
     table.objects = read;
     table.unread.extend(left_out);
     table.objects.shrink_to_fit();
-    pruned
 }
 
 #[cfg(test)]

@@ -206,6 +206,7 @@ fn commands_are_ones_that_exist_and_the_plugins_own_ones_run() {
                     assert!(CLOUDQUERY_COMMANDS.contains(subcommand), "{name}: {command}");
                 }
                 ["cq-source-s3", "serve", flags @ ..] => assert_serves(&name, &command, flags),
+                ["cq-source-s3", "plan", "--spec", "config.yml", flags @ ..] => assert_plans(&name, &command, flags),
                 ["cq-source-s3", arguments @ ..] => {
                     let status = Command::new(PLUGIN).args(arguments).stdout(Stdio::null()).status();
                     assert!(status.expect("start the plugin").success(), "{name}: {command} fails");
@@ -216,6 +217,14 @@ fn commands_are_ones_that_exist_and_the_plugins_own_ones_run() {
             }
         }
     }
+}
+
+/// Runs a `plan` line of a page with an example for a config. An explanation of a key whose size is given needs no bucket.
+fn assert_plans(page: &str, command: &str, flags: &[&str]) {
+    let config = root().join("examples/sync.yml").display().to_string();
+    let arguments = ["plan", "--spec", &config, "--explain", "exports/t/1.parquet", "--size", "1"];
+    let status = Command::new(PLUGIN).args(arguments).args(flags).stdout(Stdio::null()).status();
+    assert!(status.expect("start the plugin").success(), "{page}: {command} fails");
 }
 
 /// Runs a `serve` line of a page, on a port or socket of its own, and waits until it answers.
@@ -252,15 +261,18 @@ fn assert_serves(page: &str, command: &str, flags: &[&str]) {
 
 #[test]
 fn flags_of_the_plugin_that_pages_name_exist() {
-    let output = Command::new(PLUGIN).args(["serve", "--help"]).output().expect("start the plugin");
-    let help = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let help_of = |command: &str| {
+        let output = Command::new(PLUGIN).args([command, "--help"]).output().expect("start the plugin");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let help = help_of("serve") + &help_of("plan");
     let words: BTreeSet<&str> = help.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
     for name in pages() {
         let text = page(&name);
         for flag in inline_code(&text).into_iter().filter(|span| span.starts_with("--")) {
             let flag = flag.split([' ', '=']).next().unwrap_or_default();
             let known = words.contains(flag) || matches!(flag, "--version" | "--help" | "--no-migrate");
-            assert!(known, "{name} names {flag}, which `serve` does not have:\n{help}");
+            assert!(known, "{name} names {flag}, which neither `serve` nor `plan` has:\n{help}");
         }
     }
 }

@@ -45,9 +45,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("plugin", &["cloudquery", "config", "error_chain", "memory", "s3", "sync", "tables", "telemetry"]),
+    ("plugin", &["cloudquery", "config", "error_chain", "s3", "sync", "tables", "telemetry"]),
     ("cli", &["cloudquery", "telemetry"]),
-    ("run", &["about", "cli", "cloudquery", "plugin", "shutdown", "telemetry"]),
+    (
+        "plan",
+        &["about", "cli", "cloudquery", "config", "plugin", "s3", "schema", "state", "sync", "tables", "telemetry"],
+    ),
+    ("run", &["about", "cli", "cloudquery", "plan", "plugin", "shutdown", "telemetry"]),
     ("allocator", &["memory"]),
     ("main", &["run"]),
 ];
@@ -66,10 +70,30 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_", &["telemetry"]),
     ("schemars", &["config"]),
+    ("saphyr_parser", &["plan/yaml"]),
+    ("terminal_size", &["plan/terminal"]),
 ];
 
 /// Neither I/O nor a clock: all that these need is in their arguments.
-const PURE: &[&str] = &["config", "tables", "schema", "cast", "formats", "state", "hash", "times"];
+const PURE: &[&str] = &[
+    "config",
+    "tables",
+    "schema",
+    "cast",
+    "formats",
+    "state",
+    "hash",
+    "times",
+    "plan/config_file",
+    "plan/cost",
+    "plan/explain",
+    "plan/explain_output",
+    "plan/json",
+    "plan/render",
+    "plan/report",
+    "plan/words",
+    "plan/yaml",
+];
 
 /// What [`PURE`] modules do not name.
 const IMPURE: &[&str] =
@@ -136,7 +160,7 @@ fn crates_are_named_only_where_they_belong() {
 #[test]
 fn pure_modules_do_no_io_and_read_no_clock() {
     let mut mistakes = Vec::new();
-    for source in Source::all().iter().filter(|source| PURE.contains(&source.module())) {
+    for source in Source::all().iter().filter(|source| PURE.iter().any(|place| source.is_below(place))) {
         mistakes.extend(
             IMPURE
                 .iter()

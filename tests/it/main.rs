@@ -44,6 +44,7 @@ mod memory;
 mod memory_functions;
 mod merge;
 mod other_servers;
+mod plan;
 mod policies;
 mod rig;
 mod tables;

@@ -99,6 +99,7 @@ fn help_of_all_commands() {
 
         Commands:
           serve        Serve the plugin over gRPC, as the CloudQuery CLI starts it
+          plan         Show what a sync would do, without reading data
           spec-schema  Print the JSON Schema of the plugin's `spec`
           info         Print the plugin's name and version
           help         Print this message or the help of the given subcommand(s)

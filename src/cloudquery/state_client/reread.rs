@@ -1,8 +1,10 @@
-//! Later reads than the one that opens the state: a table of the destination's, and the state once more before it is written.
+//! Other reads than the one that opens the state for a sync: by who only looks, of a table of the destination's, and of the
+//! state once more before it is written.
 
-use super::{Entry, OpenError, StateClient, StateError, add_record, pb, plugin};
+use super::{Entry, OpenError, Patience, StateClient, StateError, add_record, check_version, pb, plugin};
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::ipc::encode_schema;
+use crate::cloudquery::source::Backend;
 use crate::error_chain::error_chain;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,32 @@ use tonic::{Code, transport::Channel};
 const BUSY: &str = "already in use";
 
 impl StateClient {
+    /// The state for who only looks: nothing is made or changed in the backend. `Ok(Err(…))` says how a backend refuses to
+    /// read the table, which is what backends do that have none. `None` when no backend is configured. Safe to cancel.
+    ///
+    /// # Errors
+    /// [`StateError::Options`] and [`StateError::Open`].
+    pub async fn look(backend: &Backend, patience: Patience) -> Result<Option<Result<Self, String>>, StateError> {
+        let Some(mut client) = Self::unread(backend, patience)? else { return Ok(None) };
+        let table = encode_schema(&client.schema).map_err(OpenError::from)?;
+        let attempt = |channel: Channel| async {
+            check_version(&client.caller, channel.clone()).await?;
+            match client.read(channel, table.clone()).await {
+                Err(error @ OpenError::Call { .. }) if is_refusal(&error) => Ok(Err(error_chain(&error))),
+                other => other.map(Ok),
+            }
+        };
+        let records = match client.caller.until_it_works(attempt).await? {
+            Ok(records) => records,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        };
+        for record in &records {
+            let bad = |reason| OpenError::Table { table: client.table.clone(), reason };
+            add_record(&mut client.entries, record).map_err(bad)?;
+        }
+        Ok(Some(Ok(client)))
+    }
+
     /// The highest generation of `source` that the backend has in its table of commits; `None`: there is no row. A backend
     /// that refuses has no such table, which is usual where it is not a destination: `Ok(Err(…))` says how it did.
     /// One that does not answer, or is busy, is tried again: it may well have the row.

@@ -272,7 +272,7 @@ fn of_bytes() -> syntax::Config {
     syntax::Config::new().utf8(false)
 }
 
-fn compile(text: &str) -> Result<Regex, Mistakes> {
+pub(super) fn compile(text: &str) -> Result<Regex, Mistakes> {
     let builder = Regex::builder().configure(config(MAX_AUTOMATON_BYTES)).syntax(of_bytes()).build(text);
     builder.map_err(|error| vec![in_words(&error)])
 }

@@ -4,9 +4,10 @@
 //! no back references, so what must be equal in two places is compared afterwards, by whoever asks for the captures.
 
 use super::format::{COMPRESSIONS, TEMPLATE_FORMATS};
+use super::pattern::compile;
 use crate::config::glob::push_literal;
 use crate::tables::partitions::{KeyType, nearest};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// A part of a date that a template can have, the largest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,17 +233,7 @@ impl Template {
 
     /// The regular expression for a whole key, and the variable of each of its groups.
     pub(super) fn regex(&self) -> (String, Vec<Variable>) {
-        let mut regex = String::from(r"\A");
-        let mut groups = Vec::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => text.chars().for_each(|c| push_literal(&mut regex, c)),
-                Part::Variable(variable) => {
-                    variable.push_regex(&mut regex);
-                    groups.extend(variable.is_captured().then(|| variable.clone()));
-                }
-            }
-        }
+        let (mut regex, mut groups) = regex_of(&self.parts);
         if self.may_end_in_uuid {
             regex.push_str("(?:[.]");
             Variable::Uuid.push_regex(&mut regex);
@@ -251,6 +242,20 @@ impl Template {
         }
         regex.push_str(r"\z");
         (regex, groups)
+    }
+
+    /// Where a key that does not match stops fitting, in words.
+    pub(super) fn why_not(&self, key: &str) -> String {
+        let fits = |parts: &[Part]| compile(&regex_of(parts).0).is_ok_and(|regex| regex.is_match(key));
+        // The longest beginning of the template that the key begins with.
+        let fitting = (0..=self.parts.len()).rev().find(|&count| fits(&self.parts[..count])).unwrap_or(0);
+        let (fitting, rest) = self.parts.split_at(fitting);
+        let written = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<String>();
+        match (fitting, rest.first()) {
+            ([], Some(first)) => format!("the key does not begin with {first}"),
+            (_, Some(next)) => format!("the key fits up to {}, then {next} must follow", written(fitting)),
+            (_, None) => "the key goes on behind the end, or a variable that is there twice has two texts".to_owned(),
+        }
     }
 
     /// Whether every key that matches was written by a destination, if its template was.
@@ -272,6 +277,40 @@ impl Template {
             Some(Part::Text(text)) => text,
             _ => "",
         }
+    }
+}
+
+/// The regular expression for what a key begins with, and the variable of each of its groups.
+fn regex_of(parts: &[Part]) -> (String, Vec<Variable>) {
+    let mut regex = String::from(r"\A");
+    let mut groups = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => text.chars().for_each(|c| push_literal(&mut regex, c)),
+            Part::Variable(variable) => {
+                variable.push_regex(&mut regex);
+                groups.extend(variable.is_captured().then(|| variable.clone()));
+            }
+        }
+    }
+    (regex, groups)
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Variable(Variable::Column(name, Some(ty))) => write!(f, "{{{{{name}:{ty}}}}}"),
+            Self::Variable(variable) => write!(f, "{{{{{}}}}}", variable.name()),
+        }
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it was written, cleaned and completed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| part.fmt(f))?;
+        f.write_str(if self.may_end_in_uuid { "[.{{UUID}}]" } else { "" })
     }
 }
 

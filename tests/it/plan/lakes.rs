@@ -1,0 +1,206 @@
+//! Plans of mappings, partitions and conditions.
+
+use super::{EVENTS, Shown, USERS, plan};
+use expect_test::expect;
+use serde_json::{Value, json};
+use testkit::s3_server::S3Server;
+
+/// Partitions in folders, tables by a template, and what no mapping takes.
+async fn lake() -> S3Server {
+    let s3 = S3Server::start().await;
+    for dt in ["2026-01-01", "2026-01-02", "2026-01-03"] {
+        for region in ["eu", "us"] {
+            s3.put(&format!("raw/events/dt={dt}/region={region}/1.parquet"), EVENTS);
+        }
+    }
+    s3.put("raw/users/dt=2026-01-01/1.parquet", USERS);
+    s3.put("exports/customers-2026", USERS);
+    s3.put("exports/old/1.parquet", USERS);
+    s3.put("other/1.parquet", USERS);
+    s3
+}
+
+fn spec(more: Value) -> Value {
+    let mut spec = json!({
+        "concurrency": 1,
+        "partitions": "hive",
+        "mappings": [
+            {"path": "raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}"},
+            {"glob": "exports/old/**", "skip": true},
+            {"regex": "exports/(?<what>[a-z]+)-[0-9]+", "table": "{{what}}", "filetype": "parquet"},
+        ],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
+#[tokio::test]
+async fn mappings_and_partitions_in_words() {
+    let s3 = lake().await;
+    let shown = plan(&s3, spec(json!({})), &[]).await;
+    assert_eq!((shown.status, shown.stderr.as_str()), (Some(0), ""));
+    expect![[r#"
+        s3://test-bucket/
+        3 tables, 8 objects, 12.7 KiB
+
+        TABLE             OBJECTS      SIZE  FROM
+        customers               1     896 B  exports/ (mappings[2])
+            plugin    _cq_id uuid, _cq_parent_id uuid
+            file      number int64, text utf8, when timestamp, one json
+        events                  6  10.9 KiB  raw/ (mappings[0])
+            parts     6 partitions of dt date, region utf8
+            plugin    _cq_id uuid, _cq_parent_id uuid
+            key       dt date, region utf8
+            file      id int64, text utf8, at timestamp, f float64, list list<utf8>,
+                      structs json, map json, raw binary
+        users                   1     896 B  raw/ (mappings[0])
+            parts     1 partition of dt date
+            plugin    _cq_id uuid, _cq_parent_id uuid
+            key       dt date
+            file      number int64, text utf8, when timestamp, one json
+
+        skipped       2 objects, 1.8 KiB
+            skip      1  such as exports/old/1.parquet
+            unmapped  1  such as other/1.parquet
+        state         none is configured: every sync reads all objects
+        this plan     1 LIST, 11 GET, 11.2 KiB
+        a sync        1 LIST, about 8 GET, 12.7 KiB, $0.0000082 (and $0.0000011 of
+                      transfer)
+                      at Amazon's prices in us-east-1; transfer is free within the
+                      bucket's region
+    "#]]
+    .assert_eq(&shown.stdout);
+}
+
+#[tokio::test]
+async fn partitions_are_counted_with_their_columns() {
+    let s3 = lake().await;
+    let shown = plan(&s3, spec(json!({})), &["--json", "--no-columns"]).await.json();
+    let events = &shown["tables"][1];
+    assert_eq!((&events["name"], &events["mappings"]), (&json!("events"), &json!(["mappings[0]"])));
+    let columns = json!([{"name": "dt", "type": "date"}, {"name": "region", "type": "utf8"}]);
+    assert_eq!(events["partitions"], json!({"count": 6, "columns": columns}));
+    assert_eq!(shown["tables"][0]["partitions"], Value::Null, "{}", shown["tables"][0]);
+    let reasons: Vec<_> = shown["skipped"].as_array().unwrap().iter().map(|skipped| &skipped["reason"]).collect();
+    assert_eq!(reasons, ["skip", "unmapped"]);
+
+    let shown = plan(&s3, spec(json!({})), &["--json"]).await.json();
+    let from: Vec<_> = shown["tables"][1]["columns"].as_array().unwrap().iter().map(|c| c["from"].as_str()).collect();
+    assert_eq!(from[..5], ["plugin", "plugin", "key", "key", "file"].map(Some));
+}
+
+#[tokio::test]
+async fn conditions_narrow_the_listing_of_a_plan_too() {
+    let s3 = lake().await;
+    let conditions =
+        json!({"partitions": {"style": "hive", "where": ["dt >= 2026-01-03"]}, "path_prefix": "raw/events/"});
+    let shown = plan(&s3, conditions, &["--json"]).await.json();
+    assert_eq!(shown["totals"]["objects"], 2);
+    // With a margin of a day: where a folder's type is not sure yet.
+    assert_eq!(shown["totals"]["listed_keys"], 4);
+    assert_eq!(shown["tables"][0]["partitions"]["count"], 2);
+    let warning = shown["warnings"].to_string();
+    assert!(warning.contains("removes the rows that earlier syncs brought of them"), "{warning}");
+    assert_eq!(shown["requests"]["sync"]["list"], s3.counts().lists, "the sync asks for what the plan asked for");
+}
+
+/// The steps from the mappings on, and where the key ends.
+fn explained(shown: &Shown) -> String {
+    let shown = shown.json();
+    let steps = shown["steps"].as_array().unwrap().iter();
+    let steps = steps.skip_while(|step| step["rule"] != "test_object").skip(1);
+    let mut text = format!("{}\n", shown["key"].as_str().unwrap());
+    for step in steps {
+        let mark = if step["passes"] == true { "+" } else { "-" };
+        text.push_str(&format!("  {mark} {}: {}\n", step["rule"].as_str().unwrap(), step["text"].as_str().unwrap()));
+    }
+    let reason = shown["skip_reason"].as_str().unwrap_or_default();
+    text + &format!("  = {} {reason}\n", shown["outcome"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn each_mapping_says_why_it_does_not_take_a_key() {
+    let s3 = lake().await;
+    let conditions = json!({"style": "hive", "where": ["dt >= 2026-01-02"]});
+    let more = json!({"partitions": conditions, "modified": {"after": "1d"}});
+    let mut text = String::new();
+    for (key, size) in [
+        ("raw/events/dt=2026-01-02/region=eu/1.parquet", None),
+        ("raw/events/dt=2026-01-01/region=eu/1.parquet", None),
+        ("raw/events/day=2026-01-01/1.parquet", Some("5")),
+        ("exports/customers-2026", None),
+        ("exports/old/1.parquet", None),
+        ("raw/events/dt=2026-01-02/region=eu/1.csv", Some("5")),
+        ("other/1.parquet", None),
+    ] {
+        let mut flags = vec!["--json", "--explain", key];
+        flags.extend(size.into_iter().flat_map(|size| ["--size", size]));
+        text.push_str(&explained(&plan(&s3, spec(more.clone()), &flags).await));
+    }
+    expect![[r#"
+        raw/events/dt=2026-01-02/region=eu/1.parquet
+          + mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: takes it
+          + not_parquet: it is read as Parquet
+          + zero_bytes: it has 1,865 bytes
+          + table: "events" makes it part of events
+          + tables: `tables` and `skip_tables` of the source select events
+          + partitions: dt = 2026-01-02, region = eu
+          + modified: it was last modified within that time
+          + where: the conditions hold
+          + archived: S3 hands it out
+          = read 
+        raw/events/dt=2026-01-01/region=eu/1.parquet
+          + mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: takes it
+          + not_parquet: it is read as Parquet
+          + zero_bytes: it has 1,865 bytes
+          + table: "events" makes it part of events
+          + tables: `tables` and `skip_tables` of the source select events
+          + partitions: dt = 2026-01-01, region = eu
+          + modified: it was last modified within that time
+          - where: a condition does not hold for these values
+          = skipped pruned
+        raw/events/day=2026-01-01/1.parquet
+          - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key fits up to raw/{{TABLE}}, then /dt= must follow
+          - mappings: mappings[1], glob exports/old/**: it does not match
+          - mappings: mappings[2], regex exports/(?<what>[a-z]+)-[0-9]+: it does not match
+          - unmapped: no mapping takes it, and `unmapped` is skip
+          = skipped unmapped
+        exports/customers-2026
+          - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key does not begin with raw/
+          - mappings: mappings[1], glob exports/old/**: it does not match
+          + mappings: mappings[2], regex exports/(?<what>[a-z]+)-[0-9]+: takes it
+          + not_parquet: it is read as Parquet
+          + zero_bytes: it has 896 bytes
+          + table: "customers" makes it part of customers
+          + tables: `tables` and `skip_tables` of the source select customers
+          + modified: it was last modified within that time
+          + where: not known by this key alone: partitions.where[0]: there is no partition column "dt"; no folder of the table is name=value
+          + archived: S3 hands it out
+          = read 
+        exports/old/1.parquet
+          - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key does not begin with raw/
+          + mappings: mappings[1], glob exports/old/**: takes it
+          - skip: the mapping says so
+          = skipped skip
+        raw/events/dt=2026-01-02/region=eu/1.csv
+          + mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: takes it
+          - not_parquet: its name ends neither in .parquet nor in .parquet.<uuid>
+          = skipped not_parquet
+        other/1.parquet
+          - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key does not begin with raw/
+          - mappings: mappings[1], glob exports/old/**: it does not match
+          - mappings: mappings[2], regex exports/(?<what>[a-z]+)-[0-9]+: it does not match
+          - unmapped: no mapping takes it, and `unmapped` is skip
+          = skipped unmapped
+    "#]].assert_eq(&text);
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_said() {
+    let s3 = lake().await;
+    let more = json!({"modified": {"before": "30d"}});
+    let shown = plan(&s3, spec(more), &["--json", "--explain", "exports/customers-2026"]).await;
+    assert!(explained(&shown).ends_with("  = skipped modified\n"), "{}", shown.stdout);
+}
