@@ -262,3 +262,24 @@ async fn a_type_that_a_column_can_never_have_is_that_objects_error() {
     assert!(serde_json::from_str::<Value>(&payload).unwrap().is_object(), "{payload}");
     assert_eq!(rows.column_by_name("payload").unwrap().data_type(), &DataType::Utf8);
 }
+
+#[tokio::test]
+async fn a_mapping_has_columns_of_its_own_beside_those_of_all() {
+    let mut rig = Rig::start().await;
+    let object = || file(vec![("a", texts(&[Some("1")])), ("b", texts(&[Some("2")])), ("c", texts(&[Some("3")]))]);
+    rig.s3.put("x/dt=2026-01-31/a.parquet", object());
+    rig.s3.put("y/a.parquet", object());
+    let spec = json!({
+        "columns": {"a": "int64", "b": {"drop": true}},
+        "mappings": [{"glob": "x/**", "table": "x", "partitions": "hive", "columns": {"b": {"name": "renamed"}, "c": "int8"}}],
+        "unmapped": "folder",
+    });
+    let sync = rig.sync(spec).await;
+    assert_protocol(&sync);
+    let shown = |table: &str| -> Vec<String> {
+        columns(&sync, table).into_iter().map(|(name, kind)| format!("{name} {kind}")).collect()
+    };
+    assert_eq!(shown("x"), ["dt Date32", "a Int64", "renamed Utf8", "c Int8", "_s3_rescued json"]);
+    assert_eq!(shown("y"), ["a Int64", "c Utf8", "_s3_rescued json"]);
+    rig.stop().assert_clean();
+}
