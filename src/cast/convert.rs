@@ -2,7 +2,7 @@
 //!
 //! A column is first cast to its own outgoing type, by the rules of all tables, and then converted, once a batch. A value is
 //! converted only as it is: a number that the table's type does not hold exactly, a text where numbers are, a struct's field
-//! that the table lacks are lost for the column, and its row says so: [`super::rescue`] has the values then. Of nested values
+//! that the table lacks are lost for the column, and its row says so: [`super::table_batch`] has the values then. Of nested values
 //! what fits stays.
 
 use super::counts::CastCounts;

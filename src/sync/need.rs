@@ -43,7 +43,7 @@ fn message_pool_bytes(decoding_bytes: u64, limit_bytes: u64) -> u64 {
 pub struct Facts {
     /// Its size.
     pub object_bytes: u64,
-    /// What the spec's options add to decoding, [`super::context::RowOptions::working_bytes`].
+    /// What the spec's options add to decoding, [`super::context::Context::added_bytes`].
     pub added_bytes: u64,
     /// The budget.
     pub limit_bytes: u64,

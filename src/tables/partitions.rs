@@ -2,8 +2,8 @@
 //!
 //! What a key says is a pure function of it, so no value is stored per object: it is read again when rows need it.
 //! Which columns a table has, and of which types, is found out from all its keys ([`Inference`]); a name that the spec
-//! gives a type keeps that. Conditions ([`Condition`]) prune keys before anything of them is read, and may spare the
-//! listing whole ranges of keys ([`narrow`]).
+//! gives a type keeps that. Conditions ([`condition`]) prune keys before anything of them is read, and may spare the
+//! listing whole ranges of keys ([`mod@narrow`]).
 
 mod columns;
 mod condition;
