@@ -15,6 +15,7 @@ use crate::localstack::{ACCESS_KEY_ID, LocalStack, REGION, SECRET_ACCESS_KEY};
 use crate::plugin_path;
 use crate::server::{Address, Server};
 
+mod lakes;
 mod postgresql;
 
 const BUCKET: &str = "lake";

@@ -46,7 +46,10 @@ pub struct Column {
 impl Column {
     /// Passes unchanged.
     fn same(name: &'static str, array: impl Array + 'static) -> Self {
-        let array: ArrayRef = Arc::new(array);
+        Self::of(name, Arc::new(array))
+    }
+
+    fn of(name: &'static str, array: ArrayRef) -> Self {
         Self { file_name: name, file: Arc::clone(&array), name, sent: array, json: false }
     }
 
@@ -262,6 +265,40 @@ fn inventory() -> Table {
         Column::same("stock", Int32Array::from(vec![Some(12), None])),
     ];
     Table { name: "inventory", objects: vec![Object { key: "inventory.parquet".to_owned(), columns }] }
+}
+
+/// Columns that pass unchanged.
+pub fn columns<const N: usize>(columns: [(&'static str, AnyArray); N]) -> Vec<Column> {
+    columns.into_iter().map(|(name, AnyArray(array))| Column::of(name, array)).collect()
+}
+
+/// An array of any type.
+pub struct AnyArray(ArrayRef);
+
+impl<A: Array + 'static> From<A> for AnyArray {
+    fn from(array: A) -> Self {
+        Self(Arc::new(array))
+    }
+}
+
+/// The rows of some columns as text, sorted: values as PostgreSQL prints them, nothing for null, `|` between them.
+pub fn rows_of_columns(batches: &[RecordBatch], names: &[&str]) -> Vec<String> {
+    let options = FormatOptions::default();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<&ArrayRef> =
+            names.iter().map(|name| batch.column_by_name(name).expect("a column of that name")).collect();
+        let printed: Vec<ArrayFormatter<'_>> = columns
+            .iter()
+            .map(|array| ArrayFormatter::try_new(array.as_ref(), &options).expect("a printable column"))
+            .collect();
+        for row in 0..batch.num_rows() {
+            let values: Vec<String> = printed.iter().map(|column| column.value(row).to_string()).collect();
+            rows.push(values.join("|"));
+        }
+    }
+    rows.sort_unstable();
+    rows
 }
 
 /// A small object of its own table, for tests that need very many or changing ones.

@@ -1,6 +1,7 @@
 //! CloudQuery's own destination into a real database, compared by the database. No package registry offers that
 //! destination, so `just test-cli` selects this module only where [`DESTINATION_VARIABLE`] is set.
 
+use super::lakes;
 use super::*;
 use crate::postgres::Postgres;
 use std::time::Duration;
@@ -90,6 +91,31 @@ async fn keeps_the_rows_of_every_sync_group() {
                 // As version 0.1.0 left it: PostgreSQL gives it the name that it gives it with CREATE TABLE.
                 database.server.psql(&format!("ALTER TABLE {} ADD UNIQUE (_cq_id);", table.name));
             }
+        }
+    }
+}
+
+/// A database refuses what is not a new column.
+#[tokio::test]
+async fn has_a_partitioned_table_of_files_that_differ() {
+    let setup = Setup::new().await;
+    let database = Database::start(setup.dir.path());
+    for write_mode in lakes::WRITE_MODES {
+        for with_state in [false, true] {
+            let table = format!("{}_{with_state}", write_mode.replace('-', "_"));
+            let mut config = [lakes::lake(&setup.s3, "pg", &table), database.destination(write_mode)];
+            if with_state {
+                keep_state_in("pg", &mut config[0]);
+            }
+            lakes::put_first(&setup.s3, &table).await;
+            setup.cli.run(&["sync"], &config).assert_success();
+            lakes::put_later(&setup.s3, &table).await;
+            setup.cli.run(&["sync"], &config).assert_success();
+
+            let query = format!("SELECT id, dt::date, name, score FROM public.{table};");
+            let mut rows: Vec<String> = database.server.psql(&query).lines().map(str::to_owned).collect();
+            rows.sort_unstable();
+            assert_eq!(rows, lakes::expected(write_mode, with_state), "{table}");
         }
     }
 }
