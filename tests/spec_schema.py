@@ -1,7 +1,8 @@
 """Holds docs/spec-schema.json against tests/fixtures/spec_corpus.json with the reference validator for Python.
 
 The same corpus runs against the plugin's own checks in `cargo test`: together they show that a spec is valid by the schema
-if and only if Init accepts it. `just test-schema` runs this with the pinned validator.
+if and only if Init accepts it, but for the cases with `valid_by_schema`: limits that only the code knows, since a pattern of them could not
+be read. `just test-schema` runs this with the pinned validator.
 """
 
 import json
@@ -24,9 +25,10 @@ def main() -> int:
     wrong = 0
     for case in corpus:
         errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(case["spec"])]
-        if case["valid"] == bool(errors):
+        valid = case.get("valid_by_schema", case["valid"])
+        if valid == bool(errors):
             wrong += 1
-            print(f"{case['name']}: corpus says valid={case['valid']}, the schema says {errors or 'valid'}")
+            print(f"{case['name']}: corpus says valid={valid}, the schema says {errors or 'valid'}")
     print(f"{len(corpus)} specs, {wrong} on which schema and corpus differ")
     return 1 if wrong else 0
 

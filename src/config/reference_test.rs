@@ -91,7 +91,8 @@ fn type_of(property: &Value) -> String {
     if property["oneOf"].is_array() {
         return "integer (bytes) or text".to_owned();
     }
-    if let Some(types) = property["anyOf"].as_array() {
+    // Beside a type, alternatives are limits of it.
+    if let Some(types) = property["anyOf"].as_array().filter(|_| property["type"].is_null()) {
         return types.iter().map(type_of).collect::<Vec<_>>().join(" or ");
     }
     match property["type"].as_str() {
