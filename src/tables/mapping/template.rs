@@ -216,10 +216,10 @@ impl Template {
                     .to_owned(),
             ]);
         }
-        if text.starts_with('/') {
-            return Err(vec!["must not start with /".to_owned()]);
-        }
         let mut mistakes = Vec::new();
+        if text.starts_with('/') {
+            mistakes.push("must not start with /".to_owned());
+        }
         let mut parts = parts(text, &mut mistakes);
         let is_folder = !names_table && is_folder_of_destination(&parts);
         let text = clean(&if is_folder { format!("{text}/{{{{TABLE}}}}.{{{{FORMAT}}}}") } else { text.to_owned() });
@@ -424,6 +424,12 @@ mod tests {
         }
         let named = Template::read("raw/{{UUID}}.csv", true).unwrap();
         assert!(!named.may_end_in_uuid && named.parts.len() == 3);
+    }
+
+    #[test]
+    fn all_mistakes_are_named() {
+        let found = mistakes("/x/{{TABEL}}");
+        assert!(found.len() == 2 && found[0].contains("start with /") && found[1].contains("{{TABEL}}"), "{found:?}");
     }
 
     #[test]
