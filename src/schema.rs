@@ -9,7 +9,7 @@
 //! [`rules`] say which of the files' columns count and how files may differ, [`by_hand`] what the spec says of single ones.
 //! Everything here is pure.
 
-use crate::config::{CqColumns, NestedAs, RestoreTypes, SchemaOptions, TableOptions};
+use crate::config::{CqColumns, NestedAs, NewColumns, OnMismatch, RestoreTypes, SchemaOptions, TableOptions};
 use crate::hash::{first_u64, hex, update_framed};
 use sha2::{Digest, Sha256};
 
@@ -47,6 +47,12 @@ pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
     }
     if options.schema.merges() {
         rules.push_str(";schema=merge");
+        match options.schema.new_columns {
+            // A table that would refuse a column has none to refuse, and its rows are those of `add`.
+            NewColumns::Add | NewColumns::Fail => {}
+            NewColumns::Rescue => rules.push_str(NEW_RESCUED),
+            NewColumns::Ignore => rules.push_str(NEW_IGNORED),
+        }
     }
     let chosen = options_that_change_columns(options);
     if !chosen.is_empty() {
@@ -57,13 +63,34 @@ pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
     rules
 }
 
-/// The other options of a table that change columns of files, each as text; none where all are as by default.
+/// What [`column_rules`] says of new columns that do not become columns.
+const NEW_RESCUED: &str = ";new_columns=rescue";
+/// The same of those that are left out.
+const NEW_IGNORED: &str = ";new_columns=ignore";
+
+/// Whether a schema that is kept under `stored`, and the rows that were sent with it, are as good under the rules of `today`:
+/// they are the same, or new columns lose more than before, which says nothing of the columns and rows that are there.
+#[must_use]
+pub fn are_kept(stored: &str, today: &str) -> bool {
+    fn parted(rules: &str) -> (String, u8) {
+        let loss = if rules.contains(NEW_IGNORED) { 2 } else { u8::from(rules.contains(NEW_RESCUED)) };
+        (rules.replace(NEW_IGNORED, "").replace(NEW_RESCUED, ""), loss)
+    }
+    let ((stored, loss_before), (today, loss)) = (parted(stored), parted(today));
+    stored == today && loss_before <= loss
+}
+
+/// The other options of a table that change columns of files or their values, each as text; none where all are as by default.
+/// Those that only decide whether a file is an error are none of them: what was sent stays right.
 fn options_that_change_columns(options: &TableOptions) -> Vec<String> {
     let schema = &options.schema;
     let mut chosen = Vec::new();
     let may_rescue = schema.merges() || !options.columns.is_empty() || options.restore_types != RestoreTypes::Off;
     if may_rescue && schema.named_rescue_column() != SchemaOptions::default_rescue_name() {
         chosen.push(format!("schema.rescue_column={:?}", schema.named_rescue_column()));
+    }
+    if may_rescue && schema.on_mismatch == OnMismatch::Null {
+        chosen.push("schema.on_mismatch=null".to_owned());
     }
     if !options.columns.is_empty() {
         let mut columns = options.columns.clone();
@@ -132,9 +159,45 @@ mod tests {
             json!({"columns": {"a": {"type": "date", "unit": "s"}}}),
             json!({"columns": {"a": {"type": "timestamp", "timezone": "+01:00"}}}),
             json!({"columns": {"a": "int64"}, "schema": {"rescue_column": "rest"}}),
+            json!({"columns": {"a": "int64"}, "schema": {"on_mismatch": null}}),
+            json!({"schema": {"mode": "merge"}}),
+            json!({"schema": {"mode": "merge", "on_mismatch": null}}),
+            json!({"schema": {"mode": "merge", "new_columns": "rescue"}}),
+            json!({"schema": {"mode": "merge", "new_columns": "ignore"}}),
         ];
         let all: std::collections::BTreeSet<String> = choices.iter().cloned().map(rules).collect();
         assert_eq!(all.len(), choices.len());
         assert_eq!(rules(json!({"columns": {"a": "int"}})), rules(json!({"columns": {"a": {"type": "int64"}}})));
+    }
+
+    #[test]
+    fn choices_that_only_decide_about_errors_change_no_rules() {
+        let merged = rules(json!({"schema": {"mode": "merge"}}));
+        for choice in [
+            json!({"on_mismatch": "fail"}),
+            json!({"new_columns": "fail"}),
+            json!({"missing_columns": "fail"}),
+            json!({"on_type_change": "fail"}),
+            json!({"on_type_change": "widen"}),
+        ] {
+            let mut schema = choice.clone();
+            schema["mode"] = "merge".into();
+            assert_eq!(rules(json!({"schema": schema})), merged, "{choice}");
+        }
+        assert_eq!(rules(json!({"schema": {"on_mismatch": null}})), rules(json!({})), "nothing is there to fit");
+    }
+
+    #[test]
+    fn what_was_sent_stays_where_new_columns_lose_more() {
+        let with =
+            |choice: &str| rules(json!({"columns": {"a": "int"}, "schema": {"mode": "merge", "new_columns": choice}}));
+        let (add, rescue, ignore) = (with("add"), with("rescue"), with("ignore"));
+        for (stored, today) in [(&add, &rescue), (&add, &ignore), (&rescue, &ignore), (&rescue, &rescue)] {
+            assert!(are_kept(stored, today), "{stored} {today}");
+        }
+        for (stored, today) in [(&rescue, &add), (&ignore, &add), (&ignore, &rescue)] {
+            assert!(!are_kept(stored, today), "{stored} {today}");
+        }
+        assert!(!are_kept(&rules(json!({})), &rescue));
     }
 }

@@ -226,6 +226,9 @@ async fn check_version(caller: &Caller, channel: Channel) -> Result<(), OpenErro
     if versions.contains(&PROTOCOL_VERSION) { Ok(()) } else { Err(OpenError::Versions { versions }) }
 }
 
+/// What errors call [`write`].
+const WRITE: &str = "write";
+
 /// One Write stream of `inserts`.
 async fn write(caller: &Caller, channel: Channel, inserts: Vec<Bytes>) -> Result<(), OpenError> {
     let bytes = inserts.iter().map(|record| record.len() as u64).sum();
@@ -233,7 +236,7 @@ async fn write(caller: &Caller, channel: Channel, inserts: Vec<Bytes>) -> Result
         message: Some(pb::write::request::Message::Insert(pb::write::MessageInsert { record })),
     });
     let mut client = plugin(channel);
-    caller.answer("write", bytes, client.write(tokio_stream::iter(requests.collect::<Vec<_>>()))).await?;
+    caller.answer(WRITE, bytes, client.write(tokio_stream::iter(requests.collect::<Vec<_>>()))).await?;
     Ok(())
 }
 

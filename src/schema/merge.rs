@@ -8,7 +8,7 @@ mod strict;
 mod union;
 
 use super::file::FileSchema;
-use super::table::TableSchema;
+use super::table::{ColumnSource, TableColumn, TableSchema};
 use crate::config::SchemaOptions;
 pub use strict::SchemaConflict;
 use strict::Strict;
@@ -105,6 +105,38 @@ impl SchemaMerger {
             return Self(Kind::Union(Box::new(Union::new(options.clone(), most_columns, stored))));
         }
         Self(Kind::Strict(stored.map_or_else(Strict::new, |(key, schema)| Strict::with_reference(key, schema))))
+    }
+
+    /// Leaves out columns of the key that come to a merged table which has as many columns as it may: `added` are those that come
+    /// with the rows beside it, `stored` those that it had before. With the table its note, if any are left out.
+    #[must_use]
+    pub fn keep_to_limit(
+        options: &SchemaOptions,
+        table: TableSchema,
+        added: usize,
+        stored: Option<&TableSchema>,
+    ) -> (TableSchema, Option<Note>) {
+        let most = MAX_COLUMNS.saturating_sub(OTHER_COLUMNS + added);
+        let surplus = table.columns().len().saturating_sub(most);
+        if surplus == 0 || !options.merges() {
+            return (table, None);
+        }
+        let is_known = |column: &TableColumn| {
+            stored.into_iter().flat_map(TableSchema::columns).any(|known| known.source == column.source)
+        };
+        let of_key = |column: &&TableColumn| matches!(column.source, ColumnSource::Key { .. }) && !is_known(column);
+        let left_out: Vec<String> =
+            table.columns().iter().rev().filter(of_key).take(surplus).map(|column| column.name.clone()).collect();
+        if left_out.is_empty() {
+            return (table, None);
+        }
+        let columns = table.columns().iter().filter(|column| !left_out.contains(&column.name)).cloned().collect();
+        let names: Vec<String> = left_out.iter().rev().map(|name| format!("{name:?}")).collect();
+        let note = format!(
+            "the table would have more than {MAX_COLUMNS} columns, which destinations do not take: the key's {} are left out",
+            names.join(", ")
+        );
+        (TableSchema::from_columns(columns), Some(Note::Warning(note)))
     }
 
     /// The key of the file that decides about names and order. `None` when no file was added.

@@ -10,6 +10,7 @@
 
 use super::parts::PartSet;
 use super::{BadState, Identity, MAX_VALUE_CHARS};
+use crate::schema::are_kept;
 use crate::schema::table::{ColumnSource, TableColumn, TableSchema};
 use crate::schema::types::ColumnType;
 use serde::{Deserialize, Serialize};
@@ -180,7 +181,7 @@ impl SchemaState {
             let file_columns = state.had_file_columns.clone().unwrap_or_default();
             state.options = ColumnOptions { rules: stored.rules.clone(), file_columns };
         }
-        if stored.rules != state.options.rules {
+        if !are_kept(&stored.rules, &state.options.rules) {
             // What other rules made may have types that are not known here; it is made again anyway.
             let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
             former.sort_unstable();

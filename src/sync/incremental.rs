@@ -255,7 +255,10 @@ impl State {
         if anew.is_empty() {
             return Ok(());
         }
-        self.foreign.extend(self.client.refresh().await.map_err(unavailable)?);
+        let names: Vec<String> = anew.iter().map(|(run, _)| format!("{:?}", run.name)).collect();
+        let names = names.join(", ");
+        let refused = |error| migration_refused(error, &names);
+        self.foreign.extend(self.client.refresh().await.map_err(refused)?);
         for (run, state) in &mut anew {
             // Another sync's checkpoint is no reason to leave the ledger as it is.
             let is_left = table::is_ledger_foreign(&self.foreign, &self.identity(&run.name));
@@ -264,7 +267,7 @@ impl State {
                 self.client.set(&key, value);
             }
         }
-        self.client.flush().await.map_err(unavailable)?;
+        self.client.flush().await.map_err(refused)?;
         Ok(())
     }
 
@@ -420,6 +423,17 @@ pub fn column_options(mappings: &Mappings, table: &ListedTable) -> ColumnOptions
 fn now_s(date_s: Option<i64>) -> u64 {
     let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     date_s.and_then(|date_s| u64::try_from(date_s).ok()).unwrap_or_else(here)
+}
+
+/// The backend failed right behind the migrates of tables that start anew. Where it is the destination, too, it may have ended
+/// because of them; it does not say so here.
+fn migration_refused(error: StateError, tables: &str) -> SourceError {
+    let text = crate::error_chain::error_chain(&error);
+    let text = format!(
+        "{text}; the columns of these tables are other ones than before, and if the destination has refused them, it needs \
+         `migrate_mode: forced`: {tables}"
+    );
+    SourceError::new(ErrorKind::Unavailable, text)
 }
 
 fn unavailable(error: StateError) -> SourceError {

@@ -102,7 +102,13 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
                 told = restore::told(cx, &table.options, told.columns, told.rules, sampled).await?;
             }
             match keys.join(told.columns, known, table.options.file_columns) {
-                Ok(columns) => (Some(told.rules.complete(columns)), None),
+                Ok(columns) => {
+                    let options = &table.options;
+                    let added = options.file_columns.len();
+                    let (columns, note) = SchemaMerger::keep_to_limit(&options.schema, columns, added, known);
+                    say(&table.name, note.as_slice());
+                    (Some(told.rules.complete(columns)), None)
+                }
                 Err(conflict) => (None, Some(conflict)),
             }
         }

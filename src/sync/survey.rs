@@ -210,7 +210,8 @@ impl Survey {
             }
         };
         if let Some(mut state) = state.take_if(|state| widened && !state.is_anew()) {
-            start_anew(&name, &mut state);
+            // The note of the second look says so, with what the columns are then.
+            let _done = state.start_anew();
             objects.forget_all_rows_sent();
             return Ok(Concluded::Widened(Box::new(Self::new(cx, name, objects, Some(state), telemetry))));
         }
@@ -223,7 +224,13 @@ impl Survey {
         }
         let Told { columns, rules } = told;
         let columns = match objects.keys.join(columns, stored, objects.options.file_columns) {
-            Ok(columns) => rules.complete(columns),
+            Ok(columns) => {
+                let options = &objects.options;
+                let added = options.file_columns.len();
+                let (columns, note) = SchemaMerger::keep_to_limit(&options.schema, columns, added, stored);
+                say(&name, note.as_slice());
+                rules.complete(columns)
+            }
             Err(conflict) => {
                 let out = LeftOut { planned: objects.planned(), rows: rows.into_inner(), cure: None };
                 report.table_failed(&name, &conflict, out).await?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use testkit::backend::{Backend, Mode};
+use testkit::backend::{Backend, Method, Mode, Trouble};
 use testkit::client::{Collected, Nested, assert_protocol, protocol_violations};
 use testkit::parquet_files::{self as files, Layout};
 use testkit::s3_server::Op;
@@ -267,6 +267,35 @@ async fn more_columns_than_destinations_take_are_rescued() {
 }
 
 #[tokio::test]
+async fn columns_of_the_key_count_once_among_those_that_destinations_take() {
+    let mut lake = Lake::start().await;
+    let wide = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("c{n:04}")).collect();
+        file(names.iter().map(|name| (name.as_str(), ints(&[7]))).collect())
+    };
+    let mut spec = merged(json!({}));
+    spec["partitions"] = "hive".into();
+    lake.rig.s3.put("t/dt=1/1.parquet", wide(10));
+    let first = lake.rig.sync_with_state(spec.clone(), &lake.backend).await;
+    assert_eq!(first.schema("t").fields().len(), 2 + 1 + 10 + 1);
+    // The key's column is one that the table has.
+    lake.rig.s3.put("t/dt=2/1.parquet", wide(1_700));
+    let full = lake.rig.sync_with_state(spec.clone(), &lake.backend).await;
+    assert_eq!(full.schema("t").fields().len(), 1_600 - 2, "all that the CLI's two leave");
+    // Another one finds no room.
+    lake.rig.s3.put("t/dt=3/region=eu/1.parquet", wide(10));
+    let later = lake.rig.sync_with_state(spec.clone(), &lake.backend).await;
+    assert_protocol(&later);
+    assert_eq!((later.schema("t").clone(), later.rows("t")), (full.schema("t").clone(), 1));
+    let log = lake.rig.stop();
+    let warned = log.of_level("warn").join("\n");
+    assert!(
+        warned.contains(r#"more than 1600 columns, which destinations do not take: the key's \"region\""#),
+        "{warned}"
+    );
+}
+
+#[tokio::test]
 async fn rows_whose_values_are_large_are_rescued_in_batches_that_fit() {
     let mut rig = Rig::start().await;
     let backend = Backend::start(Mode::Upsert).await;
@@ -338,6 +367,28 @@ async fn columns_come_at_the_end_and_old_ones_keep_their_names_and_places() {
     lake.rig.stop().assert_clean();
 }
 
+/// Columns that a table has keep their names and meanings: two names that were one stay what they were, and are told apart from
+/// the first file on that has both.
+#[tokio::test]
+async fn names_that_differ_in_case_become_two_columns_once_and_stay_two() {
+    let mut lake = Lake::start().await;
+    lake.put("t/1.parquet", vec![("id", ints(&[1]))]);
+    lake.sync(json!({})).await;
+    lake.put("t/2.parquet", vec![("ID", ints(&[2]))]);
+    assert_eq!(rows(&lake.sync(json!({})).await), ["id=2"]);
+    lake.put("t/3.parquet", vec![("id", ints(&[3])), ("ID", ints(&[30]))]);
+    let parted = lake.sync(json!({})).await;
+    assert_eq!(columns(&parted), ["id Int32", "_s3_rescued json", "ID_2 Int32"]);
+    assert_eq!(rows(&parted), ["id=3 ID_2=30"]);
+    for (key, name, row) in [("t/4.parquet", "ID", "ID_2=4"), ("t/5.parquet", "id", "id=4")] {
+        lake.put(key, vec![(name, ints(&[4]))]);
+        let sync = lake.sync(json!({})).await;
+        assert_eq!((columns(&sync), rows(&sync)), (columns(&parted), vec![row.to_owned()]));
+    }
+    let warned = lake.rig.stop().of_level("warn");
+    assert!(warned.len() == 1 && warned[0].contains(r#"\"ID\" beside \"id\" since \"t/3.parquet\""#), "{warned:?}");
+}
+
 #[tokio::test]
 async fn new_columns_by_choice() {
     for (choice, columns_then, row) in [
@@ -362,6 +413,34 @@ async fn new_columns_by_choice() {
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains(r#""t/2.parquet" has the column "b""#) && error.contains("new_columns"), "{error}");
     assert!(!sync.tables().contains(&"t".to_owned()));
+}
+
+#[tokio::test]
+async fn a_choice_that_loses_less_reads_all_objects_again() {
+    // What was null comes into the rescue column.
+    let mut lake = Lake::start().await;
+    lake.put("t/1.parquet", vec![("a", longs(&[TOO_FINE]))]);
+    lake.put("t/2.parquet", vec![("a", Arc::new(Float64Array::from(vec![0.5])))]);
+    assert_eq!(rows(&lake.sync(json!({"on_mismatch": null})).await), ["", "a=0.5"]);
+    let rescued = [r#"_s3_rescued={"a":9007199254740993}"#, "a=0.5"];
+    assert_eq!(rows(&lake.sync(json!({})).await), rescued);
+    assert_eq!(
+        (lake.sync(json!({"on_mismatch": "fail"})).await.rows("t"), lake.gets()),
+        (0, 0),
+        "no row is another one"
+    );
+    // What was rescued or left out becomes a column, but not the other way round.
+    lake.put("t/3.parquet", vec![("a", longs(&[1])), ("b", texts(&["x"]))]);
+    assert_eq!(rows(&lake.sync(json!({"new_columns": "rescue"})).await), [r#"a=1.0 _s3_rescued={"b":"x"}"#]);
+    lake.put("t/4.parquet", vec![("a", longs(&[2])), ("c", texts(&["y"]))]);
+    assert_eq!(rows(&lake.sync(json!({"new_columns": "ignore"})).await), ["a=2.0"]);
+    let added = lake.sync(json!({})).await;
+    assert_eq!(columns(&added), ["a Float64", "b Utf8", "c Utf8", "_s3_rescued json"]);
+    assert_eq!(rows(&added), [rescued[0], rescued[1], "a=1.0 b=x", "a=2.0 c=y"]);
+    assert_eq!((lake.sync(json!({})).await.rows("t"), lake.gets()), (0, 0));
+    let log = lake.rig.stop();
+    let anew = |line: &&String| line.contains("columns changed with an option");
+    assert_eq!(log.of_level("warn").iter().filter(anew).count(), 2, "{:?}", log.of_level("warn"));
 }
 
 #[tokio::test]
@@ -390,8 +469,29 @@ async fn a_type_that_changes_is_kept_widened_or_refused() {
     assert_eq!(rows(&widened), all, "all objects are read again");
     let sync = lake.sync(json!({"on_type_change": "widen"})).await;
     assert_eq!((columns(&sync), sync.rows("t"), lake.gets()), (columns(&widened), 0, 0));
+    let warned = lake.rig.stop().of_level("warn");
+    let line = warned.iter().find(|line| line.contains("migrate_mode: forced")).expect("a line about wider types");
+    assert!(line.contains(r#"int32 → utf8"#) && line.contains("t/2.parquet"), "{line}");
+    assert!(!warned.iter().any(|line| line.contains("changed with an option")), "{warned:?}");
+}
+
+/// The destination has the state, too, and refuses the migrate that was sent before: another try would change nothing.
+#[tokio::test]
+async fn a_destination_that_refuses_wider_types_ends_the_sync_at_once() {
+    let mut lake = Lake::start().await;
+    lake.put("t/1.parquet", vec![("a", ints(&[1]))]);
+    lake.sync(json!({})).await;
+    lake.put("t/2.parquet", vec![("a", texts(&["x"]))]);
+    lake.backend.trouble(Method::Insert, Trouble::MigrationRefused, usize::from(u8::MAX));
+    let started = std::time::Instant::now();
+    let sync = lake.any_sync(json!({"on_type_change": "widen"})).await;
+    let status = sync.status.as_ref().expect("it fails").message();
+    for part in ["require migration", r#"it needs `migrate_mode: forced`: "t""#] {
+        assert!(status.contains(part), "{part}: {status}");
+    }
+    assert!(started.elapsed().as_secs() < 20, "tried again for {:?}", started.elapsed());
     let warned = lake.rig.stop().of_level("warn").join("\n");
-    assert!(warned.contains("migrate_mode: forced"), "{warned}");
+    assert!(!warned.contains("it is tried again"), "{warned}");
 }
 
 #[tokio::test]

@@ -145,3 +145,10 @@ impl Caller {
 pub(super) fn is_final(code: Code) -> bool {
     matches!(code, Code::Unimplemented | Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated)
 }
+
+/// Whether a backend that refuses a write speaks of the schema of a table: it is the destination, too, and refuses a
+/// migrate of the same sync, which only another `migrate_mode` changes.
+pub(super) fn is_of_migration(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["migrate_mode", "require migration", "failed to migrate"].iter().any(|words| reason.contains(words))
+}

@@ -1,7 +1,7 @@
 //! Why the state cannot be read or was not written.
 
-use super::calls;
 use super::target::TargetError;
+use super::{WRITE, calls};
 use crate::cloudquery::ipc::EncodeError;
 use std::time::Duration;
 use tonic::Code;
@@ -91,7 +91,9 @@ impl OpenError {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Connect { .. } => false,
-            Self::Call { code, .. } => calls::is_final(*code),
+            Self::Call { call, code, answered, reason, .. } => {
+                calls::is_final(*code) || (*call == WRITE && *answered && calls::is_of_migration(reason))
+            }
             Self::Target(_) | Self::Versions { .. } | Self::Table { .. } | Self::Encode(_) => true,
         }
     }

@@ -157,6 +157,7 @@ impl Union {
         let mut notes = Vec::new();
         if self.stored.is_some() {
             self.decide_new(&mut new, &mut notes)?;
+            say_parted(&known, &new, &mut notes);
         }
         self.keep_to_limit(&mut new, &mut notes);
         say_joins(&new, &mut notes);
@@ -292,6 +293,22 @@ impl Union {
 
 fn is_of_key(column: &TableColumn) -> bool {
     matches!(column.source, ColumnSource::Key { .. })
+}
+
+/// Says which names were spellings of a column that the table has, and are columns of their own from now on.
+fn say_parted(known: &[Column], new: &[Column], notes: &mut Vec<Note>) {
+    let known: BTreeMap<String, &str> =
+        known.iter().map(|column| (fold(&column.name.0), column.name.0.as_str())).collect();
+    let parted = new.iter().filter_map(|column| {
+        let before = known.get(&fold(&column.name.0)).filter(|before| **before != column.name.0)?;
+        Some(format!("{:?} beside {before:?} since {:?}", column.name.0, column.place.file.key()))
+    });
+    if let Some(text) = listed(&parted.collect::<Vec<_>>()) {
+        notes.push(Note::Warning(format!(
+            "a file has names that differ in nothing but case, which are different columns from now on; what files had under \
+             either name before stays in the one column: {text}"
+        )));
+    }
 }
 
 /// Says which columns have a type that is none of theirs, or loses what they are.

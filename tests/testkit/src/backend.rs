@@ -100,6 +100,8 @@ pub enum Method {
 pub enum Trouble {
     /// It is refused; another time it may work.
     Refused,
+    /// It is refused in the words of a destination that cannot migrate a table.
+    MigrationRefused,
     /// It is done, and the answer is lost.
     AnswerLost,
     /// It is never answered.
@@ -389,6 +391,10 @@ impl Discovery for Service {
 async fn suffer(met: Option<Trouble>) -> Result<(), Status> {
     match met {
         None | Some(Trouble::Nothing | Trouble::Swallowed) => Ok(()),
+        Some(Trouble::MigrationRefused) => Err(Status::internal(
+            "tables t with changes a: type changed from integer to text require migration. Migrate manually or consider \
+             using 'migrate_mode: forced'",
+        )),
         Some(Trouble::Silence) => std::future::pending().await,
         Some(Trouble::Refused | Trouble::AnswerLost) => Err(Status::internal("the backend is not ready")),
     }
