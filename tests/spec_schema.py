@@ -1,8 +1,8 @@
 """Holds docs/spec-schema.json against tests/fixtures/spec_corpus.json with the reference validator for Python.
 
 The same corpus runs against the plugin's own checks in `cargo test`: together they show that a spec is valid by the schema
-if and only if Init accepts it, but for the cases with `valid_by_schema`: limits that only the code knows, since a pattern of them could not
-be read. `just test-schema` runs this with the pinned validator.
+if and only if Init accepts it, but for the cases with `valid_by_schema`: limits that only the code knows, since a
+pattern of them could not be read. `just test-schema` runs this with the pinned validator.
 """
 
 import json
