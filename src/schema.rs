@@ -22,6 +22,7 @@ pub mod merge;
 pub(crate) mod names;
 mod rank;
 pub(crate) mod rules;
+pub(crate) mod shared;
 pub(crate) mod source_tables;
 pub(crate) mod table;
 pub(crate) mod types;
@@ -32,18 +33,19 @@ pub(crate) mod types;
 pub const COLUMN_RULES: &str = "1";
 
 /// [`COLUMN_RULES`] with the spec's choices that change columns of files: what a table's schema is kept under. `keys` are the
-/// choices about columns of keys, in any words. The [`names::file_columns`] do not count: they are no columns of files, and
+/// choices about columns of keys: those about values and those about types. The [`names::file_columns`] do not count: they are no columns of files, and
 /// the state knows them by themselves.
 #[must_use]
-pub fn column_rules(options: &TableOptions, keys: Option<&str>) -> String {
+pub fn column_rules(options: &TableOptions, keys: Option<(&str, &str)>) -> String {
     let nested_as = match options.nested_as {
         NestedAs::Json => "json",
         // 2: lists of two levels that hold lists or maps have other types than in 0.1.0, which for JSON are all the same.
         NestedAs::Native => "native2",
     };
     let mut rules = format!("{COLUMN_RULES};nested_as={nested_as}");
-    if let Some(keys) = keys {
-        rules.push_str(&format!(";keys={}", hex(&Sha256::digest(format!("{keys}{:?}", options.conflict))[..8])));
+    if let Some((values, types)) = keys {
+        let hash = |text: &str| hex(&Sha256::digest(text)[..8]);
+        rules.push_str(&format!(";keys={};key_types={}", hash(&format!("{values}{:?}", options.conflict)), hash(types)));
     }
     if options.schema.merges() {
         rules.push_str(";schema=merge");

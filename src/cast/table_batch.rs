@@ -10,7 +10,7 @@ use crate::config::OnMismatch;
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{FileColumnAt, FittedColumn};
 use crate::schema::types::ColumnType;
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use std::sync::Arc;
 
@@ -82,6 +82,23 @@ impl<'a> TableBatch<'a> {
             }
         }
         Ok(converted)
+    }
+
+    /// A text of the key that its column cannot hold: it is rescued, or was told when the keys were looked at.
+    ///
+    /// # Errors
+    /// [`CastError::Mismatch`].
+    pub(crate) fn key_misfit(&mut self, label: &str, text: &str, target: &ColumnType) -> Result<(), CastError> {
+        match self.on_mismatch {
+            OnMismatch::Rescue => {
+                self.counts.rescued.count(label, self.rows as u64);
+                let texts = StringArray::from_iter_values(std::iter::repeat_n(text, self.rows));
+                self.rescued.push((label.to_owned(), BooleanBuffer::new_set(self.rows), Encoder::Text(texts)));
+                Ok(())
+            }
+            OnMismatch::Null => Ok(()),
+            OnMismatch::Fail => Err(CastError::Mismatch { row: 0, target: target.to_string() }),
+        }
     }
 
     /// A column of the file that has no place in the table: its values are rescued.

@@ -54,8 +54,8 @@ pub(crate) enum Fitted {
     File(FittedColumn),
     /// The object's key, which has a value of this name, or else null.
     Key {
-        /// As [`ColumnSource::Key`] has it.
-        name: String,
+        /// The folded name by which the key's values are found.
+        ident: String,
         /// The outgoing type.
         target: ColumnType,
     },
@@ -129,18 +129,22 @@ type Found<'a> = HashMap<(&'a str, usize), FileColumnAt>;
 
 /// Finds each of the table's columns in the file, in the table's order, by the rules.
 pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules) -> Result<Fit, Misfit> {
-    let (mut found, ids) = found(fields, rules);
+    let Columns { mut found, shared, ids } = Columns::of(fields, rules);
     let ids = id_columns(ids, rules)?;
     let renamed = rules.merges.as_ref().map(|_| renamed(table, &found)).unwrap_or_default();
     let mut columns = Vec::with_capacity(table.columns().len());
     for column in table.columns() {
         let target = column.column_type.clone();
         let (name, occurrence) = match &column.source {
-            ColumnSource::File { name, occurrence } => (name.as_str(), *occurrence),
             ColumnSource::Key { name } => {
-                columns.push(Fitted::Key { name: name.clone(), target });
+                columns.push(fit_shared(name, target, &shared));
                 continue;
             }
+            ColumnSource::File { name, .. } if rules.hides(name) => {
+                columns.push(fit_shared(name, target, &shared));
+                continue;
+            }
+            ColumnSource::File { name, occurrence } => (name.as_str(), *occurrence),
             ColumnSource::Rescue => {
                 columns.push(Fitted::Rescue);
                 continue;
@@ -169,33 +173,61 @@ pub(crate) fn fit(table: &TableSchema, fields: &[FileField], rules: &ColumnRules
     Ok(Fit { columns, others, ids })
 }
 
-/// The file's columns but for those that the rules leave out; and those that have ids of rows.
-fn found<'a>(fields: &'a [FileField], rules: &ColumnRules) -> (Found<'a>, Vec<FileColumnAt>) {
-    let mut found = HashMap::new();
-    let mut ids = Vec::new();
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    let (mut in_main, mut in_second) = (0, 0);
-    for field in fields {
-        let seen = seen.entry(&field.name).or_default();
-        let occurrence = *seen;
-        *seen += 1;
-        if !rules.reads(&field.name, occurrence) {
-            continue;
+/// A file's columns, by what becomes of them; those that the rules leave out are missing.
+struct Columns<'a> {
+    /// Those of the table.
+    found: Found<'a>,
+    /// Those that stand in for values of the key.
+    shared: Vec<FileColumnAt>,
+    /// Those that have ids of rows.
+    ids: Vec<FileColumnAt>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(fields: &'a [FileField], rules: &ColumnRules) -> Self {
+        let mut columns = Self { found: HashMap::new(), shared: Vec::new(), ids: Vec::new() };
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        let (mut in_main, mut in_second) = (0, 0);
+        for field in fields {
+            let seen = seen.entry(&field.name).or_default();
+            let occurrence = *seen;
+            *seen += 1;
+            if !rules.reads(&field.name, occurrence) {
+                continue;
+            }
+            let index = in_main;
+            in_main += 1;
+            let second = field.read_twice().then(|| {
+                in_second += 1;
+                in_second - 1
+            });
+            let column = FileColumnAt { field: field.clone(), occurrence, index, second };
+            if rules.keeps(&field.name, occurrence) {
+                columns.found.insert((field.name.as_str(), occurrence), column);
+            } else if rules.stands_in(&field.name) {
+                columns.shared.push(column);
+            } else {
+                columns.ids.push(column);
+            }
         }
-        let index = in_main;
-        in_main += 1;
-        let second = field.read_twice().then(|| {
-            in_second += 1;
-            in_second - 1
-        });
-        let column = FileColumnAt { field: field.clone(), occurrence, index, second };
-        if rules.keeps(&field.name, occurrence) {
-            found.insert((field.name.as_str(), occurrence), column);
-        } else {
-            ids.push(column);
-        }
+        columns
     }
-    (found, ids)
+}
+
+/// A column that the key and files may have: the file's, where it is to be taken and there, or else what the key says.
+fn fit_shared(name: &str, target: ColumnType, shared: &[FileColumnAt]) -> Fitted {
+    let ident = fold(name);
+    match shared.iter().find(|column| fold(&column.field.name) == ident) {
+        Some(from) => {
+            let own = from.field.target_as(NestedAs::Native);
+            let converts = !own.fits(&target) && !from.field.target_as(NestedAs::Json).fits(&target);
+            // Text is read as the key's is.
+            let is_text = Conversion::from(&from.field) == ColumnType::Utf8 && target != ColumnType::Json;
+            let told = (converts && is_text).then(|| Arc::new(Conversion::to(target.clone())));
+            Fitted::File(FittedColumn { from: from.clone(), target, converts, told })
+        }
+        None => Fitted::Key { ident, target },
+    }
 }
 
 /// The columns with ids of rows, where the rules take them from files.
@@ -310,7 +342,7 @@ mod tests {
     fn told(fit: &Fit) -> Vec<String> {
         let columns = fit.columns.iter().map(|column| match column {
             Fitted::File(column) => format!("{}{}", column.from.index, if column.converts { "!" } else { "" }),
-            Fitted::Key { name, .. } => name.clone(),
+            Fitted::Key { ident, .. } => ident.clone(),
             Fitted::Null(_) => "null".to_owned(),
             Fitted::Rescue => "rescue".to_owned(),
         });

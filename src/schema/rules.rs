@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) struct ColumnRules {
     /// Names that columns of the key have, folded: columns of files that are called so are left out.
     hidden: BTreeSet<String>,
+    /// Those of them of which this file's columns stand in for values of the key.
+    standing_in: BTreeSet<String>,
     /// How files may differ from the table; `None`: not at all.
     pub(crate) merges: Option<Merges>,
     /// What becomes of values that their columns cannot hold.
@@ -90,6 +92,23 @@ impl ColumnRules {
         self
     }
 
+    /// Takes a file's columns of these folded names, which are hidden, where the key says nothing that counts.
+    #[must_use]
+    pub(crate) fn with_stand_ins(mut self, idents: BTreeSet<String>) -> Self {
+        self.standing_in = idents;
+        self
+    }
+
+    /// Whether the key may have this column, too.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        !self.hidden.is_empty() && self.hidden.contains(&fold(name))
+    }
+
+    /// Whether a column of a file stands in for values of the key.
+    pub(crate) fn stands_in(&self, name: &str) -> bool {
+        !self.standing_in.is_empty() && self.standing_in.contains(&fold(name))
+    }
+
     /// Lets files differ from the table.
     #[must_use]
     pub(crate) fn merging(mut self, options: &SchemaOptions) -> Self {
@@ -130,7 +149,7 @@ impl ColumnRules {
 
     /// Whether a column of a file belongs to the table: its name there, and its index among those of exactly that name.
     pub(crate) fn keeps(&self, name: &str, occurrence: usize) -> bool {
-        if self.is_id(name, occurrence) || (!self.hidden.is_empty() && self.hidden.contains(&fold(name))) {
+        if self.is_id(name, occurrence) || self.hides(name) {
             return false;
         }
         if self.only.as_ref().is_some_and(|only| !only.contains(label(name, occurrence).as_ref())) {
@@ -144,7 +163,7 @@ impl ColumnRules {
 
     /// Whether a column of a file is read at all.
     pub(crate) fn reads(&self, name: &str, occurrence: usize) -> bool {
-        self.keeps(name, occurrence) || self.is_id(name, occurrence)
+        self.keeps(name, occurrence) || self.is_id(name, occurrence) || (occurrence == 0 && self.stands_in(name))
     }
 
     /// Whether rows have their own ids in files.

@@ -92,16 +92,12 @@ impl TableSchema {
         Self::from_columns(self.columns.into_iter().map(column).collect())
     }
 
-    /// The same table with columns of the key, each with its name there and its type: in front of the others, under names
-    /// that none of them has. Columns that `stored` has stay where and what they are called there; what is new comes behind.
+    /// The same table with columns that the key has, each called as there: in front of the others, under names that none of
+    /// them has. Columns that `stored` has stay where and what they are called there; what is new comes behind.
     #[must_use]
-    pub(crate) fn with_keys(self, keys: &[(&str, ColumnType)], stored: Option<&Self>) -> Self {
-        let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-        let keys = output_names(&names).into_iter().zip(keys).map(|(name, (source, column_type))| TableColumn {
-            source: ColumnSource::Key { name: (*source).to_owned() },
-            name,
-            column_type: column_type.clone(),
-        });
+    pub(crate) fn with_keys(self, keys: &[TableColumn], stored: Option<&Self>) -> Self {
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let keys = output_names(&names).into_iter().zip(keys).map(|(name, key)| TableColumn { name, ..key.clone() });
         let mut left: Vec<TableColumn> = keys.chain(self.columns).collect();
         let mut columns = Vec::with_capacity(left.len());
         for stored in stored.into_iter().flat_map(Self::columns) {
@@ -175,6 +171,10 @@ mod tests {
         TableSchema::from_file(&FileSchema { columns: names.iter().map(column).collect() })
     }
 
+    fn of_key(name: &str, column_type: ColumnType) -> TableColumn {
+        TableColumn { source: ColumnSource::Key { name: name.to_owned() }, name: name.to_owned(), column_type }
+    }
+
     fn shown(schema: &TableSchema) -> Vec<String> {
         let column = |column: &TableColumn| match &column.source {
             ColumnSource::Key { name } => format!("{}={name}", column.name),
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn columns_of_the_key_stand_in_front_and_keep_their_names() {
-        let keys = [("dt", ColumnType::Date32), ("_cq_x", ColumnType::Int64)];
+        let keys = [of_key("dt", ColumnType::Date32), of_key("_cq_x", ColumnType::Int64)];
         let joined = of_files(&["id", "DT", "src_cq_x", "dt_2"]).with_keys(&keys, None);
         assert_eq!(shown(&joined), ["dt=dt", "src_cq_x=_cq_x", "id", "DT_2", "src_cq_x_2", "dt_2_2"]);
         assert_eq!(joined.columns()[0].column_type, ColumnType::Date32);
@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn what_is_stored_stays_where_it_is_and_new_columns_come_behind() {
-        let stored = of_files(&["id", "region"]).with_keys(&[("dt", ColumnType::Date32)], None);
-        let keys = [("hour", ColumnType::Int64), ("dt", ColumnType::Date32)];
+        let stored = of_files(&["id", "region"]).with_keys(&[of_key("dt", ColumnType::Date32)], None);
+        let keys = [of_key("hour", ColumnType::Int64), of_key("dt", ColumnType::Date32)];
         let joined = of_files(&["hour", "region", "id"]).with_keys(&keys, Some(&stored));
         assert_eq!(shown(&joined), ["dt=dt", "id", "region", "hour=hour", "hour_2"]);
     }

@@ -186,7 +186,8 @@ impl SchemaState {
             let mut former: Vec<_> = stored.columns.into_iter().map(|(.., name, kind)| (name, kind)).collect();
             former.sort_unstable();
             state.former = Some(former);
-            state.other_choices = choices(&stored.rules) != choices(&state.options.rules);
+            state.other_choices = choices(&stored.rules) != choices(&state.options.rules)
+                || other_values_of_keys(&stored.rules, &state.options.rules);
             return Ok(state);
         }
         let mut columns = Vec::with_capacity(stored.columns.len());
@@ -312,7 +313,16 @@ impl SchemaState {
 
 /// What [`crate::schema::column_rules`] adds for choices about columns of files that are not as by default.
 fn choices(rules: &str) -> Vec<&str> {
-    rules.split(';').skip(2).filter(|choice| !choice.starts_with("keys=")).collect()
+    rules.split(';').skip(2).filter(|choice| !choice.starts_with("keys=") && !choice.starts_with("key_types=")).collect()
+}
+
+/// Whether the choices about values of keys changed. Where there were none before, or are none now, the columns show what
+/// changed.
+fn other_values_of_keys(before: &str, today: &str) -> bool {
+    fn keys(rules: &str) -> Option<&str> {
+        rules.split(';').find_map(|choice| choice.strip_prefix("keys="))
+    }
+    keys(before).zip(keys(today)).is_some_and(|(before, today)| before != today)
 }
 
 /// JSON in ASCII: other characters, which are only in strings, become escapes.
@@ -426,6 +436,9 @@ mod tests {
         assert!(differs(RULES, &chosen) && differs(&chosen, RULES));
         assert!(differs(&chosen, &format!("{RULES};options=1123456789abcdef")));
         assert!(!differs(RULES, RULES) && !differs(&chosen, &chosen));
+        let keys = |values: &str, types: &str| format!("{RULES};keys={values};key_types={types}");
+        assert!(differs(&keys("1", "1"), &keys("2", "1")));
+        assert!(!differs(&keys("1", "1"), &keys("1", "2")) && !differs(RULES, &keys("1", "1")));
         assert!(!differs(RULES, "1;nested_as=native2") && !differs(RULES, "2;nested_as=json"));
     }
 

@@ -414,7 +414,7 @@ impl State {
 pub fn column_options(mappings: &Mappings, table: &ListedTable) -> ColumnOptions {
     let keys = mappings.column_rules(&table.key);
     ColumnOptions {
-        rules: crate::schema::column_rules(&table.options, keys.as_deref()),
+        rules: crate::schema::column_rules(&table.options, keys.as_ref().map(|keys| (&*keys.values, &*keys.types))),
         file_columns: table.options.file_columns.iter().map(|column| column.word().to_owned()).collect(),
     }
 }

@@ -52,9 +52,10 @@ impl Selected {
     pub fn warn_of_delete_stale(&self) {
         let left_out = self.skipped.count(SkipReason::Modified) + self.skipped.count(SkipReason::Pruned);
         if left_out > 0 || self.narrowed {
+            let unlisted = if self.narrowed { ", and others that were not even listed" } else { "" };
             tracing::warn!(
                 objects = left_out,
-                "partitions.where or modified leaves objects out: with write_mode overwrite-delete-stale the destination \
+                "partitions.where or modified leaves out {left_out} of the objects that were listed{unlisted}: with write_mode overwrite-delete-stale the destination \
                  removes the rows that earlier syncs brought of them; with backend_options nothing is removed"
             );
         }
@@ -159,11 +160,11 @@ fn parts(prefix: &str, narrowing: Option<&Narrowing>) -> Vec<Part> {
             "part of the listing"
         );
     }
-    let first = parts.first();
+    let start_key = parts.iter().find_map(|part| part.start_after.as_deref());
     tracing::info!(
         parts = parts.len(),
-        prefix = first.map(|part| part.prefix.as_str()),
-        start_after = first.and_then(|part| part.start_after.as_deref()),
+        prefix = parts.first().map(|part| part.prefix.as_str()),
+        start_key = start_key.or(parts.first().map(|part| part.prefix.as_str())),
         "conditions narrow the listing: keys for which they cannot hold are not listed"
     );
     parts

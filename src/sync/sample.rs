@@ -56,20 +56,23 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
     let (objects, whole) = (sampled.len(), sampled.len() == table.objects.len());
     let guess = HeadGuess::default();
     let known = stored.as_ref().map(|stored| &stored.schema);
-    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, table.options.conflict, known);
+    let each_key =
+        |each: &mut dyn FnMut(&str)| table.objects.iter().for_each(|object| each(&table.object_key(object)));
+    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, &table.options, known, &each_key);
     let mut keys = keys.unwrap_or_default();
     let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, known)));
     let sampled: Vec<(String, ListedObject)> =
         sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
     let mut reads = futures::stream::iter(sampled.clone())
         .map(|(key, object)| {
-            let (guess, rules) = (&guess, &rules);
+            let (guess, rules, keys) = (&guess, &rules, &keys);
             async move {
                 let schema = async {
                     // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
                     let found = inspect_listed(cx, &mut seat, &key, &object, guess, rules).await?;
                     let schema = file_schema(&table.options, &found.file).await?;
+                    keys.see_file(&table.name, &key, &schema);
                     Ok(rules.apply(schema).map_err(ReadError::from)?)
                 };
                 let schema: Result<FileSchema, Error> = schema.await;
@@ -78,7 +81,8 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
         })
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
     let added_columns = table.options.file_columns.len() + keys.len();
-    let reference = stored.as_ref().map(|stored| (stored.key.as_str(), &stored.schema));
+    let reference = stored.as_ref().map(|stored| (stored.key.as_str(), keys.without_shared(&stored.schema)));
+    let reference = reference.as_ref().map(|(key, schema)| (*key, schema));
     let mut merger = SchemaMerger::with(&table.options.schema, added_columns, reference);
     let mut unreadable = Vec::new();
     while let Some((key, read)) = reads.next().await {
@@ -91,6 +95,7 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
             }
         }
     }
+    drop(reads);
     // They came in any order.
     unreadable.sort();
     let merged = merger.finish().map_err(|conflict| conflict.to_string());

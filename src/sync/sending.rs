@@ -32,6 +32,7 @@ use crate::formats::{File, Output, Reader, Step};
 use crate::memory::need::Need;
 use crate::memory::spare::Spare;
 use crate::memory::{Admitted, Reserved, Seat};
+use crate::schema::rules::ColumnRules;
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use crate::tables::group::ListedObject;
 use bytes::Bytes;
@@ -95,7 +96,8 @@ pub enum Outcome {
 /// What keeps the object from being sent; the caller says where. [`Error::Disconnected`] when the peer has gone.
 pub async fn send(cx: &Context, table: &TableRun, task: Task) -> Result<Outcome, Error> {
     let rows = RowSink::new(cx, table, task.first_row);
-    Sending { cx, table, task, rows, restarts: 0, warned: false }.run().await
+    let rules = table.objects.keys.rules_of(&task.key, &table.rules);
+    Sending { cx, table, task, rules, rows, restarts: 0, warned: false }.run().await
 }
 
 /// What is known of an object with this file.
@@ -151,6 +153,8 @@ struct Sending<'a> {
     cx: &'a Context,
     table: &'a TableRun,
     task: Task,
+    /// Which columns of its file are read.
+    rules: Arc<ColumnRules>,
     rows: RowSink<'a>,
     /// How often it was begun again.
     restarts: u32,
@@ -245,7 +249,7 @@ impl Sending<'_> {
             guess,
             budget,
             format: self.task.format,
-            rules: &self.table.rules,
+            rules: &self.rules,
             key: &self.task.key,
         }
     }
@@ -265,7 +269,7 @@ impl Sending<'_> {
         self.task.version = kept.version;
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Whole::of(file, output, next_row);
-        let rules = &self.table.rules;
+        let rules = &self.rules;
         let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, rules, look).await?;
         Box::pin(self.send_whole(&mut admitted, whole, kept.bytes)).await
     }
@@ -293,7 +297,7 @@ impl Sending<'_> {
         let need_of = need_of_bytes(cx, &self.table.objects.options, &task.key, &bytes);
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Ok((need_of(file)?, Whole::of(file, output, next_row)?));
-        let rules = &self.table.rules;
+        let rules = &self.rules;
         let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, rules, look).await?;
         if !admitted.suffices_for(measured) {
             return Ok(Held::Needs(measured));
@@ -341,7 +345,7 @@ impl Sending<'_> {
         Output {
             table: Arc::clone(&table.schema),
             schema: Arc::clone(table.encoder.schema()),
-            rules: Arc::clone(&table.rules),
+            rules: Arc::clone(&self.rules),
             key_values: table.objects.keys.values(&self.task.key),
             origin,
             counts: Arc::clone(&table.casts),

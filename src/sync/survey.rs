@@ -176,7 +176,9 @@ impl Survey {
         objects.see_keys(&name, &cx.mappings, stored.map(|stored| &stored.schema));
         let stored = stored.map(|stored| (stored.key.as_str(), &stored.schema));
         let added_columns = objects.options.file_columns.len() + objects.keys.len();
-        let schema = SchemaMerger::with(&objects.options.schema, added_columns, stored);
+        let of_files = stored.map(|(key, schema)| (key, objects.keys.without_shared(schema)));
+        let of_files = of_files.as_ref().map(|(key, schema)| (*key, schema));
+        let schema = SchemaMerger::with(&objects.options.schema, added_columns, of_files);
         let rules = restore::rules(cx, &name, &objects.options, stored.map(|(_, schema)| schema));
         let rules = objects.keys.hide(rules);
         Self {
@@ -209,9 +211,13 @@ impl Survey {
                 return Ok(Concluded::LeftOut);
             }
         };
-        if let Some(mut state) = state.take_if(|state| widened && !state.is_anew()) {
-            // The note of the second look says so, with what the columns are then.
-            let _done = state.start_anew();
+        if let Some(mut state) = state.take_if(|state| (widened || objects.keys.widened()) && !state.is_anew()) {
+            if widened {
+                // The note of the second look says so, with what the columns are then.
+                let _done = state.start_anew();
+            } else {
+                start_anew(&name, &mut state);
+            }
             objects.forget_all_rows_sent();
             return Ok(Concluded::Widened(Box::new(Self::new(cx, name, objects, Some(state), telemetry))));
         }
@@ -332,6 +338,7 @@ impl Survey {
         ours: bool,
     ) -> Result<FileSchema, Error> {
         let mut seat = cx.memory.seat();
+        let rules = self.objects.keys.rules_of(key, &self.rules);
         if ours
             && object.size_bytes <= SMALL_OBJECT_BYTES
             && let Some(share) = cx.memory.try_reserve(object.size_bytes).await
@@ -341,9 +348,9 @@ impl Survey {
             let (nested_as, need_of) = (options.nested_as, need_of_bytes(cx, options, key, &bytes));
             let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
             let (file, _room, (schema, need)) =
-                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), &self.rules, look).await?;
+                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), &rules, look).await?;
             let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
-            let schema = self.columns_of(schema)?;
+            let schema = self.columns_of(key, schema)?;
             self.objects.mark_ready(index, etag, object_bytes, held_bytes);
             self.rows.fetch_add(file.rows().unwrap_or(0), Ordering::Relaxed);
             // One that needs more than there is beside the reserve takes the way of the larger ones.
@@ -353,16 +360,16 @@ impl Survey {
             }
             return Ok(schema);
         }
-        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads, &self.rules).await?;
+        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads, &rules).await?;
         let options = &self.objects.options;
         if !ours {
-            return self.columns_of(file_schema(options, &found.file).await?);
+            return self.columns_of(key, file_schema(options, &found.file).await?);
         }
         let (facts, file, nested_as) =
             (facts(cx, options, key, &found.file, found.object_bytes), found.file.clone(), options.nested_as);
         let look = move || Ok::<_, ReadError>((file.schema(nested_as)?, facts.of_object(&file)?));
         let (schema, need) = cpu::run(look).await??;
-        let schema = self.columns_of(schema)?;
+        let schema = self.columns_of(key, schema)?;
         self.objects.mark_ready(index, found.etag.clone(), found.object_bytes, need.held_bytes());
         self.rows.fetch_add(found.file.rows().unwrap_or(0), Ordering::Relaxed);
         self.keep_head(cx, index, found);
@@ -370,8 +377,8 @@ impl Survey {
     }
 
     /// What the table makes of a file's columns.
-    fn columns_of(&self, schema: FileSchema) -> Result<FileSchema, Error> {
-        self.objects.keys.warn_of_hidden(&self.name, &schema);
+    fn columns_of(&self, key: &str, schema: FileSchema) -> Result<FileSchema, Error> {
+        self.objects.keys.see_file(&self.name, key, &schema);
         Ok(self.rules.apply(schema).map_err(ReadError::from)?)
     }
 

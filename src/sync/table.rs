@@ -125,7 +125,9 @@ impl Objects {
 
     /// Finds out which columns the keys make, and of which types. `stored` is the schema that earlier syncs left.
     pub fn see_keys(&mut self, table: &str, mappings: &Arc<Mappings>, stored: Option<&TableSchema>) {
-        let keys = KeyColumns::new(table, mappings, &self.inference, self.options.conflict, stored);
+        let keys = KeyColumns::new(table, mappings, &self.inference, &self.options, stored, &|each| {
+            self.lock().iter().for_each(|object| each(&object.key(&self.folders)));
+        });
         // Tables with too many were refused when they were selected.
         self.keys = keys.unwrap_or_default();
     }

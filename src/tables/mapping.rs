@@ -21,7 +21,7 @@ pub use tried::Tried;
 use super::classify::{SkipReason, split};
 use super::modified::Modified;
 use super::name::TableKey;
-use super::partitions::{Columns, Found, FoundValue, Partitions};
+use super::partitions::{KeyRules, Columns, Found, FoundValue, Partitions};
 use crate::config::layout::{Layout, MappingSpec, PartitionOrigin, PatternSpec, Unmapped};
 use crate::config::{Mistake, Spec, SpecErrors, TableOptions};
 use pattern::PatternSet;
@@ -177,12 +177,14 @@ impl Mappings {
         self.mappings.iter().enumerate().filter(move |(_, mapping)| feeds(mapping)).map(|(index, _)| index)
     }
 
-    /// Which columns the keys of a table make and how, in words that are equal if that is; `None`: none.
+    /// Which columns the keys of a table make and how; `None`: none.
     #[must_use]
-    pub fn column_rules(&self, table: &TableKey) -> Option<String> {
-        let mut rules = self.feeding(table).filter_map(|index| self.mappings[index].columns.rules());
-        let first = rules.next()?;
-        Some(std::iter::once(first).chain(rules).collect::<Vec<_>>().join("\n"))
+    pub fn column_rules(&self, table: &TableKey) -> Option<KeyRules> {
+        let rules = self.feeding(table).filter_map(|index| self.mappings[index].columns.rules());
+        rules.reduce(|all, rules| KeyRules {
+            values: format!("{}\n{}", all.values, rules.values),
+            types: format!("{}\n{}", all.types, rules.types),
+        })
     }
 
     /// Whether conditions say which objects of a table are read.

@@ -36,6 +36,15 @@ const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Below this similarity (0 to 1) a suggestion would rather confuse.
 const SIMILAR_ENOUGH: f64 = 0.6;
 
+/// What makes columns of keys, in words that are equal if it is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRules {
+    /// What values depend on: another choice changes them, also where the columns stay.
+    pub values: String,
+    /// The types of columns, which columns show.
+    pub types: String,
+}
+
 /// `partitions`, checked.
 #[derive(Debug)]
 pub struct Partitions {
@@ -76,10 +85,15 @@ impl Partitions {
     }
 
     /// What they say about columns and values, in words that are equal if it is the same.
-    fn rules(&self) -> String {
+    fn rules(&self) -> KeyRules {
         let Self { hive, typed, null_values, decode, path_time, .. } = self;
         let typed: std::collections::BTreeMap<_, _> = typed.iter().collect();
-        format!("{hive} {typed:?} {null_values:?} {decode} {path_time:?}")
+        let formats: Vec<_> = typed.iter().filter(|(_, typed)| typed.format.is_some()).collect();
+        let types: Vec<_> = typed.iter().map(|(name, typed)| (name, typed.ty)).collect();
+        KeyRules {
+            values: format!("{hive} {formats:?} {null_values:?} {decode} {path_time:?}"),
+            types: format!("{types:?}"),
+        }
     }
 
     /// The text of a value, unless it is null.

@@ -1,5 +1,6 @@
 //! Layouts: which object belongs to which table, what its folders say in columns, and what is not even listed.
 
+mod evolution;
 mod layouts;
 mod options;
 mod partitions;
@@ -43,7 +44,10 @@ fn rows(sync: &Collected, table: &str) -> Vec<String> {
                 // Timestamps are UTC: the name of the zone would be looked up.
                 false => match column.as_primitive_opt::<TimestampMicrosecondType>() {
                     Some(times) => array_value_to_string(&times.clone().with_timezone_opt(None::<&str>), row).unwrap(),
-                    None => array_value_to_string(column, row).unwrap(),
+                    None => match column.as_binary_opt::<i32>() {
+                        Some(json) => String::from_utf8_lossy(json.value(row)).into_owned(),
+                        None => array_value_to_string(column, row).unwrap(),
+                    },
                 },
             });
             rows.push(values.collect::<Vec<_>>().join(" "));

@@ -309,7 +309,12 @@ impl RowGroupDecoder {
                     let array = table.column(column, main.column(column.from.index), second_of(&column.from));
                     array.map_err(|error| self.column_error(&column.from, first_row, error))?
                 }
-                Fitted::Key { name, target } => key_values.rows(name, target, rows).map_err(added_columns_error)?,
+                Fitted::Key { ident, target } => {
+                    if let Some(text) = key_values.misfit(ident) {
+                        table.key_misfit(ident, text, target).map_err(|error| self.key_error(ident, text, error))?;
+                    }
+                    key_values.rows(ident, target, rows).map_err(added_columns_error)?
+                }
                 Fitted::Null(target) => new_null_array(&target.arrow_type(), rows),
                 Fitted::Rescue => {
                     rescue_at = Some(arrays.len());
@@ -344,6 +349,16 @@ impl RowGroupDecoder {
             return BatchError::Other(row_group_error(self.row_group, &place, what));
         }
         self.cast_error(&place, error)
+    }
+
+    /// `error` of what the key says of a column.
+    fn key_error(&self, column: &str, text: &str, error: CastError) -> BatchError {
+        let CastError::Mismatch { target, .. } = error else { return added_columns_error(error) };
+        let what = format!(
+            "{text:?} in the key does not fit the table's type {target}, and schema.on_mismatch is fail: `rescue` keeps such \
+             values in the rescue column"
+        );
+        BatchError::Other(row_group_error(self.row_group, &format!("column {column:?}"), what))
     }
 
     fn cast_error(&self, place: &str, error: CastError) -> BatchError {

@@ -1,6 +1,6 @@
 //! What a key says about each partition column.
 
-use super::{Partitions, Typed, unknown_column};
+use super::{KeyRules, Partitions, Typed, unknown_column};
 use crate::config::Mistake;
 use crate::config::layout::PartitionSpec;
 use crate::schema::names::fold;
@@ -106,15 +106,18 @@ impl Columns {
         columns
     }
 
-    /// What makes columns of keys, in words that are equal if it is the same; `None`: nothing does.
-    pub(in crate::tables) fn rules(&self) -> Option<String> {
+    /// What makes columns of keys; `None`: nothing does.
+    pub(in crate::tables) fn rules(&self) -> Option<KeyRules> {
         let Self { partitions, captures, dates, .. } = self;
         if !partitions.hive && captures.is_empty() && dates.is_empty() {
             return None;
         }
-        let captures: Vec<_> = captures.iter().map(|column| (&column.name, &column.typed)).collect();
+        let format = |column: &CaptureColumn| column.typed.as_ref().and_then(|typed| typed.format.clone());
+        let names: Vec<_> = captures.iter().map(|column| (&column.name, format(column))).collect();
+        let types: Vec<_> = captures.iter().map(|column| column.typed.as_ref().map(|typed| typed.ty)).collect();
         let dates: Vec<_> = dates.iter().map(|(_, part)| part).collect();
-        Some(format!("{} {captures:?} {dates:?}", partitions.rules()))
+        let KeyRules { values, types: given } = partitions.rules();
+        Some(KeyRules { values: format!("{values} {names:?} {dates:?}"), types: format!("{given} {types:?}") })
     }
 
     fn check(&self, spec: &PartitionSpec, is_path: bool, mistakes: &mut Vec<Mistake>) {

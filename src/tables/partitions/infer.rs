@@ -42,11 +42,22 @@ struct Kinds {
     all_int64: bool,
     all_date: bool,
     all_timestamp: bool,
+    /// Can be read as whole numbers, `01` too.
+    all_read_as_int64: bool,
+    /// Can be read as moments, dates too.
+    all_read_as_timestamp: bool,
 }
 
 impl Default for Kinds {
     fn default() -> Self {
-        Self { any: false, all_int64: true, all_date: true, all_timestamp: true }
+        Self {
+            any: false,
+            all_int64: true,
+            all_date: true,
+            all_timestamp: true,
+            all_read_as_int64: true,
+            all_read_as_timestamp: true,
+        }
     }
 }
 
@@ -57,6 +68,8 @@ impl Kinds {
             all_int64: is_canonical_int64(text),
             all_date: times::iso_date(text).is_some(),
             all_timestamp: times::iso_timestamp_us(text).is_some(),
+            all_read_as_int64: Value::read(text, KeyType::Int64).is_some(),
+            all_read_as_timestamp: Value::read(text, KeyType::Timestamp).is_some(),
         }
     }
 
@@ -66,6 +79,8 @@ impl Kinds {
             all_int64: self.all_int64 && other.all_int64,
             all_date: self.all_date && other.all_date,
             all_timestamp: self.all_timestamp && other.all_timestamp,
+            all_read_as_int64: self.all_read_as_int64 && other.all_read_as_int64,
+            all_read_as_timestamp: self.all_read_as_timestamp && other.all_read_as_timestamp,
         }
     }
 
@@ -76,6 +91,15 @@ impl Kinds {
             Self { all_date: true, .. } => Some(KeyType::Date),
             Self { all_timestamp: true, .. } => Some(KeyType::Timestamp),
             _ => Some(KeyType::Text),
+        }
+    }
+
+    /// Whether all values can be read as this type, which may be wider than what they look like.
+    fn read_as(self, ty: KeyType) -> bool {
+        match ty {
+            KeyType::Int64 => self.all_read_as_int64,
+            KeyType::Timestamp => self.all_read_as_timestamp,
+            ty => self.ty().is_none_or(|own| KeyType::join([own, ty]) == Some(ty)),
         }
     }
 }
@@ -161,7 +185,11 @@ impl Inference {
         for stored in stored {
             let ident = super::fold(&stored.name);
             let seen = self.columns.get(&ident);
-            let ty = KeyType::join(seen.and_then(Seen::ty).into_iter().chain([stored.ty])).unwrap_or(stored.ty);
+            let ty = match seen {
+                Some(seen) if !seen.read_as(stored.ty) => seen.ty().and_then(|ty| KeyType::join([ty, stored.ty])),
+                _ => None,
+            };
+            let ty = ty.unwrap_or(stored.ty);
             let misfits = seen.map(|seen| seen.misfits.clone()).unwrap_or_default();
             columns.push(Column { name: stored.name.clone(), ident, ty, stored: Some(stored.ty), misfits });
         }
@@ -192,6 +220,11 @@ impl Seen {
         }
     }
 
+    /// Whether all values can be read as this type.
+    fn read_as(&self, ty: KeyType) -> bool {
+        self.kinds.read_as(ty) && self.given.iter().all(|given| KeyType::join([*given, ty]) == Some(ty))
+    }
+
     /// `None`: all values are null.
     fn ty(&self) -> Option<KeyType> {
         KeyType::join(self.given.iter().copied().chain(self.kinds.ty()))
@@ -214,7 +247,7 @@ pub struct Column {
     pub name: String,
     /// The same for comparison with [`Found::ident`].
     pub ident: String,
-    /// The type that holds all its values, those of the stored type included.
+    /// The type that holds all its values: the stored one as long as all can be read as that, or else what both have in common.
     pub ty: KeyType,
     /// The type in the state, if it is there.
     pub stored: Option<KeyType>,
@@ -247,8 +280,7 @@ impl Cell {
             FoundValue::Text(text) => {
                 let value = match found.typed {
                     Some(typed) => typed.read(text).and_then(|value| value.cast(ty)),
-                    // Nobody said that `007` is a number.
-                    None if ty == KeyType::Int64 && !is_canonical_int64(text) => None,
+                    // A type that all values look like, or one that is kept: `01` is 1 there.
                     None => Value::read(text, ty),
                 };
                 (value, text.to_string())

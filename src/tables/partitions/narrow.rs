@@ -117,7 +117,10 @@ impl<'a> Pruning<'a> {
             let longer = if start.len() > path_prefix.len() { start } else { path_prefix };
             if longer.starts_with(start) && longer.starts_with(path_prefix) {
                 let folder = &longer[..longer.rfind('/').map_or(0, |slash| slash + 1)];
-                self.folders(folder.to_owned(), start, parts);
+                // What no mapping takes is named by its folders: those at the root are of tables, and no columns.
+                if mapping.pattern.is_some() || !folder.is_empty() {
+                    self.folders(folder.to_owned(), start, parts);
+                }
             }
             if let [Part::Text(text), rest @ ..] = parts {
                 self.date_variables(rest, text);

@@ -1,11 +1,11 @@
 //! Columns that keys make.
 
+use super::evolution::Lake;
 use super::{columns, file, file_of, rows};
-use crate::rig::{Rig, state_request};
+use crate::rig::Rig;
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use testkit::backend::{Backend, Mode};
 use testkit::client::assert_protocol;
 
 #[tokio::test]
@@ -109,24 +109,9 @@ async fn a_column_of_the_file_and_of_the_key() {
     assert!(warnings[0].contains("the value of the key is taken") && warnings[0].contains("\"dt\""), "{warnings:?}");
 }
 
-/// A lake whose state a backend keeps.
-struct Lake {
-    rig: Rig,
-    backend: Backend,
-}
-
-impl Lake {
-    async fn sync(&mut self, spec: Value) -> testkit::client::Collected {
-        self.rig.init(spec).await;
-        let backend = &self.backend;
-        self.rig.client.sync_with(state_request(backend, None), |message| backend.store(message)).await
-    }
-}
-
 #[tokio::test]
 async fn a_new_partition_column_comes_behind_and_the_type_that_was_announced_stays() {
-    let (rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
-    let mut lake = Lake { rig, backend };
+    let mut lake = Lake::start().await;
     let spec = || json!({"partitions": "hive"});
     lake.rig.s3.put("t/dt=2026-01-31/a.parquet", file(&[1]));
     let sync = lake.sync(spec()).await;
@@ -155,8 +140,7 @@ async fn sync_again_reads_nothing(lake: &mut Lake, spec: Value) -> u64 {
 
 #[tokio::test]
 async fn an_option_that_makes_other_columns_starts_the_table_anew() {
-    let (rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
-    let mut lake = Lake { rig, backend };
+    let mut lake = Lake::start().await;
     lake.rig.s3.put("t/month=01/a.parquet", file(&[1]));
     let with = |columns: Value| json!({"partitions": {"style": "hive", "columns": columns}});
     assert_eq!(rows(&lake.sync(with(json!({}))).await, "t"), ["01 1"]);

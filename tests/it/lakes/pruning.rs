@@ -44,7 +44,10 @@ async fn pruned_objects_are_neither_listed_nor_fetched() {
     let warnings = log.of_level("warn");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("overwrite-delete-stale"), "{warnings:?}");
-    assert!(log.of_level("info").iter().any(|line| line.contains("conditions narrow the listing")), "where it starts");
+    assert!(warnings[0].contains("others that were not even listed"), "{warnings:?}");
+    let infos = log.of_level("info");
+    let narrowed = infos.iter().find(|line| line.contains("conditions narrow the listing")).unwrap();
+    assert!(narrowed.contains("e/dt=2026-02-2/~"), "where it starts: {narrowed}");
 }
 
 #[tokio::test]
@@ -57,6 +60,15 @@ async fn where_the_order_of_keys_says_nothing_pruned_objects_are_listed_and_not_
     assert_eq!(rows(&sync, "t"), ["28 28", "29 29"]);
     assert_eq!((rig.s3.counts().lists, rig.s3.counts().gets), (1, 2));
     assert_eq!(skipped(&rig.stop()), "pruned: 28");
+}
+
+#[tokio::test]
+async fn where_tables_are_named_by_their_folders_one_listing_has_them_all() {
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    let sync = rig.sync(json!({"partitions": {"style": "hive", "where": ["dt >= 2026-02-20"]}})).await;
+    assert_eq!(sync.rows("e"), 9);
+    assert_eq!(rig.s3.counts().lists, 1);
 }
 
 #[tokio::test]
