@@ -85,8 +85,9 @@ impl Source for S3Source {
 
     async fn tables(&self, client: &Client, selection: Selection) -> Result<Vec<SchemaRef>, SourceError> {
         let (spec, mappings, store) = client.connect().await?;
-        let listed = listing::list(spec, mappings, &store, &selection, false, &listing::Watch::default()).await?;
+        let listed = listing::list(spec, mappings, &store, &selection, None, &listing::Watch::default()).await?;
         let selected = listing::select(listed, mappings, Vec::new())?;
+        selected.warn_of_refused();
         let cx = Context::to_look(spec, mappings, selected.store).await?;
         let mut schemas = Vec::with_capacity(selected.tables.len());
         let (mut sampled, mut first_error) = (0_usize, None);

@@ -45,7 +45,11 @@ pub fn column_rules(options: &TableOptions, keys: Option<(&str, &str)>) -> Strin
     let mut rules = format!("{COLUMN_RULES};nested_as={nested_as}");
     if let Some((values, types)) = keys {
         let hash = |text: &str| hex(&Sha256::digest(text)[..8]);
-        rules.push_str(&format!(";keys={};key_types={}", hash(&format!("{values}{:?}", options.conflict)), hash(types)));
+        rules.push_str(&format!(
+            ";keys={};key_types={}",
+            hash(&format!("{values}{:?}", options.conflict)),
+            hash(types)
+        ));
     }
     if options.schema.merges() {
         rules.push_str(";schema=merge");

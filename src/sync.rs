@@ -39,6 +39,7 @@ use crate::memory::Memory;
 use crate::s3::Store;
 use crate::tables::group::Table;
 use crate::tables::mapping::Mappings;
+use crate::tables::prune::{Announced, Refused};
 use crate::tables::shard::Shard;
 use commit::Delivery;
 use context::{Context, concurrency, heads_at_a_time};
@@ -48,11 +49,11 @@ use incremental::checkpoints::Pace;
 use incremental::{State, TableState};
 use insert::insert;
 use listing::Selected;
-use report::Report;
+use report::{LeftOut, Report};
 use std::sync::Arc;
 use std::time::Instant;
 use survey::SurveyedTable;
-use table::TableRun;
+use table::{Planned, TableRun};
 
 /// One whole sync. Dropping the future stops it.
 ///
@@ -115,9 +116,16 @@ impl SyncRun<'_> {
     async fn list(&self, store: &Store) -> Result<Selected, SourceError> {
         let (selection, is_incremental) = (&self.request.selection, self.state.is_some());
         let watch = listing::Watch::default();
-        let listed = listing::list(self.spec, self.mappings, store, selection, is_incremental, &watch).await?;
+        let announced =
+            |table: &Table| self.state.as_ref().map(|s| s.key_columns(self.mappings, table)).unwrap_or_default();
+        let known = is_incremental.then_some(&announced as Announced<'_>);
+        let listed = listing::list(self.spec, self.mappings, store, selection, known, &watch).await?;
         let emptied = self.state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
         let selected = listing::select(listed, self.mappings, emptied)?;
+        for Refused { name, text, left_out } in &selected.refused {
+            let planned = Planned { objects: left_out.objects, bytes: left_out.bytes };
+            self.report.table_failed(name, text, LeftOut { planned, rows: 0, cure: None }).await?;
+        }
         if !is_incremental {
             selected.warn_of_delete_stale();
         }

@@ -8,6 +8,7 @@ use crate::tables::group::Grouper;
 use crate::tables::mapping::{Mappings, Tried};
 use crate::tables::modified::Modified;
 use crate::tables::partitions::{FoundValue, Today};
+use crate::tables::prune::Pruning;
 use crate::tables::select::Selector;
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 
@@ -310,14 +311,16 @@ impl Explaining<'_> {
         let mut grouper = Grouper::new(&spec.keys).mapped_by(mappings);
         grouper.add(object);
         let mut pruned = false;
-        let bound = grouper.finish().prune(mappings, None, Today::from_unix_s(*now_s), |_| pruned = true);
+        let today = Today::from_unix_s(*now_s);
+        let pruning = Pruning { mappings, narrowing: None, today, announced: &|_| Vec::new() };
+        let bound = grouper.finish().prune(pruning, |_| pruned = true);
         let text = match &bound {
             Err(mistakes) => {
                 let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
                 format!("not known by this key alone: {}", mistakes.join("; "))
             }
-            Ok(()) if pruned => "a condition does not hold for these values".to_owned(),
-            Ok(()) => "the conditions hold".to_owned(),
+            Ok(_) if pruned => "a condition does not hold for these values".to_owned(),
+            Ok(_) => "the conditions hold".to_owned(),
         };
         self.step("where", !pruned, text);
         !pruned

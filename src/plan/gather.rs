@@ -17,6 +17,7 @@ use crate::sync::listing::{self, Selected};
 use crate::sync::sample::{Sample, samples};
 use crate::tables::group::{Grouper, Table};
 use crate::tables::mapping::{Mappings, Match};
+use crate::tables::prune::Announced;
 use crate::tables::select::Selector;
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, HashSet};
@@ -76,9 +77,12 @@ pub(crate) async fn plan(
     watch: &Watch,
 ) -> Result<Plan, SourceError> {
     let Question { spec, mappings, selection, with_columns } = *question;
-    let listed = listing::list(spec, mappings, store, selection, state.is_some(), &watch.listing).await?;
+    let announced = |table: &Table| state.as_ref().map(|state| state.key_columns(mappings, table)).unwrap_or_default();
+    let known = state.is_some().then_some(&announced as Announced<'_>);
+    let listed = listing::list(spec, mappings, store, selection, known, &watch.listing).await?;
     let emptied = state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
     let selected = listing::select(listed, mappings, emptied)?;
+    selected.warn_of_refused();
     if !seen.is_incremental() {
         selected.warn_of_delete_stale();
     }

@@ -16,7 +16,10 @@ pub(crate) struct SharedColumn {
 impl SharedColumn {
     /// The column of one file.
     pub(crate) fn of(key: &str, column: &FileColumn) -> Self {
-        Self { first: (key.to_owned(), column.name.clone()), types: TypeSet::of(&column.target, &Rank::Key(key.into())) }
+        Self {
+            first: (key.to_owned(), column.name.clone()),
+            types: TypeSet::of(&column.target, &Rank::Key(key.into())),
+        }
     }
 
     /// The column of another file.

@@ -313,7 +313,11 @@ impl SchemaState {
 
 /// What [`crate::schema::column_rules`] adds for choices about columns of files that are not as by default.
 fn choices(rules: &str) -> Vec<&str> {
-    rules.split(';').skip(2).filter(|choice| !choice.starts_with("keys=") && !choice.starts_with("key_types=")).collect()
+    rules
+        .split(';')
+        .skip(2)
+        .filter(|choice| !choice.starts_with("keys=") && !choice.starts_with("key_types="))
+        .collect()
 }
 
 /// Whether the choices about values of keys changed. Where there were none before, or are none now, the columns show what

@@ -15,6 +15,7 @@
 pub mod checkpoints;
 mod say;
 
+use super::key_columns::stored_columns;
 use super::table::TableRun;
 use crate::cloudquery::commits::CommitTable;
 use crate::cloudquery::source::{Backend, ErrorKind, SourceError, SyncRequest};
@@ -23,10 +24,11 @@ use crate::config::Spec;
 use crate::state::Identity;
 use crate::state::commit::{Commits, Evidence};
 use crate::state::ledger::Limits;
-use crate::state::schema::{ColumnOptions, StoredSchema};
+use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema};
 use crate::state::table::{self, Listed, TableUpdate, TableWrites, with_object};
 use crate::tables::group::{ListedObject, Table as ListedTable};
 use crate::tables::mapping::Mappings;
+use crate::tables::partitions::StoredColumn;
 use crate::tables::shard::Shard;
 use checkpoints::{Counted, Proof};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -233,6 +235,17 @@ impl State {
             start_anew(name, &mut state);
         }
         Ok(state)
+    }
+
+    /// The columns of a table's keys that earlier syncs announced. What is wrong with its state, [`Self::table`] says.
+    #[must_use]
+    pub fn key_columns(&self, mappings: &Mappings, table: &ListedTable) -> Vec<StoredColumn> {
+        let identity = self.identity(&table.name);
+        let prefix = identity.state_prefix();
+        let options = column_options(mappings, table);
+        let schema = SchemaState::load(&identity, self.client.keys_with_prefix(&prefix), Some(&options));
+        let schema = schema.ok().and_then(|schema| Some(schema.stored()?.schema.clone()));
+        schema.map(|schema| stored_columns(&schema)).unwrap_or_default()
     }
 
     /// Tables of this source that earlier syncs left in the state and that `listed` does not name, in the order of their

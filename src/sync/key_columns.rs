@@ -347,6 +347,11 @@ fn file_name(column: &TableColumn) -> Option<&str> {
     }
 }
 
+/// The columns of keys that earlier syncs announced.
+pub fn stored_columns(stored: &TableSchema) -> Vec<StoredColumn> {
+    stored.columns().iter().filter_map(stored_column).collect()
+}
+
 fn stored_column(column: &TableColumn) -> Option<StoredColumn> {
     let ColumnSource::Key { name } = &column.source else { return None };
     Some(StoredColumn { name: name.clone(), ty: key_type(&column.column_type)? })

@@ -11,6 +11,7 @@ use crate::tables::classify::SkipReason;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
 use crate::tables::mapping::Mappings;
 use crate::tables::partitions::{Assumed, Narrowing, Today, narrow};
+use crate::tables::prune::{Announced, Pruning, Refused};
 use crate::tables::select::Selector;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -30,6 +31,8 @@ pub struct Selected {
     pub date_s: Option<i64>,
     /// Conditions spared some of the listing.
     pub narrowed: bool,
+    /// Tables that are left out with an error.
+    pub refused: Vec<Refused>,
 }
 
 /// A whole listing, and where it is from.
@@ -45,9 +48,18 @@ pub struct Listed {
     pub nothing: Option<String>,
     /// Conditions spared some of it.
     pub narrowed: bool,
+    /// Tables that are left out with an error.
+    pub refused: Vec<Refused>,
 }
 
 impl Selected {
+    /// Says which tables a sync would leave out with an error.
+    pub fn warn_of_refused(&self) {
+        for Refused { name, text, .. } in &self.refused {
+            tracing::warn!(table = name, error = text, "table is left out: a sync would refuse it");
+        }
+    }
+
     /// Says what a full sync does to rows of objects that are filtered out by time or by conditions.
     pub fn warn_of_delete_stale(&self) {
         let left_out = self.skipped.count(SkipReason::Modified) + self.skipped.count(SkipReason::Pruned);
@@ -85,6 +97,7 @@ impl Watch {
 }
 
 /// Lists the whole prefix, or what of it the conditions of `mappings` need, and keeps what is in the tables of `selection`.
+/// `announced` is what earlier syncs left, where that is known: then objects that are not read are remembered.
 ///
 /// # Errors
 /// When the listing cannot be had completely; [`ErrorKind::InvalidSelection`] as soon as it has too many tables, or when
@@ -94,7 +107,7 @@ pub async fn list(
     mappings: &Mappings,
     store: &Store,
     selection: &Selection,
-    remember_unread: bool,
+    announced: Option<Announced<'_>>,
     watch: &Watch,
 ) -> Result<Listed, SourceError> {
     let mut lister = Lister { spec, store: store.clone(), date_s: None, empty: true, watch };
@@ -104,7 +117,7 @@ pub async fn list(
     let mut narrowing = narrow(mappings, &spec.path_prefix, Today::from_unix_s(lister.now_s()));
     let selector = Selector::new(&selection.tables, &selection.skip_tables);
     let mut grouper =
-        Grouper::new(&spec.keys).mapped_by(mappings).selected_by(selector).remember_unread(remember_unread);
+        Grouper::new(&spec.keys).mapped_by(mappings).selected_by(selector).remember_unread(announced.is_some());
     for part in parts(&spec.path_prefix, narrowing.as_ref()) {
         lister.list(&part, mappings, &mut grouper).await?;
     }
@@ -124,12 +137,17 @@ pub async fn list(
     }
     let today = Today::from_unix_s(lister.now_s());
     let log = |key: &str| tracing::debug!(key, reason = SkipReason::Pruned.name(), "object skipped");
-    listing.prune(mappings, narrowing.as_ref(), today, log).map_err(|mistakes| {
+    let announced = announced.unwrap_or(&|_| Vec::new());
+    for warning in listing.condition_warnings(mappings, announced) {
+        tracing::warn!("{warning}");
+    }
+    let pruning = Pruning { mappings, narrowing: narrowing.as_ref(), today, announced };
+    let refused = listing.prune(pruning, log).map_err(|mistakes| {
         let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         invalid(texts.join("\n"))
     })?;
     let (store, date_s) = (lister.store, lister.date_s);
-    Ok(Listed { store, date_s, listing, nothing, narrowed: narrowing.is_some() })
+    Ok(Listed { store, date_s, listing, nothing, narrowed: narrowing.is_some(), refused })
 }
 
 /// A part of a listing: what one series of requests brings.
@@ -320,7 +338,7 @@ fn neighbours(bucket: &str, parent: &str, missing: &str, mut folders: Vec<String
 /// # Errors
 /// [`ErrorKind::InvalidSelection`], before any object is touched.
 pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> Result<Selected, SourceError> {
-    let Listed { store, date_s, mut listing, nothing, narrowed } = listed;
+    let Listed { store, date_s, mut listing, nothing, narrowed, refused } = listed;
     emptied.retain(|name| listing.takes_emptied(name));
     if narrowed {
         // They may have objects that were not listed.
@@ -342,7 +360,7 @@ pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> 
     for table in &listing.tables {
         table.key_columns.columns(&[]).map_err(|error| invalid(format!("table {}: {error}", table.name)))?;
     }
-    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s, narrowed })
+    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s, narrowed, refused })
 }
 
 fn invalid(text: String) -> SourceError {

@@ -56,8 +56,7 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
     let (objects, whole) = (sampled.len(), sampled.len() == table.objects.len());
     let guess = HeadGuess::default();
     let known = stored.as_ref().map(|stored| &stored.schema);
-    let each_key =
-        |each: &mut dyn FnMut(&str)| table.objects.iter().for_each(|object| each(&table.object_key(object)));
+    let each_key = |each: &mut dyn FnMut(&str)| table.objects.iter().for_each(|object| each(&table.object_key(object)));
     let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, &table.options, known, &each_key);
     let mut keys = keys.unwrap_or_default();
     let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, known)));

@@ -21,7 +21,7 @@ pub use tried::Tried;
 use super::classify::{SkipReason, split};
 use super::modified::Modified;
 use super::name::TableKey;
-use super::partitions::{KeyRules, Columns, Found, FoundValue, Partitions};
+use super::partitions::{Columns, Found, FoundValue, KeyRules, Partitions};
 use crate::config::layout::{Layout, MappingSpec, PartitionOrigin, PatternSpec, Unmapped};
 use crate::config::{Mistake, Spec, SpecErrors, TableOptions};
 use pattern::PatternSet;

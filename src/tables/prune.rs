@@ -4,46 +4,121 @@ use super::classify::SkipReason;
 use super::group::{Archived, Counted, Listing, Table};
 use super::mapping::{Mappings, Match};
 use super::objects::ListedObject;
-use super::partitions::{Assumed, Bound, Narrowing, Today};
-use crate::config::Mistake;
-use std::collections::{HashMap, HashSet};
+use super::partitions::{Assumed, Bound, Column, Narrowing, StoredColumn, Today};
+use crate::config::{Mistake, OnTypeChange};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// The columns of a table's keys that earlier syncs left.
+pub type Announced<'a> = &'a (dyn Fn(&Table) -> Vec<StoredColumn> + Sync);
+
+/// What is applied to a listing.
+#[derive(Clone, Copy)]
+pub struct Pruning<'a> {
+    /// Whose conditions.
+    pub mappings: &'a Mappings,
+    /// How they narrowed the listing.
+    pub narrowing: Option<&'a Narrowing>,
+    /// What `today` means.
+    pub today: Today,
+    /// What earlier syncs announced: values are compared as what they are in the table.
+    pub announced: Announced<'a>,
+}
+
+/// A table of which the conditions say nothing, as its keys have other values than the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The table.
+    pub name: String,
+    /// Why, and what to do.
+    pub text: String,
+    /// Its objects.
+    pub left_out: Counted,
+}
 
 impl Listing {
-    /// Leaves out the objects for which the conditions of `mappings` do not hold; `each` hears of them. They are among those
-    /// that are not read and keep their state, where these are remembered. `narrowing`: how they narrowed the listing.
+    /// Leaves out the objects for which the conditions of the mappings do not hold; `each` hears of them. They are among those
+    /// that are not read and keep their state, where these are remembered. Gives the tables that are left out, since conditions
+    /// that fit others have values that are not of their columns' types.
     ///
     /// # Errors
-    /// Conditions on what is no column, or with values that are not of the column's type.
+    /// Conditions on what is no column, or with values that are of the column's type in no table.
     pub fn prune(
         &mut self,
-        mappings: &Mappings,
-        narrowing: Option<&Narrowing>,
-        today: Today,
+        Pruning { mappings, narrowing, today, announced }: Pruning<'_>,
         mut each: impl FnMut(&str),
-    ) -> Result<(), Vec<Mistake>> {
+    ) -> Result<Vec<Refused>, Vec<Mistake>> {
         if !mappings.prunes() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let (mut pruned, mut mistakes) = (Counted::default(), Vec::new());
+        let mut pruned = Counted::default();
         let assumed = narrowing.iter().flat_map(|narrowing| narrowing.assumed.iter());
         let assumed: Vec<String> = assumed.map(|assumed| assumed.ident.clone()).collect();
         let known = self.known_columns(mappings, &assumed);
-        for table in self.tables.iter_mut().filter(|table| mappings.has_conditions(&table.key)) {
+        let (mut failed, mut fitting) = (Vec::new(), HashSet::new());
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            if !mappings.has_conditions(&table.key) {
+                continue;
+            }
             table.partly_listed = narrowing.is_some();
-            match bind(table, mappings, &known, today) {
+            let columns = columns_of(table, announced);
+            let bound = bind(table, &columns, mappings, &known, today);
+            let mistaken = |field: &str| bound.as_ref().is_err_and(|more| more.iter().any(|m| m.path == field));
+            for mapping in mappings.feeding(&table.key) {
+                let Some(partitions) = mappings.partitions(mapping) else { continue };
+                let fields = partitions.conditions.fields_on(&columns).filter(|field| !mistaken(field));
+                fitting.extend(fields.map(str::to_owned));
+            }
+            match bound {
                 Ok(bound) => prune(table, mappings, &bound, &mut pruned, &mut each),
-                Err(more) => mistakes.extend(more),
+                Err(more) => failed.push((index, more)),
             }
             if !self.remember_unread {
                 table.unread = Vec::new();
             }
         }
+        let of_all = |mistake: &Mistake| !fitting.contains(&mistake.path);
+        let mut mistakes: Vec<Mistake> =
+            failed.iter().flat_map(|(_, more)| more).filter(|m| of_all(m)).cloned().collect();
+        mistakes.dedup();
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        let refused: Vec<Refused> = failed.iter().filter_map(|(at, why)| self.refused(*at, why)).collect();
+        for (index, _) in failed.iter().rev() {
+            let table = self.tables.remove(*index);
+            // Its state stays.
+            self.filtered_out.insert(table.name);
+        }
         self.count_skipped(SkipReason::Pruned, pruned);
         self.drop_empty();
-        Ok(())
+        Ok(refused)
+    }
+
+    fn refused(&self, index: usize, mistakes: &[Mistake]) -> Option<Refused> {
+        let table = self.tables.get(index)?;
+        let mut left_out = Counted::default();
+        table.objects.iter().for_each(|object| left_out.add(&table.object_key(object), object.size_bytes));
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        let first_key = left_out.first_key.clone().unwrap_or_default();
+        let text = format!(
+            "{}; other tables have such values, so the folder of {first_key:?} may be a stray one: exclude it, or give it a \
+             mapping of its own",
+            texts.join("; ")
+        );
+        Some(Refused { name: table.name.clone(), text, left_out })
+    }
+
+    /// What the user should know of conditions and columns. Ask before [`Self::prune`].
+    #[must_use]
+    pub fn condition_warnings(&self, mappings: &Mappings, announced: Announced<'_>) -> Vec<String> {
+        let of_table = |table: &Table| {
+            let columns = columns_of(table, announced);
+            let mut partitions = mappings.feeding(&table.key).filter_map(|mapping| mappings.partitions(mapping));
+            partitions.find_map(|partitions| partitions.conditions.numbers_against_text(&columns))
+        };
+        let tables = self.tables.iter().filter(|table| mappings.has_conditions(&table.key));
+        let warnings: BTreeSet<String> = tables.filter_map(of_table).collect();
+        warnings.into_iter().collect()
     }
 
     /// The conditions that narrowed the listing and whose columns no listed key has: perhaps no key has them at all, and then
@@ -69,20 +144,29 @@ impl Listing {
     }
 }
 
+/// The columns of a table's keys, with the types that they are announced with.
+fn columns_of(table: &Table, announced: Announced<'_>) -> Vec<Column> {
+    // Too many are an error of their own.
+    let mut columns = table.key_columns.columns(&announced(table)).unwrap_or_default();
+    if table.options.schema.on_type_change != OnTypeChange::Widen {
+        columns.iter_mut().for_each(|column| column.ty = column.stored.unwrap_or(column.ty));
+    }
+    columns
+}
+
 /// The conditions of the mappings that feed a table, by the mappings' numbers.
 fn bind(
     table: &Table,
+    columns: &[Column],
     mappings: &Mappings,
     known: &HashMap<usize, Vec<String>>,
     today: Today,
 ) -> Result<HashMap<usize, Bound>, Vec<Mistake>> {
-    // Too many are an error of their own.
-    let columns = table.key_columns.columns(&[]).unwrap_or_default();
     let (mut bound, mut mistakes) = (HashMap::new(), Vec::new());
     for mapping in mappings.feeding(&table.key) {
         let Some(partitions) = mappings.partitions(mapping) else { continue };
         let known = known.get(&mapping).map(Vec::as_slice).unwrap_or_default();
-        match partitions.conditions.bind(&columns, known, today) {
+        match partitions.conditions.bind(columns, known, today) {
             Ok(conditions) => _ = bound.insert(mapping, conditions),
             Err(more) => mistakes.extend(more),
         }
@@ -157,7 +241,11 @@ mod tests {
         }
         let mut listing = grouper.finish();
         let mut heard = 0;
-        let result = listing.prune(&mappings, None, Today::from_unix_s(TODAY), |_| heard += 1);
+        let result = {
+            let today = Today::from_unix_s(TODAY);
+            let pruning = Pruning { mappings: &mappings, narrowing: None, today, announced: &|_| Vec::new() };
+            listing.prune(pruning, |_| heard += 1)
+        };
         result.map_err(|mistakes| mistakes.iter().map(|mistake| format!("{mistake}\n")).collect::<String>())?;
         let (mut read, mut unread) = (Vec::new(), Vec::new());
         for table in &listing.tables {

@@ -140,6 +140,33 @@ impl Conditions {
             .collect()
     }
 
+    /// The fields of the conditions on these columns.
+    pub(in crate::tables) fn fields_on<'a>(&'a self, columns: &'a [Column]) -> impl Iterator<Item = &'a str> {
+        let is_there = |condition: &&Condition| columns.iter().any(|column| column.ident == condition.ident);
+        self.0.iter().filter(is_there).map(|condition| condition.field.as_str())
+    }
+
+    /// What the user should know of conditions that compare numbers with what was found to be text.
+    pub(in crate::tables) fn numbers_against_text(&self, columns: &[Column]) -> Option<String> {
+        self.0.iter().find_map(|condition| {
+            let is_text = |column: &&Column| {
+                column.ident == condition.ident && column.ty == KeyType::Text && !column.given && column.stored.is_none()
+            };
+            let Condition { field, name, test: Test::Compare(operator, Literal::Text(text)), .. } = condition else {
+                return None;
+            };
+            let is_ordered = !matches!(operator, Operator::Equal | Operator::NotEqual);
+            let is_number = is_ordered && text.parse::<f64>().is_ok();
+            (is_number && columns.iter().any(|column| is_text(&column))).then(|| {
+                format!(
+                    "{field}: {name} is text, as its values are not all numbers, and is compared as text with {}: give it \
+                     another type with `partitions.columns: {{{name}: int64}}`",
+                    quote(text)
+                )
+            })
+        })
+    }
+
     /// Gives the conditions the types of a table's columns. A name of `assumed` may be missing, and then all its values are
     /// null: another table of the mapping has it, or it was used to narrow the listing, so that perhaps no key that has it
     /// was listed.
@@ -382,7 +409,14 @@ mod tests {
     }
 
     fn column(ty: KeyType) -> Column {
-        Column { name: "X".to_owned(), ident: "x".to_owned(), ty, stored: None, misfits: Misfits::default() }
+        Column {
+            name: "X".to_owned(),
+            ident: "x".to_owned(),
+            ty,
+            stored: None,
+            given: false,
+            misfits: Misfits::default(),
+        }
     }
 
     fn holds(condition: &str, ty: KeyType, value: Option<&str>) -> bool {

@@ -191,7 +191,8 @@ impl Inference {
             };
             let ty = ty.unwrap_or(stored.ty);
             let misfits = seen.map(|seen| seen.misfits.clone()).unwrap_or_default();
-            columns.push(Column { name: stored.name.clone(), ident, ty, stored: Some(stored.ty), misfits });
+            let given = seen.is_some_and(|seen| !seen.given.is_empty());
+            columns.push(Column { name: stored.name.clone(), ident, ty, stored: Some(stored.ty), given, misfits });
         }
         let mut new: Vec<(&String, &Seen)> = self.columns.iter().collect();
         new.retain(|(ident, _)| !columns.iter().any(|column| column.ident == **ident));
@@ -201,6 +202,7 @@ impl Inference {
             ident: ident.clone(),
             ty: seen.ty().unwrap_or(KeyType::Text),
             stored: None,
+            given: !seen.given.is_empty(),
             misfits: seen.misfits.clone(),
         }));
         Ok(columns)
@@ -251,6 +253,8 @@ pub struct Column {
     pub ty: KeyType,
     /// The type in the state, if it is there.
     pub stored: Option<KeyType>,
+    /// The spec gives its type, or a date in the path does.
+    pub given: bool,
     /// Values that become null.
     pub misfits: Misfits,
 }

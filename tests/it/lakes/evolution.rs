@@ -82,8 +82,7 @@ async fn a_type_of_keys_that_changes_is_kept_widened_or_refused() {
 async fn a_file_without_the_column_has_what_its_key_says() {
     for mode in ["strict", "merge"] {
         let mut lake = Lake::start().await;
-        let spec =
-            || json!({"partitions": {"style": "hive", "conflict": "file"}, "schema": {"mode": mode, "rescue_column": "r"}});
+        let spec = || json!({"partitions": {"style": "hive", "conflict": "file"}, "schema": {"mode": mode, "rescue_column": "r"}});
         lake.rig.s3.put("t/dt=2026-01-01/a.parquet", with_dt("the file's", 1));
         lake.rig.s3.put("t/dt=2026-01-02/b.parquet", file(&[2]));
         let sync = lake.sync(spec()).await;
@@ -128,7 +127,10 @@ async fn a_column_of_files_that_moves_into_the_keys_stays_one_column() {
         assert_eq!(shown, ["2026-01-02 2", "2026-01-03 3", "no folder 4"], "{mode}");
         let warnings = lake.rig.stop().of_level("warn");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains("the value of the key is taken") && warnings[0].contains("\"dt\""), "{warnings:?}");
+        assert!(
+            warnings[0].contains("the value of the key is taken") && warnings[0].contains("\"dt\""),
+            "{warnings:?}"
+        );
     }
 }
 
@@ -160,7 +162,10 @@ async fn an_option_that_changes_values_starts_the_table_anew() {
     assert_eq!(rows(&sync, "t"), ["NULL y 2", "a%20b x 1"]);
     let sync = lake.sync(with(json!({"style": "hive", "null_values": ["NULL"]}))).await;
     assert_eq!(rows(&sync, "t"), ["- y 2", "a b x 1"]);
-    assert_eq!(lake.sync(with(json!({"style": "hive", "null_values": ["NULL"], "conflict": "file"}))).await.rows("t"), 2);
+    assert_eq!(
+        lake.sync(with(json!({"style": "hive", "null_values": ["NULL"], "conflict": "file"}))).await.rows("t"),
+        2
+    );
     let warnings = lake.rig.stop().of_level("warn");
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().all(|warning| warning.contains("all its objects are read again")), "{warnings:?}");

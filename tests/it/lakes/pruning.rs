@@ -156,3 +156,35 @@ async fn only_what_was_modified_lately_is_read_and_others_keep_their_state() {
         "{warnings:?}"
     );
 }
+
+#[tokio::test]
+async fn conditions_compare_with_the_type_that_was_announced() {
+    let (mut rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
+    let spec = |condition: &str| json!({"partitions": {"style": "hive", "where": [condition]}});
+    rig.s3.put("t/n=9/a.parquet", file(&[1]));
+    rig.s3.put("t/n=10/a.parquet", file(&[2]));
+    assert_eq!(rows(&sync_with_state(&mut rig, spec("n >= 10"), &backend).await, "t"), ["10 2"]);
+    // By the values of all keys, it would be text from now on.
+    rig.s3.put("t/n=x/a.parquet", file(&[3]));
+    rig.s3.put("t/n=011/a.parquet", file(&[4]));
+    assert_eq!(rows(&sync_with_state(&mut rig, spec("n >= 10"), &backend).await, "t"), ["11 4"]);
+    rig.s3.put("t/n=100/a.parquet", file(&[5]));
+    assert_eq!(rows(&sync_with_state(&mut rig, spec("n >= 9"), &backend).await, "t"), ["100 5", "9 1"]);
+    let sync = rig.sync(spec("n >= 9")).await;
+    assert_eq!(rows(&sync, "t"), ["9 1", "x 3"], "without a state it is text");
+    let warnings = rig.stop().of_level("warn");
+    let told: Vec<_> = warnings.iter().filter(|warning| warning.contains("`partitions.columns: {n: int64}`")).collect();
+    assert_eq!(told.len(), 1, "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_stray_folder_is_an_error_of_its_table_alone() {
+    let mut rig = Rig::start().await;
+    rig.s3.put("a/dt=2026-01-31/a.parquet", file(&[1]));
+    rig.s3.put("b/dt=1/a.parquet", file(&[2]));
+    let sync = rig.sync(json!({"partitions": {"style": "hive", "where": ["dt >= 2026-01-01"]}})).await;
+    assert_eq!(rows(&sync, "a"), ["2026-01-31 1"]);
+    let [("b", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
+    assert!(error.contains("partitions.where[0]: dt is int64, and \"2026-01-01\" is not"), "{error}");
+    assert!(error.contains("\"b/dt=1/a.parquet\"") && error.contains("exclude it"), "{error}");
+}
