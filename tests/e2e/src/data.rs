@@ -286,14 +286,19 @@ pub fn rows_of_columns(batches: &[RecordBatch], names: &[&str]) -> Vec<String> {
     let options = FormatOptions::default();
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<&ArrayRef> =
-            names.iter().map(|name| batch.column_by_name(name).expect("a column of that name")).collect();
-        let printed: Vec<ArrayFormatter<'_>> = columns
+        // Batches that are older than a column do not have it.
+        let printed: Vec<Option<ArrayFormatter<'_>>> = names
             .iter()
-            .map(|array| ArrayFormatter::try_new(array.as_ref(), &options).expect("a printable column"))
+            .map(|name| batch.column_by_name(name))
+            .map(|array| {
+                array.map(|array| ArrayFormatter::try_new(array.as_ref(), &options).expect("a printable column"))
+            })
             .collect();
         for row in 0..batch.num_rows() {
-            let values: Vec<String> = printed.iter().map(|column| column.value(row).to_string()).collect();
+            let value = |column: &Option<ArrayFormatter<'_>>| {
+                column.as_ref().map(|column| column.value(row).to_string()).unwrap_or_default()
+            };
+            let values: Vec<String> = printed.iter().map(value).collect();
             rows.push(values.join("|"));
         }
     }

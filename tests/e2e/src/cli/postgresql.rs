@@ -106,6 +106,8 @@ async fn has_a_partitioned_table_of_files_that_differ() {
             let mut config = [lakes::lake(&setup.s3, "pg", &table), database.destination(write_mode)];
             if with_state {
                 keep_state_in("pg", &mut config[0]);
+                // Without keys in `append`, and so no table for the other modes.
+                config[0]["spec"]["backend_options"]["table_name"] = json!(format!("state_{table}"));
             }
             lakes::put_first(&setup.s3, &table).await;
             setup.cli.run(&["sync"], &config).assert_success();
