@@ -226,7 +226,7 @@ async fn check_version(caller: &Caller, channel: Channel) -> Result<(), OpenErro
     if versions.contains(&PROTOCOL_VERSION) { Ok(()) } else { Err(OpenError::Versions { versions }) }
 }
 
-/// What errors call [`write`].
+/// What errors call [`write()`].
 const WRITE: &str = "write";
 
 /// One Write stream of `inserts`.
