@@ -14,6 +14,7 @@ use bytes::Bytes;
 use cq_source_s3::cast::counts::CastCounts;
 use cq_source_s3::cast::origin::Origin;
 use cq_source_s3::cast::row_id::ObjectId;
+use cq_source_s3::cast::row_numbers::RowNumbers;
 use cq_source_s3::config::NestedAs;
 use cq_source_s3::formats::Output;
 use cq_source_s3::formats::fetched::FetchedRanges;
@@ -84,7 +85,8 @@ fn ratio(a: Duration, b: Duration) -> f64 {
 
 #[divan::bench(name = "ids of 50,000 rows")]
 fn ids() -> usize {
-    let ids = ObjectId::new("bucket", "some/prefix/part-00000.parquet").rows(0, ROWS);
+    let ids =
+        ObjectId::new("bucket", "some/prefix/part-00000.parquet").rows(&RowNumbers::From { first: 0, rows: ROWS });
     ids.map_or(0, |ids| ids.len())
 }
 

@@ -1,11 +1,12 @@
 //! From a reader's arrays to the outgoing types, whatever the format of the file. Columns that already have the outgoing
 //! type are passed on without a copy; a cast never panics and never wraps: what doesn't fit becomes null and is counted.
 //!
-//! Where a file's type is another one than its table's, [`mod@convert`] goes on from there; [`table_batch`] does all of it for a
-//! batch, and collects what the table's columns cannot hold.
+//! Where a file's type is another one than its table's, [`mod@convert`] goes on from there; files that have no types, but texts,
+//! are read by [`text`]. [`table_batch`] does all of it for a batch, and collects what the table's columns cannot hold.
 //!
 //! [`leaf`] casts plain values within the limits of [`calendar`], [`json`] writes nested ones as text; nested types keep their
-//! own nulls and offsets, what is in them is cast. [`row_id`], [`origin`] and [`key_values`] make the columns that no file has.
+//! own nulls and offsets, what is in them is cast. [`row_id`], [`origin`] and [`key_values`] make the columns that no file has, of [`row_numbers`]
+//! and what is known of the object.
 
 mod by_hand;
 pub(crate) mod calendar;
@@ -20,7 +21,9 @@ mod leaf;
 pub mod origin;
 pub(crate) mod restored_ids;
 pub mod row_id;
+pub mod row_numbers;
 pub(crate) mod table_batch;
+pub(crate) mod text;
 
 use crate::schema::field::{FieldKind, FileField, Reading};
 use crate::schema::types::ColumnType;

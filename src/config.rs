@@ -5,11 +5,17 @@
 //! The JSON Schema ([`json_schema`]) and the reference in `docs/spec.md` are made from the same types and constants
 //! that decide here, and a corpus (`tests/fixtures/spec_corpus.json`) is held against both.
 
+mod bad_rows;
 mod columns;
+mod compression;
+pub mod csv;
 mod field_types;
 mod file_columns;
+mod format;
 pub(crate) mod glob;
+pub mod json;
 pub mod layout;
+mod limits;
 mod object_reader;
 mod raw;
 #[cfg(test)]
@@ -19,15 +25,22 @@ mod schema;
 mod schema_options;
 mod secret;
 mod table_options;
+mod text_choices;
 
+pub use bad_rows::{BadRows, MostBadRows, OnBadRow};
 pub use columns::{ColumnChoice, CqColumns, RestoreTypes, TypeChoice, TypeWord, Unit};
+pub use compression::Compression;
+pub use csv::CsvOptions;
 pub use file_columns::{FileColumn, FileColumns};
+pub use format::Format;
 pub use glob::{BadGlob, KeyFilter, escape as escape_glob};
+pub use json::JsonOptions;
+pub use limits::{Limits, MaxColumns};
 pub use object_reader::Mistake;
 pub use rules::Endpoint;
 pub use schema::json_schema;
 pub use schema_options::{
-    MissingColumns, NewColumns, OnMismatch, OnTypeChange, RescueColumn, SchemaMode, SchemaOptions,
+    MissingColumns, NewColumns, OnMismatch, OnTypeChange, RescueColumn, Sample, SampledFiles, SchemaMode, SchemaOptions,
 };
 pub use secret::Secret;
 pub use table_options::TableOptions;
@@ -261,6 +274,7 @@ fn validated(raw: RawSpec, layout: Layout, mistakes: &mut Mistakes) -> Option<Sp
     let count = |given: Option<field_types::Count>, default| {
         given.and_then(|count| NonZeroUsize::new(usize::try_from(count.0).ok()?)).unwrap_or(default)
     };
+    let memory_limit_bytes = raw.memory_limit_bytes();
     let globs = |given: Option<field_types::GlobList>| given.map(|list| list.0).unwrap_or_default();
     let keys = match KeyFilter::new(&globs(raw.include), &globs(raw.exclude)) {
         Ok(keys) => keys,
@@ -288,7 +302,7 @@ fn validated(raw: RawSpec, layout: Layout, mistakes: &mut Mistakes) -> Option<Sp
         credentials: raw.credentials.map(credentials).unwrap_or_default(),
         request_payer: raw.request_payer.is_some_and(|flag| flag.0),
         keys,
-        memory_limit_bytes: raw.memory_limit.map_or(DEFAULT_MEMORY_LIMIT_BYTES, |limit| limit.0),
+        memory_limit_bytes,
         max_tables: count(raw.max_tables, DEFAULT_MAX_TABLES),
         on_object_error: raw.on_object_error,
         on_archived: raw.on_archived,

@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! Format ─ inspect(head) ─▶ File ─ step(position) ─▶ Step ─ its ranges are fetched ─┐
-//!                             └─── reader(output) ─▶ Reader ◀─ feed(step, bytes) ───┘─ next_batch ─▶ Rows
+//!                             └─── reader(output) ─▶ Reader ◀─ feed(step, bytes) ───┘─ next ─▶ Rows
 //! ```
 //!
 //! Nothing here reads anything by itself: a [`Format`] says how many of an object's first or last bytes it needs (the head),
 //! and makes a [`File`] of them, which says what it holds: columns, rows if they are known, the memory that it takes, and the
 //! [`Step`]s in which the rest is to be fetched. A [`Reader`] is fed with the bytes of steps, and gives batches. A record may
-//! straddle two steps: then the reader keeps its beginning. All of it is CPU work on bytes in memory: no network, no clock,
-//! no async. Arrays of files become outgoing arrays in [`crate::cast`].
+//! straddle two steps: then the reader keeps its beginning. Of text formats it gives parts, of which batches are made side by
+//! side. All of it is CPU work on bytes in memory: no network, no clock, no async. Arrays of files become outgoing arrays in
+//! [`crate::cast`], batches of them the table's in [`assemble`].
 //!
 //! The formats are a closed enum, not a trait: the spec's words are closed, too, and a match that lacks a format does not
 //! compile. To add one: a module here, its cases in this file, its name and extension in `format.rs`.
 
+mod assemble;
 pub mod error;
 pub mod fetched;
 pub mod format;
@@ -21,14 +23,18 @@ pub(crate) mod limits;
 pub mod parquet;
 #[cfg(test)]
 pub(crate) mod records;
+mod row_ids;
+pub(crate) mod text;
 
 use crate::cast::counts::CastCounts;
 use crate::cast::key_values::KeyValues;
 use crate::cast::origin::Origin;
-use crate::config::NestedAs;
+use crate::cast::row_numbers::RowNumbers;
+use crate::config::{NestedAs, TableOptions};
 use crate::schema::file::FileSchema;
 use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
+use crate::schema::text_types::TextTypes;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -37,6 +43,7 @@ use fetched::FetchedRanges;
 use format::Format;
 use std::ops::Range;
 use std::sync::Arc;
+use text::chunk::BadRecord;
 
 /// Which end of an object says what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,15 +115,48 @@ impl Output {
 /// A batch, and where it is from.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// The number of its first row in the object, from 0.
-    pub(crate) first_row: u64,
+    /// The numbers of its rows in the object, from 0, ascending.
+    pub(crate) numbers: RowNumbers,
     pub(crate) batch: RecordBatch,
+}
+
+/// What a reader gives next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A batch.
+    Rows(Rows),
+    /// Bytes of whole records, of which a batch can be made while the reader goes on.
+    Part(Box<text::Part>),
+}
+
+/// What became of a piece of a file.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// Its rows; may be none.
+    pub(crate) rows: Vec<Rows>,
+    /// Records of it that could not be read, in their order.
+    pub(crate) bad: Vec<BadRecord>,
+    /// Why the object cannot be read behind these rows.
+    pub(crate) error: Option<ReadError>,
+    /// What records have beside the table's columns, and of which types it is.
+    pub(crate) unknown: Vec<(String, TextTypes)>,
+}
+
+impl Next {
+    /// The rows.
+    pub(crate) fn decode(self) -> Decoded {
+        match self {
+            Self::Rows(rows) => Decoded { rows: vec![rows], bad: Vec::new(), error: None, unknown: Vec::new() },
+            Self::Part(part) => part.decode(),
+        }
+    }
 }
 
 impl Format {
     pub(crate) fn head_at(self) -> HeadAt {
         match self {
             Self::Parquet => HeadAt::End,
+            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => HeadAt::Start,
             #[cfg(test)]
             Self::Records => HeadAt::Start,
         }
@@ -126,6 +166,7 @@ impl Format {
     pub(crate) fn first_head_bytes(self) -> u64 {
         match self {
             Self::Parquet => parquet::footer::FIRST_SUFFIX_BYTES,
+            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_BYTES,
             #[cfg(test)]
             Self::Records => records::HEAD_BYTES,
         }
@@ -135,6 +176,7 @@ impl Format {
     pub(crate) fn parsed_head_factor(self) -> u64 {
         match self {
             Self::Parquet => parquet::footer::PARSED_FACTOR,
+            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_FACTOR,
             #[cfg(test)]
             Self::Records => 1,
         }
@@ -145,6 +187,7 @@ impl Format {
     pub(crate) fn head_bytes(self, bytes: &Bytes) -> u64 {
         match self {
             Self::Parquet => parquet::footer::footer_bytes(bytes),
+            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => bytes.len() as u64,
             #[cfg(test)]
             Self::Records => records::HEAD_BYTES,
         }
@@ -154,15 +197,37 @@ impl Format {
     ///
     /// # Errors
     /// When it is of another format, damaged, encrypted, or uses what isn't supported.
-    pub(crate) fn inspect(self, head: &Bytes, object_bytes: u64) -> Result<Inspected, ReadError> {
+    pub(crate) fn inspect(
+        self,
+        options: &Arc<TableOptions>,
+        head: &Bytes,
+        object_bytes: u64,
+    ) -> Result<Inspected, ReadError> {
         match self {
             Self::Parquet => Ok(match parquet::file::inspect(head, object_bytes)? {
                 Ok(file) => Inspected::File(File::Parquet(file)),
                 Err(needed) => Inspected::Needs(needed),
             }),
+            Self::Avro | Self::Arrow => Err(ReadError::Internal { what: "not yet".into() }),
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => {
+                Ok(match text::File::new(self, options, object_bytes).sampled(head)? {
+                    Ok(file) => Inspected::File(File::Text(file)),
+                    Err(needed) => Inspected::Needs(needed),
+                })
+            }
             #[cfg(test)]
             Self::Records => Ok(Inspected::File(File::Records(records::inspect(head, object_bytes)?))),
         }
+    }
+
+    /// Whether the columns of a table are known by some of its objects: one is read without a look at its head.
+    pub(crate) fn is_sampled(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text)
+    }
+
+    /// An object of `object_bytes` bytes of which nothing must be known before it is read; `None`: its head says how.
+    pub(crate) fn unread(self, options: &Arc<TableOptions>, object_bytes: u64) -> Option<File> {
+        self.is_sampled().then(|| File::Text(text::File::new(self, options, object_bytes)))
     }
 }
 
@@ -170,6 +235,7 @@ impl Format {
 #[derive(Debug, Clone)]
 pub(crate) enum File {
     Parquet(parquet::file::File),
+    Text(text::File),
     #[cfg(test)]
     Records(records::File),
 }
@@ -180,6 +246,7 @@ impl File {
     pub(crate) fn projected(self, rules: &ColumnRules) -> Self {
         match self {
             Self::Parquet(file) => Self::Parquet(file.projected(rules)),
+            Self::Text(file) => Self::Text(file),
             #[cfg(test)]
             Self::Records(file) => Self::Records(file),
         }
@@ -192,15 +259,22 @@ impl File {
     pub(crate) fn schema(&self, nested_as: NestedAs) -> Result<FileSchema, ReadError> {
         match self {
             Self::Parquet(file) => file.schema(nested_as),
+            Self::Text(file) => file.schema(),
             #[cfg(test)]
             Self::Records(_) => Ok(records::schema()),
         }
+    }
+
+    /// Whether only some of a table's objects of its format are looked at.
+    pub(crate) fn is_sampled(&self) -> bool {
+        matches!(self, Self::Text(_))
     }
 
     /// How many rows it has; `None` where only reading it tells.
     pub(crate) fn rows(&self) -> Option<u64> {
         match self {
             Self::Parquet(file) => Some(file.rows()),
+            Self::Text(_) => None,
             #[cfg(test)]
             Self::Records(_) => None,
         }
@@ -210,6 +284,7 @@ impl File {
     pub(crate) fn held_bytes(&self) -> u64 {
         match self {
             Self::Parquet(file) => file.held_bytes(),
+            Self::Text(file) => file.held_bytes(),
             #[cfg(test)]
             Self::Records(_) => 0,
         }
@@ -219,6 +294,7 @@ impl File {
     pub(crate) fn most_batch_rows(&self) -> u64 {
         let known = match self {
             Self::Parquet(file) => file.most_batch_rows(),
+            Self::Text(file) => file.most_batch_rows(),
             #[cfg(test)]
             Self::Records(_) => u64::MAX,
         };
@@ -229,6 +305,7 @@ impl File {
     pub(crate) fn position_of_row(&self, row: u64) -> Position {
         match self {
             Self::Parquet(file) => file.position_of_row(row),
+            Self::Text(_) => Position::default(),
             #[cfg(test)]
             Self::Records(_) => records::START,
         }
@@ -241,6 +318,7 @@ impl File {
     pub(crate) fn step(&self, from: Position, most_bytes: u64) -> Result<Option<Step>, ReadError> {
         match self {
             Self::Parquet(file) => file.step(from, most_bytes),
+            Self::Text(file) => Ok(file.step(from, most_bytes)),
             #[cfg(test)]
             Self::Records(file) => Ok(file.step(from, most_bytes)),
         }
@@ -250,6 +328,7 @@ impl File {
     pub(crate) fn measured_bytes(&self, step: &Step, bytes: &FetchedRanges) -> u64 {
         match self {
             Self::Parquet(file) => file.measured_bytes(step, bytes),
+            Self::Text(file) => file.measured_bytes(step, bytes),
             #[cfg(test)]
             Self::Records(file) => file.measured_bytes(step),
         }
@@ -263,6 +342,7 @@ impl File {
     pub(crate) fn reader(&self, output: Output) -> Result<Reader, ReadError> {
         match self {
             Self::Parquet(file) => file.reader(output).map(Box::new).map(Reader::Parquet),
+            Self::Text(file) => text::reader::Reader::new(file.clone(), output).map(Box::new).map(Reader::Text),
             #[cfg(test)]
             Self::Records(file) => Ok(Reader::Records(file.reader(output))),
         }
@@ -273,6 +353,7 @@ impl File {
 #[derive(Debug)]
 pub(crate) enum Reader {
     Parquet(Box<parquet::reader::Reader>),
+    Text(Box<text::reader::Reader>),
     #[cfg(test)]
     Records(records::Reader),
 }
@@ -283,6 +364,7 @@ impl Reader {
     pub(crate) fn feed(&mut self, step: &Step, bytes: FetchedRanges) {
         match self {
             Self::Parquet(reader) => reader.feed(step, bytes),
+            Self::Text(reader) => reader.feed(step, &bytes),
             #[cfg(test)]
             Self::Records(reader) => reader.feed(step, &bytes),
         }
@@ -293,11 +375,12 @@ impl Reader {
     ///
     /// # Errors
     /// Damage, values that can't be cast, fewer or more rows than the head says.
-    pub(crate) fn next_batch(&mut self, first_row: u64) -> Result<Option<Rows>, ReadError> {
+    pub(crate) fn next(&mut self, first_row: u64) -> Result<Option<Next>, ReadError> {
         match self {
-            Self::Parquet(reader) => reader.next_batch(first_row),
+            Self::Parquet(reader) => Ok(reader.next_batch(first_row)?.map(Next::Rows)),
+            Self::Text(reader) => Ok(reader.next_part(first_row)?.map(|part| Next::Part(Box::new(part)))),
             #[cfg(test)]
-            Self::Records(reader) => reader.next_batch(),
+            Self::Records(reader) => Ok(reader.next_batch()?.map(Next::Rows)),
         }
     }
 
@@ -305,6 +388,7 @@ impl Reader {
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Parquet(reader) => reader.is_done(),
+            Self::Text(_) => false,
             #[cfg(test)]
             Self::Records(_) => false,
         }
@@ -316,6 +400,7 @@ impl Reader {
         match self {
             // A row group lies in one step.
             Self::Parquet(_) => 0,
+            Self::Text(reader) => reader.held_bytes(),
             #[cfg(test)]
             Self::Records(reader) => reader.held_bytes(),
         }
@@ -326,6 +411,7 @@ impl Reader {
     pub(crate) fn resume_at(&self) -> Position {
         match self {
             Self::Parquet(reader) => reader.resume_at(),
+            Self::Text(_) => Position::default(),
             #[cfg(test)]
             Self::Records(reader) => reader.resume_at(),
         }

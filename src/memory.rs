@@ -87,8 +87,8 @@ pub struct Admitted<'seat> {
     need: Need,
     /// What is still to come into memory.
     unfilled_bytes: u64,
-    /// Of a kept object: holds its bytes.
-    _reserved: Option<Reserved>,
+    /// Of kept objects: holds their bytes.
+    _reserved: Vec<Reserved>,
     seat: PhantomData<&'seat mut ()>,
 }
 
@@ -180,7 +180,7 @@ impl Memory {
             return None;
         }
         let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted.max(1)).ok()?;
-        Some(self.admitted(permit, self.total_units, need, None).await)
+        Some(self.admitted(permit, self.total_units, need, Vec::new()).await)
     }
 
     /// Takes `bytes` of the reserve, if they are free now.
@@ -208,7 +208,7 @@ impl Memory {
         mut permit: OwnedSemaphorePermit,
         most_units: u32,
         need: Need,
-        reserved: Option<Reserved>,
+        reserved: Vec<Reserved>,
     ) -> Admitted<'seat> {
         // A share that was cut down to the budget may be smaller than its pool alone; one of a single unit is all pool.
         let half = (permit.num_permits() / 2).max(1);
@@ -241,7 +241,7 @@ impl Seat {
             memory.spares.give_up().await;
         }
         let permit = acquire(&memory.units, need.total_bytes(), memory.total_units).await;
-        memory.admitted(permit, memory.total_units, need, None).await
+        memory.admitted(permit, memory.total_units, need, Vec::new()).await
     }
 
     /// As [`Seat::admit`], while objects in the reserve wait for what comes later: it is served from the rest.
@@ -249,16 +249,21 @@ impl Seat {
         let memory = &self.memory;
         let most_units = memory.total_units - memory.reserve_units;
         let permit = acquire(&memory.units, need.total_bytes(), most_units).await;
-        memory.admitted(permit, most_units, need, None).await
+        memory.admitted(permit, most_units, need, Vec::new()).await
     }
 
     /// As [`Seat::admit`], for an object whose bytes are held in the reserve already: it is served from the rest.
-    pub async fn admit_kept(&mut self, need: Need, mut reserved: Reserved) -> Admitted<'_> {
+    pub async fn admit_kept(&mut self, need: Need, reserved: Reserved) -> Admitted<'_> {
+        self.admit_all_kept(need, vec![reserved]).await
+    }
+
+    /// As [`Seat::admit_kept`], for objects that are sent together.
+    pub async fn admit_all_kept(&mut self, need: Need, mut reserved: Vec<Reserved>) -> Admitted<'_> {
         let memory = &self.memory;
         let most_units = memory.total_units - memory.reserve_units;
         let permit = acquire(&memory.units, need.total_bytes(), most_units).await;
-        reserved.waiting = None;
-        memory.admitted(permit, most_units, need, Some(reserved)).await
+        reserved.iter_mut().for_each(|reserved| reserved.waiting = None);
+        memory.admitted(permit, most_units, need, reserved).await
     }
 }
 

@@ -5,11 +5,14 @@
 //!                 └──────────────────── fit (which of a file's columns is which of the table's) ◀──────────────┘
 //! ```
 //!
-//! [`types`] are the outgoing types, which [`join`] joins where files have several, [`names`] the rules for outgoing names,
+//! [`types`] are the outgoing types, which [`join`] joins where files have several and [`text_types`] tells from the values of
+//! files of text, written in [`text_forms`]; [`names`] are the rules for outgoing names,
 //! [`rules`] say which of the files' columns count and how files may differ, [`by_hand`] what the spec says of single ones.
 //! Everything here is pure.
 
-use crate::config::{CqColumns, NestedAs, NewColumns, OnMismatch, RestoreTypes, SchemaOptions, TableOptions};
+use crate::config::{
+    CqColumns, MaxColumns, NestedAs, NewColumns, OnMismatch, RestoreTypes, SchemaOptions, TableOptions,
+};
 use crate::hash::{first_u64, hex, update_framed};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +28,8 @@ pub(crate) mod rules;
 pub(crate) mod shared;
 pub(crate) mod source_tables;
 pub(crate) mod table;
+pub(crate) mod text_forms;
+pub(crate) mod text_types;
 pub(crate) mod types;
 
 /// Names the rules by which columns of files become columns of a table: outgoing types, nullability, and [`names`]. It is
@@ -95,14 +100,20 @@ fn options_that_change_columns(options: &TableOptions) -> Vec<String> {
     if may_rescue && schema.named_rescue_column() != SchemaOptions::default_rescue_name() {
         chosen.push(format!("schema.rescue_column={:?}", schema.named_rescue_column()));
     }
-    if may_rescue && schema.on_mismatch == OnMismatch::Null {
-        chosen.push("schema.on_mismatch=null".to_owned());
+    match schema.on_mismatch {
+        OnMismatch::Null if may_rescue => chosen.push("schema.on_mismatch=null".to_owned()),
+        OnMismatch::Bad if may_rescue => chosen.push("schema.on_mismatch=bad".to_owned()),
+        _ => {}
+    }
+    if schema.merges() && schema.max_columns != MaxColumns::default() {
+        chosen.push(format!("limits.max_columns={}", schema.max_columns.0));
     }
     if !options.columns.is_empty() {
         let mut columns = options.columns.clone();
         columns.sort_by(|a, b| a.column.cmp(&b.column));
         chosen.extend(columns.iter().map(|column| format!("columns={}", column.fingerprint())));
     }
+    chosen.extend(options.text_choices());
     match options.cq_columns {
         CqColumns::Rename => {}
         CqColumns::Drop => chosen.push("cq_columns=drop".to_owned()),

@@ -9,6 +9,7 @@
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.
 
 pub(crate) mod announce;
+pub(crate) mod bad_rows;
 pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod context;
@@ -31,6 +32,8 @@ pub(crate) mod sending;
 pub(crate) mod survey;
 pub(crate) mod table;
 mod tasks;
+mod together;
+pub(crate) mod unknown_columns;
 
 use crate::cloudquery::ipc::encode_schema;
 use crate::cloudquery::source::{ErrorKind, Message, SourceError, SyncRequest, SyncSink};

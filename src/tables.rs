@@ -4,6 +4,7 @@
 pub mod check;
 pub mod classify;
 pub mod folders;
+pub mod formats;
 pub mod group;
 pub mod lakes;
 pub mod mapping;

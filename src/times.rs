@@ -67,19 +67,25 @@ pub(crate) fn iso_date(text: &str) -> Option<i32> {
 pub(crate) fn iso_timestamp_us(text: &str) -> Option<i64> {
     let mut cursor = Cursor(text);
     let date = cursor.date()?;
-    let zoned = cursor.take(['T', 't'])?.is_some();
-    if !zoned {
-        cursor.expect(' ')?;
+    cursor.moment_us(date, false)
+}
+
+/// The moment that `text` is, as files of text write it: as [`iso_timestamp_us`], or without an offset behind a `T`, too, which
+/// is UTC, or a date alone, which is its midnight.
+pub(crate) fn iso_moment_us(text: &str) -> Option<i64> {
+    let mut cursor = Cursor(text);
+    let date = cursor.date()?;
+    if cursor.0.is_empty() {
+        return Some(i64::from(date) * DAY_US);
     }
-    let hour = cursor.digits(2, 2)?;
-    cursor.expect(':')?;
-    let minute = cursor.digits(2, 2)?;
-    cursor.expect(':')?;
-    let second = cursor.digits(2, 2)?;
-    let micros = if cursor.take(['.', '.'])?.is_some() { cursor.fraction_us()? } else { 0 };
-    let local = moment_us(date, (hour, minute, second), micros)?;
-    let offset_us = if cursor.0.is_empty() && !zoned { 0 } else { cursor.offset_us(true)? };
-    cursor.0.is_empty().then_some(local - offset_us)
+    cursor.moment_us(date, true)
+}
+
+/// The microseconds since midnight of `HH:MM:SS` with or without a fraction.
+pub(crate) fn iso_clock_us(text: &str) -> Option<i64> {
+    let mut cursor = Cursor(text);
+    let (clock, micros) = cursor.clock()?;
+    if cursor.0.is_empty() { moment_us(0, clock, micros) } else { None }
 }
 
 /// What is left of a text that is read from the left.
@@ -111,6 +117,30 @@ impl Cursor<'_> {
         let month = self.digits(2, 2)?;
         self.expect('-')?;
         days(year, month, self.digits(2, 2)?)
+    }
+
+    /// Hour, minute and second, and microseconds beside them.
+    fn clock(&mut self) -> Option<((i64, i64, i64), i64)> {
+        let hour = self.digits(2, 2)?;
+        self.expect(':')?;
+        let minute = self.digits(2, 2)?;
+        self.expect(':')?;
+        let second = self.digits(2, 2)?;
+        let micros = if self.take(['.', '.'])?.is_some() { self.fraction_us()? } else { 0 };
+        Some(((hour, minute, second), micros))
+    }
+
+    /// The moment of a date whose time of day is all that is left. It is in UTC without an offset, which must be there behind a
+    /// `T` unless `naive`.
+    fn moment_us(&mut self, date: i32, naive: bool) -> Option<i64> {
+        let zoned = self.take(['T', 't'])?.is_some();
+        if !zoned {
+            self.expect(' ')?;
+        }
+        let (clock, micros) = self.clock()?;
+        let local = moment_us(date, clock, micros)?;
+        let offset_us = if self.0.is_empty() && (naive || !zoned) { 0 } else { self.offset_us(true)? };
+        self.0.is_empty().then_some(local - offset_us)
     }
 
     /// Up to nine digits behind the point, of which only the first six may say something.
@@ -311,6 +341,23 @@ mod tests {
             "2026-01-31é10:20:30Z",
         ] {
             assert_eq!(iso_timestamp_us(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_and_times_of_files() {
+        for text in ["2026-01-31T10:20:30Z", "2026-01-31 10:20:30", "2026-01-31T11:20:30.000+01:00"] {
+            assert_eq!(iso_moment_us(text), Some(us(text)), "{text}");
+        }
+        assert_eq!(iso_moment_us("2026-01-31T10:20:30"), Some(us("2026-01-31T10:20:30Z")));
+        assert_eq!(iso_moment_us("2026-01-31 10:20:30+02:00"), Some(us("2026-01-31T08:20:30Z")));
+        assert_eq!(iso_moment_us("2026-01-31"), Some(us("2026-01-31T00:00:00Z")));
+        for text in ["2026-01-31T", "2026-01-31T10:20", "2026-02-30", "2026-01-31T10:20:30 Z", "10:20:30", ""] {
+            assert_eq!(iso_moment_us(text), None, "{text}");
+        }
+        assert_eq!(iso_clock_us("10:20:30.5"), Some(37_230_500_000));
+        for text in ["10:20", "24:00:00", "10:20:60", "1:20:30", "10:20:30Z", "10:20:30.1234567", ""] {
+            assert_eq!(iso_clock_us(text), None, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::counts::CastCounts;
 use super::error::{CastError, unexpected};
 use crate::config::{TypeChoice, Unit};
 use crate::schema::by_hand::Conversion;
-use crate::schema::field::FileField;
+use crate::schema::field::{FieldKind, FileField};
 use crate::schema::types::{ColumnType, UTC};
 use arrow::array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -36,6 +36,9 @@ pub(super) fn convert(
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<Converted, CastError> {
+    if let FieldKind::Text { reading, .. } = &field.kind {
+        return super::text::convert_told(reading, conversion, array, counts);
+    }
     let own = Conversion::from(field);
     let array = super::cast(field, &own, array, second, counts)?;
     values(&own, &conversion.target, &conversion.choice, &array)
@@ -77,7 +80,7 @@ fn values(
 }
 
 /// Texts as values of the type.
-fn texts(array: &StringArray, target: &ColumnType, choice: &TypeChoice) -> Result<Converted, CastError> {
+pub(super) fn texts(array: &StringArray, target: &ColumnType, choice: &TypeChoice) -> Result<Converted, CastError> {
     let nulls = without(array, &choice.null_values);
     let (rows, nulls) = (array.len(), nulls.as_ref());
     let text = |row: usize| array.value(row);
@@ -103,10 +106,21 @@ fn texts(array: &StringArray, target: &ColumnType, choice: &TypeChoice) -> Resul
             let decimals = array.as_primitive::<Decimal128Type>().clone();
             Converted { array: Arc::new(decimals.with_precision_and_scale(*precision, *scale)?), lost }
         }
-        ColumnType::Date32 => collect::<Date32Type>(rows, nulls, |row| text::date(text(row), choice)),
-        ColumnType::Time64 => collect::<Time64MicrosecondType>(rows, nulls, |row| text::time_us(text(row))),
+        ColumnType::Date32 => collect::<Date32Type>(rows, nulls, |row| match counted_us(text(row), choice) {
+            Some(micros) => days_of(micros),
+            None => text::date(text(row), choice),
+        }),
+        ColumnType::Time64 => {
+            collect::<Time64MicrosecondType>(rows, nulls, |row| match counted_us(text(row), choice) {
+                Some(micros) => time_of_day(micros),
+                None => text::time_us(text(row)),
+            })
+        }
         ColumnType::Timestamp => {
-            utc(&collect::<TimestampMicrosecondType>(rows, nulls, |row| text::timestamp_us(text(row), choice)))
+            utc(&collect::<TimestampMicrosecondType>(rows, nulls, |row| match counted_us(text(row), choice) {
+                Some(micros) => timestamp_of(micros, choice.offset_s),
+                None => text::timestamp_us(text(row), choice),
+            }))
         }
         ColumnType::Uuid => {
             let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, crate::schema::types::UUID_BYTES);
@@ -234,31 +248,45 @@ fn times(
     offset_s: i32,
 ) -> Result<Converted, CastError> {
     let (rows, nulls) = (numbers.len(), array.nulls());
-    let micros = |row: usize| {
-        let number = numbers.integer(row)?;
-        let micros = match unit {
-            Unit::Seconds => number.checked_mul(MICROS_PER_SECOND.into())?,
-            Unit::Milliseconds => number.checked_mul(1_000)?,
-            Unit::Microseconds => number,
-            Unit::Nanoseconds => (number % 1_000 == 0).then_some(number / 1_000)?,
-        };
-        i64::try_from(micros).ok()
-    };
+    let micros = |row: usize| micros_of(numbers.integer(row)?, unit);
     Ok(match target {
-        ColumnType::Timestamp => utc(&collect::<TimestampMicrosecondType>(rows, nulls, |row| {
-            let utc = micros(row)?.checked_sub(i64::from(offset_s) * MICROS_PER_SECOND)?;
-            (utc >= MIN_TIMESTAMP_MICROS).then_some(utc)
-        })),
-        ColumnType::Date32 => collect::<Date32Type>(rows, nulls, |row| {
-            let micros = micros(row)?;
-            let days = i32::try_from(micros / MICROS_PER_DAY).ok()?;
-            (micros % MICROS_PER_DAY == 0).then_some(days)
-        }),
-        ColumnType::Time64 => collect::<Time64MicrosecondType>(rows, nulls, |row| {
-            micros(row).filter(|micros| (0..=MICROS_PER_DAY).contains(micros))
-        }),
+        ColumnType::Timestamp => {
+            utc(&collect::<TimestampMicrosecondType>(rows, nulls, |row| timestamp_of(micros(row)?, offset_s)))
+        }
+        ColumnType::Date32 => collect::<Date32Type>(rows, nulls, |row| days_of(micros(row)?)),
+        ColumnType::Time64 => collect::<Time64MicrosecondType>(rows, nulls, |row| time_of_day(micros(row)?)),
         target => Converted::nothing(target, array),
     })
+}
+
+/// Microseconds of a text that is a number of units; `None`: it is none, or numbers count nothing.
+fn counted_us(text: &str, choice: &TypeChoice) -> Option<i64> {
+    let unit = choice.unit?;
+    micros_of(text::integer(text)?, unit)
+}
+
+fn micros_of(number: i128, unit: Unit) -> Option<i64> {
+    let micros = match unit {
+        Unit::Seconds => number.checked_mul(MICROS_PER_SECOND.into())?,
+        Unit::Milliseconds => number.checked_mul(1_000)?,
+        Unit::Microseconds => number,
+        Unit::Nanoseconds => (number % 1_000 == 0).then_some(number / 1_000)?,
+    };
+    i64::try_from(micros).ok()
+}
+
+fn timestamp_of(micros: i64, offset_s: i32) -> Option<i64> {
+    let utc = micros.checked_sub(i64::from(offset_s) * MICROS_PER_SECOND)?;
+    (utc >= MIN_TIMESTAMP_MICROS).then_some(utc)
+}
+
+fn days_of(micros: i64) -> Option<i32> {
+    let days = i32::try_from(micros / MICROS_PER_DAY).ok()?;
+    (micros % MICROS_PER_DAY == 0).then_some(days)
+}
+
+fn time_of_day(micros: i64) -> Option<i64> {
+    (0..=MICROS_PER_DAY).contains(&micros).then_some(micros)
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ pub(crate) fn convert(
     second: Option<&ArrayRef>,
     counts: &CastCounts,
 ) -> Result<Converted, CastError> {
+    if let FieldKind::Text { reading, .. } = &field.kind {
+        return super::text::convert(reading, target, array, counts);
+    }
     if is_cast(field, target) {
         return super::cast(field, target, array, second, counts).map(Converted::whole);
     }

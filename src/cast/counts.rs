@@ -24,6 +24,12 @@ pub struct CastCounts {
     pub json_invalid: AtomicU64,
     /// Values of Parquet's JSON type that became JSON strings because destinations refuse them.
     pub json_beyond_limits: AtomicU64,
+    /// Halves of surrogate pairs in strings of JSON that became U+FFFD.
+    pub surrogates_replaced: AtomicU64,
+    /// Bytes of texts that are no character and became U+FFFD.
+    pub characters_replaced: AtomicU64,
+    /// Records of CSV whose missing fields became null.
+    pub short_rows: AtomicU64,
     /// Values that their columns cannot hold and that the rescue column has.
     pub rescued: ByColumn,
     /// Values that their columns cannot hold and that became null.
@@ -71,7 +77,7 @@ impl ByColumn {
 }
 
 impl CastCounts {
-    fn named(&self) -> [(&'static str, &AtomicU64); 7] {
+    fn named(&self) -> [(&'static str, &AtomicU64); 10] {
         [
             ("timestamps out of range became null", &self.timestamps_out_of_range),
             ("dates out of range became null", &self.dates_out_of_range),
@@ -83,6 +89,9 @@ impl CastCounts {
                 "JSON texts with more than 1,000 levels or too large numbers became JSON strings",
                 &self.json_beyond_limits,
             ),
+            ("bytes that are no characters became U+FFFD", &self.characters_replaced),
+            ("records of CSV lacked fields, which became null", &self.short_rows),
+            ("halves of surrogate pairs in JSON strings became U+FFFD", &self.surrogates_replaced),
         ]
     }
 

@@ -69,7 +69,7 @@ pub(crate) enum Encoder {
     /// A plain value by itself: see [`Encoder::by_itself`].
     ByItself(Box<Encoder>),
     /// An object of some values: see [`Encoder::picking`].
-    Picked(Vec<Picked>),
+    Picked(Vec<Picked>, Option<StringArray>),
 }
 
 /// A column of which some values are written.
@@ -89,6 +89,17 @@ struct Lost {
     times: u64,
     json: u64,
     json_beyond_limits: u64,
+}
+
+impl Lost {
+    /// Counts a text of JSON that became a string.
+    fn count(&mut self, checked: Result<(), Flaw>) {
+        match checked {
+            Ok(()) => {}
+            Err(Flaw::Invalid) => self.json += 1,
+            Err(Flaw::BeyondLimits) => self.json_beyond_limits += 1,
+        }
+    }
 }
 
 impl Encoder {
@@ -132,6 +143,7 @@ impl Encoder {
                     value: Box::new(Self::new(value, map.values(), second.map(|s| s.values()))?),
                 }
             }
+            FieldKind::Text { reading, .. } => super::text::encoder(reading, array, None)?,
         })
     }
 
@@ -188,7 +200,10 @@ impl Encoder {
             Self::Interval(array, _) => array.is_null(row),
             Self::Struct(nulls, _) | Self::List(nulls, ..) | Self::Map { nulls, .. } => null(nulls),
             Self::ByItself(encoder) => encoder.is_null(row),
-            Self::Picked(columns) => !columns.iter().any(|column| column.rows.value(row)),
+            Self::Picked(columns, others) => {
+                !columns.iter().any(|column| column.rows.value(row))
+                    && others.as_ref().is_none_or(|others| others.is_null(row))
+            }
         }
     }
 
@@ -217,11 +232,7 @@ impl Encoder {
             Self::Decimal128(array) => append(array.value_as_string(row).as_bytes(), out),
             Self::Decimal256(array) => append(array.value_as_string(row).as_bytes(), out),
             Self::Text(array) => write_string(array.value(row), out),
-            Self::Json(array) => match write_checked(raw_value(array, row), out) {
-                Ok(()) => {}
-                Err(Flaw::Invalid) => lost.json += 1,
-                Err(Flaw::BeyondLimits) => lost.json_beyond_limits += 1,
-            },
+            Self::Json(array) => lost.count(write_checked(raw_value(array, row), out)),
             Self::Binary(array) => write_base64(array.value(row), out),
             Self::FixedBinary(array) => write_base64(array.value(row), out),
             Self::Uuid(array) => write_uuid(array.value(row), out),
@@ -270,7 +281,7 @@ impl Encoder {
             }
             Self::Map { offsets, key, value, .. } => write_map(span(offsets, row), key, value, out, lost),
             Self::ByItself(encoder) => encoder.write_by_itself(row, out, lost),
-            Self::Picked(columns) => picked::write(columns, row, out, lost),
+            Self::Picked(columns, others) => picked::write(columns, others.as_ref(), row, out, lost),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::calendar::to_micros;
 use super::error::CastError;
 use super::row_id::ObjectId;
+use super::row_numbers::RowNumbers;
 use crate::config::{FileColumn, FileColumns};
 use crate::schema::names::file_columns;
 use crate::schema::types::{ColumnType, UTC};
@@ -66,25 +67,23 @@ impl Origin {
         file_columns_row_bytes(&self.facts.bucket, &self.facts.key, self.columns)
     }
 
-    /// The values of [`Self::columns`] for `rows` rows from `first_row` on. What is alike in a row group's batches is made
-    /// once, for `most_rows`, and kept in `repeated`.
+    /// The values of [`Self::columns`] for these rows. What is alike in the batches of a part of the file is made once, for
+    /// `most_rows`, and kept in `repeated`.
     pub(crate) fn arrays(
         &self,
-        first_row: u64,
-        rows: usize,
+        numbers: &RowNumbers,
         most_rows: usize,
         repeated: &mut Option<Repeated>,
     ) -> Result<Vec<ArrayRef>, CastError> {
         if self.columns.is_empty() {
             return Ok(Vec::new());
         }
+        let rows = numbers.len();
         let kept = repeated.take().filter(|kept| kept.rows == most_rows && rows <= most_rows);
         let kept = kept.unwrap_or_else(|| self.repeated(most_rows.max(rows)));
         let mut arrays: Vec<ArrayRef> = kept.arrays.iter().map(|array| array.slice(0, rows)).collect();
         if let Some(at) = file_columns(self.columns).position(|(column, ..)| column == FileColumn::Row) {
-            let numbers = i64::try_from(first_row).ok().and_then(|first| Some(first..first.checked_add(rows as i64)?));
-            let numbers = numbers.ok_or(CastError::TooManyRows(i64::MAX.unsigned_abs()))?;
-            arrays[at] = Arc::new(Int64Array::from_iter_values(numbers));
+            arrays[at] = Arc::new(row_column(numbers)?);
         }
         *repeated = Some(kept);
         Ok(arrays)
@@ -118,6 +117,16 @@ impl Origin {
     }
 }
 
+/// The numbers as a column.
+fn row_column(numbers: &RowNumbers) -> Result<Int64Array, CastError> {
+    let too_many = CastError::TooManyRows(i64::MAX.unsigned_abs());
+    let end = i64::try_from(numbers.number(numbers.len())).map_err(|_| too_many)?;
+    Ok(match numbers {
+        RowNumbers::From { rows, .. } => Int64Array::from_iter_values(end.saturating_sub_unsigned(*rows as u64)..end),
+        RowNumbers::Each(numbers) => Int64Array::from_iter_values(numbers.iter().map(|number| number.cast_signed())),
+    })
+}
+
 /// What these columns of an object add to a row, in bytes, roughly.
 pub(crate) fn file_columns_row_bytes(bucket: &str, key: &str, columns: FileColumns) -> u64 {
     const OFFSET_BYTES: u64 = 4;
@@ -139,6 +148,10 @@ mod tests {
     use arrow::array::types::{Int64Type, TimestampMicrosecondType};
     use arrow::array::{Array as _, AsArray};
 
+    fn from(first: u64, rows: usize) -> RowNumbers {
+        RowNumbers::From { first, rows }
+    }
+
     fn origin(columns: impl IntoIterator<Item = FileColumn>, last_modified_s: i64) -> Origin {
         let facts = ObjectFacts {
             bucket: "b".to_owned(),
@@ -154,7 +167,7 @@ mod tests {
     #[test]
     fn columns_are_those_that_are_announced() {
         let origin = origin(FileColumn::ALL, 1_700_000_000);
-        let arrays = origin.arrays(5, 3, 4, &mut None).unwrap();
+        let arrays = origin.arrays(&from(5, 3), 4, &mut None).unwrap();
         for (array, (name, column_type)) in arrays.iter().zip(origin.columns()) {
             assert_eq!((array.len(), array.data_type()), (3, &column_type.arrow_type()), "{name}");
         }
@@ -165,10 +178,12 @@ mod tests {
         );
         assert_eq!(arrays[1].as_primitive::<TimestampMicrosecondType>().values(), &[1_700_000_000_000_000; 3]);
         assert_eq!(arrays[2].as_primitive::<Int64Type>().values(), &[5, 6, 7]);
+        let gaps = origin.arrays(&RowNumbers::Each(Arc::from([2, 9])), 4, &mut None).unwrap();
+        assert_eq!(gaps[2].as_primitive::<Int64Type>().values(), &[2, 9]);
         assert_eq!(arrays[3].as_primitive::<Int64Type>().values(), &[7; 3]);
         assert_eq!((arrays[5].null_count(), arrays.len(), origin.columns().count()), (3, 8, 8));
         let plain = Origin::new("b", "größe/x");
-        assert_eq!((plain.columns().count(), plain.arrays(0, 3, 4, &mut None).unwrap().len()), (0, 0));
+        assert_eq!((plain.columns().count(), plain.arrays(&from(0, 3), 4, &mut None).unwrap().len()), (0, 0));
         assert_eq!(plain.id, origin.id);
     }
 
@@ -177,7 +192,7 @@ mod tests {
         let origin = origin(FileColumns::USUAL, 0);
         let mut repeated = None;
         let mut values = |rows, most| {
-            let arrays = origin.arrays(0, rows, most, &mut repeated).unwrap();
+            let arrays = origin.arrays(&from(0, rows), most, &mut repeated).unwrap();
             assert_eq!(arrays[0].len(), rows);
             arrays[0].as_string::<i32>().values().as_ptr()
         };
@@ -190,8 +205,9 @@ mod tests {
     #[test]
     fn odd_times_are_null_and_odd_rows_an_error() {
         let origin = origin(FileColumns::USUAL, i64::MAX);
-        assert_eq!(origin.arrays(0, 2, 2, &mut None).unwrap()[1].null_count(), 2);
-        assert!(origin.arrays(u64::MAX, 1, 1, &mut None).is_err());
-        assert!(origin.arrays(i64::MAX.unsigned_abs(), 1, 1, &mut None).is_err());
+        assert_eq!(origin.arrays(&from(0, 2), 2, &mut None).unwrap()[1].null_count(), 2);
+        assert!(origin.arrays(&from(u64::MAX, 1), 1, &mut None).is_err());
+        assert!(origin.arrays(&from(i64::MAX.unsigned_abs(), 1), 1, &mut None).is_err());
+        assert!(origin.arrays(&RowNumbers::Each(Arc::from([0, u64::MAX])), 2, &mut None).is_err());
     }
 }

@@ -12,6 +12,7 @@
 //! id of one release must be the id of all later ones, or every row would be written twice.
 
 use super::error::CastError;
+use super::row_numbers::RowNumbers;
 use crate::schema::types::UUID_BYTES;
 use arrow::array::FixedSizeBinaryArray;
 use arrow::buffer::Buffer;
@@ -46,15 +47,22 @@ impl ObjectId {
         (self.base | u128::from(row & (MAX_ROWS - 1))).to_be_bytes()
     }
 
-    /// The ids of `rows` rows from `first_row` on.
+    /// The ids of these rows.
     ///
     /// # Errors
     /// When a row number doesn't fit into 48 bits.
-    pub fn rows(&self, first_row: u64, rows: usize) -> Result<FixedSizeBinaryArray, CastError> {
-        let end = first_row.checked_add(rows as u64).filter(|end| *end <= MAX_ROWS);
-        let end = end.ok_or(CastError::TooManyRows(MAX_ROWS))?;
+    pub fn rows(&self, numbers: &RowNumbers) -> Result<FixedSizeBinaryArray, CastError> {
+        let too_many = CastError::TooManyRows(MAX_ROWS);
         // As integers of 16 bytes in the memory order of the bytes: one swap and one store a row.
-        let ids: Vec<i128> = (first_row..end).map(|row| i128::from_ne_bytes(self.row(row))).collect();
+        let id = |row: u64| i128::from_ne_bytes(self.row(row));
+        let ids: Vec<i128> = match numbers {
+            RowNumbers::From { first, rows } => {
+                let end = first.checked_add(*rows as u64).filter(|end| *end <= MAX_ROWS).ok_or(too_many)?;
+                (*first..end).map(id).collect()
+            }
+            RowNumbers::Each(numbers) if numbers.last().is_some_and(|last| *last >= MAX_ROWS) => return Err(too_many),
+            RowNumbers::Each(numbers) => numbers.iter().copied().map(id).collect(),
+        };
         Ok(FixedSizeBinaryArray::try_new(UUID_BYTES, Buffer::from_vec(ids), None)?)
     }
 }
@@ -62,6 +70,7 @@ impl ObjectId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::Array as _;
     use std::collections::HashSet;
 
     fn text(id: [u8; 16]) -> String {
@@ -99,12 +108,17 @@ mod tests {
     #[test]
     fn rows_ascend_and_are_those_of_row() {
         let id = ObjectId::new("bucket", "key");
-        let rows = id.rows(254, 4).unwrap();
-        let rows: Vec<[u8; 16]> = (0..4).map(|row| rows.value(row).try_into().unwrap()).collect();
+        let from = |first, rows| id.rows(&RowNumbers::From { first, rows });
+        let each = |numbers: &[u64]| id.rows(&RowNumbers::Each(numbers.into()));
+        let all = |rows: FixedSizeBinaryArray| -> Vec<[u8; 16]> {
+            (0..rows.len()).map(|row| rows.value(row).try_into().unwrap()).collect()
+        };
+        let rows = all(from(254, 4).unwrap());
         assert_eq!(rows, (254..258).map(|row| id.row(row)).collect::<Vec<_>>());
         assert!(rows.is_sorted());
-        assert!(id.rows(MAX_ROWS - 1, 1).is_ok());
-        assert!(id.rows(MAX_ROWS - 1, 2).is_err());
-        assert!(id.rows(u64::MAX, 1).is_err());
+        assert_eq!(all(each(&[3, 7]).unwrap()), [id.row(3), id.row(7)]);
+        assert!(from(MAX_ROWS - 1, 1).is_ok() && each(&[0, MAX_ROWS - 1]).is_ok() && each(&[]).is_ok());
+        assert!(from(MAX_ROWS - 1, 2).is_err());
+        assert!(from(u64::MAX, 1).is_err() && each(&[0, MAX_ROWS]).is_err());
     }
 }

@@ -6,13 +6,18 @@ use super::convert::{Converted, convert, present};
 use super::counts::CastCounts;
 use super::error::CastError;
 use super::json::{Encoded, Encoder, encode_within};
+use super::text;
 use crate::config::OnMismatch;
 use crate::schema::field::FieldKind;
 use crate::schema::fit::{FileColumnAt, FittedColumn};
 use crate::schema::types::ColumnType;
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What summaries call that which records have beside the columns of their file. There may be any number of names in it.
+const OTHERS: &str = "(no column)";
 
 /// A batch that is being cast.
 pub(crate) struct TableBatch<'a> {
@@ -24,12 +29,16 @@ pub(crate) struct TableBatch<'a> {
     json_bytes: u64,
     /// Values that no column holds: the column of the file, the rows, what writes them.
     rescued: Vec<(String, BooleanBuffer, Encoder)>,
+    /// The rows whose value the column that came last does not hold.
+    lost: Option<BooleanBuffer>,
+    /// Rows with a value that is not what its column needs, where that makes them bad: by their indexes, with why.
+    bad: BTreeMap<usize, String>,
 }
 
 impl<'a> TableBatch<'a> {
     /// Of `rows` rows. Changes are counted in `counts`.
     pub(crate) fn new(rows: usize, counts: &'a CastCounts, on_mismatch: OnMismatch, most_json_bytes: u64) -> Self {
-        Self { rows, counts, on_mismatch, most_json_bytes, json_bytes: 0, rescued: Vec::new() }
+        Self { rows, counts, on_mismatch, most_json_bytes, json_bytes: 0, rescued: Vec::new(), lost: None, bad: BTreeMap::new() }
     }
 
     /// A column of the table that the file has; `second` as in [`super::cast()`].
@@ -48,7 +57,7 @@ impl<'a> TableBatch<'a> {
             return self.converted(column, converted, (array, second));
         }
         let nested = !matches!(field.kind, FieldKind::Leaf { .. });
-        if column.target == ColumnType::Json && (nested || column.converts) {
+        if column.target == ColumnType::Json && (nested || column.converts) && !field.is_text() {
             let encoder = Encoder::new(field, array, second)?;
             let encoder = if column.converts { encoder.by_itself() } else { encoder };
             return self.json(&encoder, array.nulls());
@@ -68,20 +77,42 @@ impl<'a> TableBatch<'a> {
         (array, second): (&ArrayRef, Option<&ArrayRef>),
     ) -> Result<ArrayRef, CastError> {
         let Some(lost) = lost else { return Ok(converted) };
+        self.lost = Some(lost.clone());
         let label = column.from.label();
         let values = lost.count_set_bits() as u64;
         match self.on_mismatch {
             OnMismatch::Rescue => {
                 self.counts.rescued.count(&label, values);
-                self.rescued.push((label, lost, Encoder::new(&column.from.field, array, second)?));
+                let encoder = match &column.from.field.kind {
+                    FieldKind::Text { reading, .. } => text::encoder(reading, array, Some(&lost))?,
+                    _ => Encoder::new(&column.from.field, array, second)?,
+                };
+                self.rescued.push((label, lost, encoder));
             }
             OnMismatch::Null => self.counts.mismatched.count(&label, values),
+            OnMismatch::Bad => self.bad(&lost, &label, &column.target),
             OnMismatch::Fail => {
                 let row = lost.set_indices().next().unwrap_or(0);
                 return Err(CastError::Mismatch { row, target: column.target.to_string() });
             }
         }
         Ok(converted)
+    }
+
+    fn bad(&mut self, rows: &BooleanBuffer, label: &str, target: &ColumnType) {
+        for row in rows.set_indices() {
+            self.bad.entry(row).or_insert_with(|| format!("the value of the column {label:?} is no {target}"));
+        }
+    }
+
+    /// The rows that are bad since a value does not fit, with why, in their order.
+    pub(crate) fn into_bad_rows(self) -> Vec<(usize, String)> {
+        self.bad.into_iter().collect()
+    }
+
+    /// The rows whose value the column that was asked for last does not hold, if there are any.
+    pub(crate) fn take_lost(&mut self) -> Option<BooleanBuffer> {
+        self.lost.take()
     }
 
     /// A text of the key that its column cannot hold: it is rescued, or was told when the keys were looked at.
@@ -97,7 +128,8 @@ impl<'a> TableBatch<'a> {
                 Ok(())
             }
             OnMismatch::Null => Ok(()),
-            OnMismatch::Fail => Err(CastError::Mismatch { row: 0, target: target.to_string() }),
+            // What the key says is no fault of a record.
+            OnMismatch::Bad | OnMismatch::Fail => Err(CastError::Mismatch { row: 0, target: target.to_string() }),
         }
     }
 
@@ -115,15 +147,24 @@ impl<'a> TableBatch<'a> {
         Ok(())
     }
 
-    /// The rescue column, when all others are done.
+    /// The rescue column, when all others are done. `others` is what a file's records have beside its columns, an object of JSON a
+    /// row.
     ///
     /// # Errors
     /// [`CastError::OverBudget`], [`CastError::TooLarge`].
-    pub(crate) fn rescue_column(&mut self) -> Result<ArrayRef, CastError> {
+    pub(crate) fn rescue_column(&mut self, others: Option<&StringArray>) -> Result<ArrayRef, CastError> {
         let rescued = std::mem::take(&mut self.rescued);
-        let rows = rescued.iter().map(|(_, rows, _)| rows.clone()).reduce(|a, b| &a | &b);
+        let others = others.filter(|others| others.null_count() < others.len()).cloned();
+        let with_others = others.as_ref().map(|others| match others.nulls() {
+            Some(nulls) => nulls.inner().clone(),
+            None => BooleanBuffer::new_set(others.len()),
+        });
+        if let Some(rows) = &with_others {
+            self.counts.rescued.count(OTHERS, rows.count_set_bits() as u64);
+        }
+        let rows = rescued.iter().map(|(_, rows, _)| rows.clone()).chain(with_others).reduce(|a, b| &a | &b);
         let Some(rows) = rows else { return Ok(new_null_array(&ColumnType::Json.arrow_type(), self.rows)) };
-        self.json(&Encoder::picking(rescued), Some(&NullBuffer::new(rows)))
+        self.json(&Encoder::picking(rescued, others), Some(&NullBuffer::new(rows)))
     }
 
     fn json(&mut self, encoder: &Encoder, nulls: Option<&NullBuffer>) -> Result<ArrayRef, CastError> {

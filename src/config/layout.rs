@@ -1,6 +1,7 @@
 //! Which object belongs to which table, as the spec says it: mappings and partitions, read and not yet compiled. The rules
 //! for keys are those of [`crate::tables`], which also says what is wrong with a pattern, a condition or a type.
 
+use super::format::Format;
 use super::table_options::TableOptions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,26 +69,19 @@ pub enum PatternSpec {
     Regex(String),
 }
 
-/// Which files are read. What the spec may say so far is Parquet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Which objects are read, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
-    /// Parquet files.
-    #[default]
-    Parquet,
-    /// Comma-separated values.
-    Csv,
-    /// Tab-separated values.
-    Tsv,
-    /// A JSON value a line.
-    Jsonl,
-    /// JSON: lines, an array or a document.
-    Json,
-    /// Apache Avro.
-    Avro,
-    /// Apache Arrow, as file or stream.
-    Arrow,
-    /// Each as its name or its first bytes say.
+    /// Those of one format.
+    Of(Format),
+    /// Each as its name says, or its first bytes.
     Auto,
+}
+
+impl Default for FileType {
+    fn default() -> Self {
+        Self::Of(Format::Parquet)
+    }
 }
 
 /// What happens to objects that no mapping takes.

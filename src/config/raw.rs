@@ -1,11 +1,16 @@
 //! The spec as typed: one field for each key that users may write. The doc comments are the descriptions of the JSON
 //! Schema and of `docs/spec.md`; they are written for users, in Markdown.
 
+pub(super) mod bad_rows;
 pub(super) mod credentials;
+pub(super) mod csv;
+pub(super) mod json;
+mod limits;
 pub(super) mod mapping;
 mod modified;
 pub(super) mod partitions;
 pub(super) mod schema_options;
+mod text_rules;
 
 use super::field_types::{
     AnyText, Count, FilledText, Flag, GlobList, MAX_COUNT, MemoryLimit, OptionalText, RawConcurrency, RawDuration, Text,
@@ -16,9 +21,10 @@ use super::rules::{BucketRule, EndpointRule, ProfileRule, RegionRule};
 use super::table_options::RawTableOptions;
 use super::{
     DEFAULT_CONCURRENCY, DEFAULT_LATE_ARRIVAL_WINDOW, DEFAULT_LEDGER_LIMIT, DEFAULT_MAX_TABLES, DEFAULT_MEMORY_LIMIT,
-    DEFAULT_ROWS_PER_RECORD, OnError,
+    DEFAULT_MEMORY_LIMIT_BYTES, DEFAULT_ROWS_PER_RECORD, OnError,
 };
 use credentials::RawCredentials;
+use limits::RawLimits;
 use mapping::RawMappings;
 use modified::RawModified;
 use partitions::RawPartitions;
@@ -122,6 +128,10 @@ pub(super) struct RawSpec {
     #[schemars(default, with = "MemoryLimit", extend("default" = DEFAULT_MEMORY_LIMIT))]
     pub(super) memory_limit: Option<MemoryLimit>,
 
+    /// Guards against objects that would take more than a sync has, see below.
+    #[schemars(default, with = "RawLimits")]
+    pub(super) limits: Option<RawLimits>,
+
     /// More tables than this are an error, before any file is opened. It guards against folders such as
     /// `dt=2024-01-01`, each of which becomes a table.
     #[schemars(default, with = "Count", extend("default" = DEFAULT_MAX_TABLES))]
@@ -188,6 +198,7 @@ impl RawSpec {
             include: object.optional("include", mistakes),
             exclude: object.optional("exclude", mistakes),
             memory_limit: object.optional("memory_limit", mistakes),
+            limits: object.optional("limits", mistakes),
             max_tables: object.optional("max_tables", mistakes),
             on_object_error: object.optional("on_object_error", mistakes),
             on_archived: object.optional("on_archived", mistakes),
@@ -210,11 +221,16 @@ impl RawSpec {
         spec
     }
 
+    pub(super) fn memory_limit_bytes(&self) -> u64 {
+        self.memory_limit.map_or(DEFAULT_MEMORY_LIMIT_BYTES, |limit| limit.0)
+    }
+
     /// What it says about layouts; what was wrong is left out.
     pub(super) fn layout(&mut self) -> Layout {
         let top = &self.options;
+        let limits = self.limits.unwrap_or_default().limits(self.memory_limit_bytes());
         let mappings = self.mappings.take().map(|mappings| mappings.0).unwrap_or_default().into_iter().enumerate();
-        let mappings = mappings.filter_map(|(index, mapping)| mapping?.spec(format!("mappings[{index}]"), top));
+        let mappings = mappings.filter_map(|(index, mapping)| mapping?.spec(format!("mappings[{index}]"), top, limits));
         Layout {
             path: self.path.take().map(|path| path.0),
             mappings: mappings.collect(),
@@ -222,7 +238,7 @@ impl RawSpec {
             filetype: top.filetype.unwrap_or_default(),
             partitions: RawPartitions::at_top(top.partitions.as_ref()),
             modified: self.modified.take().map(RawModified::spec).unwrap_or_default(),
-            options: Arc::new(top.over(top)),
+            options: Arc::new(top.over(top, limits)),
         }
     }
 
@@ -240,6 +256,11 @@ impl RawSpec {
             if let Some(schema) = mapping.as_ref().and_then(|mapping| mapping.options.schema.as_ref()) {
                 schema.check_in_mapping(self.options.schema.as_ref(), &format!("mappings[{index}]"), mistakes);
             }
+        }
+        let mappings = self.mappings.as_ref().map_or(&[][..], |mappings| &mappings.0);
+        text_rules::check(&self.options, mappings, mistakes);
+        if let Some(limits) = &self.limits {
+            limits.check(self.memory_limit_bytes(), mistakes);
         }
         if map.get("local_profile").is_some_and(|profile| profile != "") {
             let credentials = map.get("credentials").and_then(Value::as_object);

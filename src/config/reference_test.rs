@@ -33,7 +33,7 @@ fn reference() -> String {
 }
 
 /// The objects in fields of the spec: title, name in the schema, what stands above its table.
-const OBJECTS: [(&str, &str, &str); 5] = [
+const OBJECTS: [(&str, &str, &str); 10] = [
     (
         "A mapping in `mappings`",
         "Mapping",
@@ -48,10 +48,24 @@ const OBJECTS: [(&str, &str, &str); 5] = [
     ),
     ("`modified`", "Modified", "At least one of them."),
     (
+        "`csv`",
+        "Csv",
+        "For CSV, and with other defaults for TSV, which is the text format of PostgreSQL and Hive: tabs, no quotes, `\\N` for null, and \
+         `\\t`, `\\n` and `\\\\` in fields. Tab-separated CSV is `filetype: csv` with `delimiter: \"\\t\"`.",
+    ),
+    ("`json`", "Json", "For `json` and `jsonl`."),
+    (
+        "`bad_rows`",
+        "BadRows",
+        "What becomes of records of text that cannot be read. Such a record keeps its number, so that the ids of other rows stay the same.",
+    ),
+    ("`limits`", "Limits", "They hold for all tables."),
+    (
         "`schema`",
         "Schema",
         "[docs/schemas.md](schemas.md) says how types are joined, what is rescued, and how a table changes from sync to sync.",
     ),
+    ("`schema.sample`", "Sample", "Of Parquet, Avro and Arrow files, what they say of themselves is always read."),
     (
         "A column in `columns`",
         "Column",
@@ -88,6 +102,9 @@ fn type_of(property: &Value) -> String {
         words.dedup();
         return words.join(" or ");
     }
+    if let Some(word) = property["const"].as_str() {
+        return format!("`{word}`");
+    }
     if property["oneOf"].is_array() {
         return "integer (bytes) or text".to_owned();
     }
@@ -97,10 +114,16 @@ fn type_of(property: &Value) -> String {
     }
     match property["type"].as_str() {
         Some("integer") if !property["not"].is_null() => "integer, not 0".to_owned(),
+        Some("integer") if property["maximum"].as_i64().is_some_and(|most| most < i64::from(i32::MAX)) => {
+            format!("integer, {} to {}", property["minimum"], property["maximum"])
+        }
         Some("integer") => format!("integer, at least {}", property["minimum"]),
         Some("string") => "text".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
-        Some("array") if property["items"]["pattern"].is_string() => "list of patterns".to_owned(),
+        // Texts with a rule of their own also refuse line ends.
+        Some("array") if property["items"]["pattern"].is_string() && property["items"]["not"].is_null() => {
+            "list of patterns".to_owned()
+        }
         Some("array") if property["items"]["$ref"].is_string() => "list of objects".to_owned(),
         Some("array") => "list of texts".to_owned(),
         _ => "object".to_owned(),
@@ -133,7 +156,20 @@ fn committed_reference_is_current() {
 #[test]
 fn every_field_is_described() {
     let schema = schema_value();
-    for object in ["Spec", "Credentials", "Mapping", "Partitions", "Modified", "Schema", "Column"] {
+    for object in [
+        "Spec",
+        "Credentials",
+        "Mapping",
+        "Partitions",
+        "Modified",
+        "Csv",
+        "Json",
+        "BadRows",
+        "Limits",
+        "Schema",
+        "Sample",
+        "Column",
+    ] {
         for (name, property) in schema["$defs"][object]["properties"].as_object().unwrap() {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{object}.{name}");
         }

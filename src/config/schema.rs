@@ -44,8 +44,8 @@ fn unwrap_descriptions(value: &mut Value) {
     }
 }
 
-/// The JSON Schema of the spec: what it accepts is exactly what [`super::Spec::parse`] accepts, but for keys given
-/// twice.
+/// The JSON Schema of the spec: what it accepts is exactly what [`super::Spec::parse`] accepts, but for keys given twice, and for
+/// what no schema can say well: rules between fields of several objects, such as which options are for which `filetype`.
 pub fn json_schema() -> String {
     // Pretty, with a newline: the same text is committed as a file. Printing a value cannot fail.
     format!("{:#}\n", schema_value())

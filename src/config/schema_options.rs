@@ -1,6 +1,9 @@
 //! How the files of a table become one schema: `schema` in the spec, of which each key may stand at the top level or in a
 //! mapping.
 
+use super::limits::MaxColumns;
+use std::num::NonZeroUsize;
+
 /// How the files of a table become one schema, validated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SchemaOptions {
@@ -16,13 +19,48 @@ pub struct SchemaOptions {
     pub on_type_change: OnTypeChange,
     /// The name of the column with the values that fit nowhere else; `None`: there is none.
     pub rescue_column: RescueColumn,
+    /// What of text formats is looked at for names and types of columns.
+    pub sample: Sample,
+    /// `limits.max_columns`.
+    pub max_columns: MaxColumns,
+}
+
+/// What of text formats is looked at for names and types of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// How many objects of a table.
+    pub files: SampledFiles,
+    /// The first bytes of each, unpacked.
+    pub bytes: u64,
+}
+
+/// How many objects of a table are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampledFiles {
+    /// This many at most.
+    Some(NonZeroUsize),
+    /// All of them.
+    All,
+}
+
+/// Objects of a sample unless the spec says otherwise: some requests, whatever the size of the table.
+pub(crate) const DEFAULT_SAMPLED_FILES: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+/// Bytes of a sampled object unless the spec says otherwise.
+pub(crate) const DEFAULT_SAMPLE_BYTES: u64 = 256 << 10;
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { files: SampledFiles::Some(DEFAULT_SAMPLED_FILES), bytes: DEFAULT_SAMPLE_BYTES }
+    }
 }
 
 /// Whether the files of a table must agree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SchemaMode {
-    /// All files have the same columns with the same types.
+    /// As is usual for the formats of the table's objects.
     #[default]
+    ByFormat,
+    /// All files have the same columns with the same types.
     Strict,
     /// The union of all columns by name, with joined types.
     Merge,
@@ -36,6 +74,8 @@ pub enum OnMismatch {
     Rescue,
     /// It becomes null and is counted.
     Null,
+    /// Its record is bad; in files of Parquet, Avro and Arrow, which have no records by themselves, its object is in error.
+    Bad,
     /// Its object is in error.
     Fail,
 }

@@ -14,6 +14,38 @@ pub enum ReadError {
         format: Format,
         /// What was seen and expected.
         what: String,
+        /// What it is, if that is read, too.
+        found: Option<Format>,
+    },
+    /// A record could not be read, and the spec wants no more of the object then.
+    #[error(
+        "record {record} (from 0, at byte {offset} of the {format} text): {reason}. `bad_rows: {{on: skip}}` passes over such \
+         records, `table` puts them into a table of their own"
+    )]
+    BadRecord {
+        /// What the object is.
+        format: Format,
+        /// The record's number in the object, from 0.
+        record: u64,
+        /// Where it begins in the unpacked text, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More records could not be read than the spec allows.
+    #[error(
+        "{records} records could not be read, more than {most}, the first: record {record} (from 0) at byte {offset}; \
+         `bad_rows.max` sets how many may be"
+    )]
+    BadRecords {
+        /// How many, so far.
+        records: u64,
+        /// What is allowed.
+        most: String,
+        /// The number of the first, from 0.
+        record: u64,
+        /// Where it begins in the unpacked text, in bytes.
+        offset: u64,
     },
     /// The file is encrypted, in the format's own way.
     #[error(
@@ -73,9 +105,10 @@ impl ReadError {
     #[must_use]
     pub(crate) fn with_first_bytes(self, bytes: &[u8]) -> Self {
         match self {
-            Self::OtherFormat { format, what } if !bytes.is_empty() => {
+            Self::OtherFormat { format, what, found } if !bytes.is_empty() => {
                 let first = &bytes[..bytes.len().min(FIRST_BYTES)];
-                Self::OtherFormat { format, what: format!("{what}; it begins with \"{}\"", first.escape_ascii()) }
+                let what = format!("{what}; it begins with \"{}\"", first.escape_ascii());
+                Self::OtherFormat { format, what, found }
             }
             other => other,
         }

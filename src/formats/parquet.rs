@@ -26,7 +26,6 @@ pub mod plan;
 mod projection;
 pub(crate) mod reader;
 pub mod row_groups;
-mod row_ids;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -4,6 +4,7 @@
 use super::error::ReadError;
 use super::format::Format;
 use super::{Output, Position, Rows, Step};
+use crate::cast::row_numbers::RowNumbers;
 use crate::formats::fetched::FetchedRanges;
 use crate::schema::file::{FileColumn, FileSchema};
 use crate::schema::types::{ColumnType, UUID_BYTES};
@@ -35,11 +36,11 @@ pub(super) fn inspect(head: &Bytes, object_bytes: u64) -> Result<File, ReadError
     if heavy || head.starts_with(MAGIC) {
         return Ok(File { object_bytes, heavy });
     }
-    Err(ReadError::OtherFormat { format: Format::Records, what: "it does not start with RECS".into() })
+    Err(ReadError::OtherFormat { format: Format::Records, what: "it does not start with RECS".into(), found: None })
 }
 
 pub(super) fn schema() -> FileSchema {
-    let column = FileColumn { name: "text".into(), target: ColumnType::Utf8, source: "text".into() };
+    let column = FileColumn { name: "text".into(), target: ColumnType::Utf8, inferred: None, source: "text".into() };
     FileSchema { columns: vec![column] }
 }
 
@@ -105,15 +106,16 @@ impl Reader {
         }
         let (first_row, rows) = (self.row, texts.len());
         self.row += rows as u64;
+        let numbers = RowNumbers::From { first: first_row, rows };
         let origin = &self.output.origin;
         let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(origin.id.rows(first_row, rows).unwrap()),
+            Arc::new(origin.id.rows(&numbers).unwrap()),
             Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)),
         ];
-        arrays.extend(origin.arrays(first_row, rows, rows, &mut None).unwrap());
+        arrays.extend(origin.arrays(&numbers, rows, &mut None).unwrap());
         arrays.push(Arc::new(StringArray::from(texts)));
         let batch = RecordBatch::try_new(Arc::clone(&self.output.schema), arrays).unwrap();
-        Ok(Some(Rows { first_row, batch }))
+        Ok(Some(Rows { numbers: RowNumbers::From { first: first_row, rows }, batch }))
     }
 
     pub(super) fn held_bytes(&self) -> u64 {

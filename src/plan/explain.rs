@@ -245,6 +245,12 @@ impl Explaining<'_> {
             SkipReason::OtherFormat if stops => {
                 ("other_format", "its name is that of another format than `filetype`".to_owned(), String::new())
             }
+            SkipReason::UnknownFormat if stops => {
+                ("unknown_format", "its name tells no format that is read".to_owned(), String::new())
+            }
+            SkipReason::UnsupportedFormat if stops => {
+                ("unsupported_format", "its name is that of a format that is not read".to_owned(), String::new())
+            }
             SkipReason::ZeroBytes => {
                 let text = match seen {
                     Seen::Missing => "not known; an empty object would be skipped".to_owned(),
@@ -254,7 +260,10 @@ impl Explaining<'_> {
             }
             // Asked when the table is known.
             SkipReason::Modified | SkipReason::Pruned => return,
-            SkipReason::Unmapped | SkipReason::OtherFormat => return,
+            SkipReason::Unmapped
+            | SkipReason::OtherFormat
+            | SkipReason::UnknownFormat
+            | SkipReason::UnsupportedFormat => return,
         };
         self.step(rule, !stops, if stops { stopped } else { passed });
     }

@@ -73,11 +73,13 @@ impl Conversion {
         Self { target, choice: TypeChoice::plain(TypeWord::Text) }
     }
 
-    /// The type that a file's column is cast to by the rules of all tables, before it is converted.
+    /// The type that a file's column is cast to by the rules of all tables, before it is converted; `Null` of columns of files of
+    /// text, which have none by themselves and may become any.
     pub(crate) fn from(field: &FileField) -> ColumnType {
         match &field.kind {
             FieldKind::Leaf { .. } | FieldKind::List(_) => field.target_as(NestedAs::Json).settled(),
             FieldKind::Struct(_) | FieldKind::Map { .. } => ColumnType::Json,
+            FieldKind::Text { .. } => ColumnType::Null,
         }
     }
 

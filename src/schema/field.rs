@@ -1,10 +1,13 @@
 //! A file's column as it is read: the Arrow type of every leaf plus what Arrow can't say (that 16 bytes are a UUID, that a
-//! text is JSON), and the outgoing type that follows.
+//! text is JSON), and the outgoing type that follows. Columns of files of text have none by themselves: it is told from values.
 
+use super::text_forms::TextReading;
+use super::text_types::TextTypes;
 use super::types::ColumnType;
 use crate::config::NestedAs;
 use arrow::datatypes::{DataType, TimeUnit};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The largest precision that PostgreSQL, Arrow's 128-bit decimals and most destinations share.
 const MAX_DECIMAL128_PRECISION: u8 = 38;
@@ -44,17 +47,29 @@ pub(crate) struct FileField {
     /// Whether the file allows nulls here: a map's key that may be null has no place in a native map.
     pub(crate) nullable: bool,
     pub(crate) kind: FieldKind,
-    /// The Parquet leaves below it.
+    /// The Parquet leaves below it; none in files of text.
     pub(crate) leaves: Range<usize>,
 }
 
 /// What a field is made of.
 #[derive(Debug, Clone)]
 pub(crate) enum FieldKind {
-    Leaf { arrow: DataType, reading: Reading },
+    Leaf {
+        arrow: DataType,
+        reading: Reading,
+    },
     List(Box<FileField>),
     Struct(Vec<FileField>),
-    Map { key: Box<FileField>, value: Box<FileField> },
+    Map {
+        key: Box<FileField>,
+        value: Box<FileField>,
+    },
+    /// Texts of a file that does not say what they are. `types` is what was seen of the column's values, in all files that were
+    /// looked at; `None`: nothing, or it does not count.
+    Text {
+        reading: TextReading,
+        types: Option<Arc<TextTypes>>,
+    },
 }
 
 impl FileField {
@@ -65,7 +80,31 @@ impl FileField {
             FieldKind::List(item) => item.read_twice(),
             FieldKind::Struct(fields) => fields.iter().any(Self::read_twice),
             FieldKind::Map { key, value } => key.read_twice() || value.read_twice(),
+            FieldKind::Text { .. } => false,
         }
+    }
+
+    /// A column of a file of text.
+    pub(crate) fn of_text(name: String, reading: TextReading, types: Option<Arc<TextTypes>>) -> Self {
+        Self { name, nullable: true, kind: FieldKind::Text { reading, types }, leaves: 0..0 }
+    }
+
+    /// Whether it is texts of a file that does not say what they are.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.kind, FieldKind::Text { .. })
+    }
+
+    /// What was seen of the values by which its type is told.
+    pub(crate) fn inferred(&self) -> Option<&TextTypes> {
+        match &self.kind {
+            FieldKind::Text { types, .. } => types.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The type by those values.
+    fn inferred_target(&self) -> ColumnType {
+        self.inferred().map_or(ColumnType::Null, TextTypes::column_type)
     }
 
     /// The outgoing type, by the spec's choice.
@@ -79,7 +118,7 @@ impl FileField {
     /// The outgoing type where nested values travel natively. What Arrow's types can't hold, or destinations can't take
     /// even so, is JSON: lists of lists (PostgreSQL refuses the whole sync), and maps whose keys may be null after a cast.
     fn native_target(&self, depth: usize) -> ColumnType {
-        if depth == MAX_NATIVE_DEPTH && !matches!(self.kind, FieldKind::Leaf { .. }) {
+        if depth == MAX_NATIVE_DEPTH && !matches!(self.kind, FieldKind::Leaf { .. } | FieldKind::Text { .. }) {
             return ColumnType::Json;
         }
         match &self.kind {
@@ -95,6 +134,7 @@ impl FileField {
                 Some(key) => ColumnType::Map { key: Box::new(key), value: Box::new(value.native_target(depth + 1)) },
                 None => ColumnType::Json,
             },
+            FieldKind::Text { .. } => self.inferred_target(),
         }
     }
 
@@ -125,6 +165,7 @@ impl FileField {
                 _ => ColumnType::Json,
             },
             FieldKind::Struct(_) | FieldKind::Map { .. } => ColumnType::Json,
+            FieldKind::Text { .. } => self.inferred_target(),
         }
     }
 
@@ -138,7 +179,7 @@ impl FileField {
         const KEY: u64 = 3;
         let inside = || occurrences.max(times(self.leaves.start));
         let each = match &self.kind {
-            FieldKind::Leaf { .. } => return occurrences.saturating_mul(LEAF),
+            FieldKind::Leaf { .. } | FieldKind::Text { .. } => return occurrences.saturating_mul(LEAF),
             FieldKind::Struct(fields) => {
                 let keys: u64 = fields.iter().map(|field| field.name.len() as u64 + KEY).sum();
                 let fields = fields.iter().map(|field| field.json_overhead_bytes(occurrences, times));
@@ -164,6 +205,10 @@ impl FileField {
                 format!("struct<{}>", fields.join(", "))
             }
             FieldKind::Map { key, value } => format!("map<{}, {}>", key.describe(), value.describe()),
+            FieldKind::Text { .. } => match self.inferred_target() {
+                ColumnType::Null | ColumnType::Utf8 => "text".to_owned(),
+                inferred => format!("{inferred} by its values"),
+            },
         }
     }
 }

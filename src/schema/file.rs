@@ -2,6 +2,7 @@
 //! the table's schema is being decided.
 
 use super::field::FileField;
+use super::text_types::TextTypes;
 use super::types::ColumnType;
 use crate::config::NestedAs;
 use crate::hash::{first_u64, update_framed};
@@ -21,6 +22,8 @@ pub struct FileColumn {
     pub name: String,
     /// The outgoing type, as far as the file says it: see [`ColumnType::Null`].
     pub target: ColumnType,
+    /// Of files of text: what the values are by which the type was told. Such files are joined by all their values.
+    pub(crate) inferred: Option<TextTypes>,
     /// The type in the file, for messages.
     pub source: String,
 }
@@ -31,6 +34,7 @@ impl FileSchema {
         let column = |field: &FileField| FileColumn {
             name: field.name.clone(),
             target: field.target_as(nested_as),
+            inferred: field.inferred().cloned(),
             source: field.describe(),
         };
         Self { columns: fields.iter().map(column).collect() }
@@ -49,10 +53,13 @@ impl FileSchema {
         identities
     }
 
-    /// A hash of column names and outgoing types, whatever their order, the same in all releases. Whether the file lets a
+    /// A hash of column names and outgoing types, whatever their order; of types that files say the same in all releases. Whether the file lets a
     /// column be null plays no part: outgoing columns always may.
     pub fn shape(&self) -> u64 {
-        self.hash(|column| Some(column.target.to_string()))
+        self.hash(|column| match &column.inferred {
+            Some(types) => Some(format!("{types:?}")),
+            None => Some(column.target.to_string()),
+        })
     }
 
     /// A hash of the column names alone, whatever their order: files with the same names may go into one table.

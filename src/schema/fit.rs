@@ -219,10 +219,10 @@ fn fit_shared(name: &str, target: ColumnType, shared: &[FileColumnAt]) -> Fitted
     let ident = fold(name);
     match shared.iter().find(|column| fold(&column.field.name) == ident) {
         Some(from) => {
-            let own = from.field.target_as(NestedAs::Native);
-            let converts = !own.fits(&target) && !from.field.target_as(NestedAs::Json).fits(&target);
+            let converts = converts(&from.field, &target);
             // Text is read as the key's is.
-            let is_text = Conversion::from(&from.field) == ColumnType::Utf8 && target != ColumnType::Json;
+            let is_text = from.field.is_text() || Conversion::from(&from.field) == ColumnType::Utf8;
+            let is_text = is_text && target != ColumnType::Json;
             let told = (converts && is_text).then(|| Arc::new(Conversion::to(target.clone())));
             Fitted::File(FittedColumn { from: from.clone(), target, converts, told })
         }
@@ -254,20 +254,28 @@ fn fit_column(from: FileColumnAt, target: ColumnType, rules: &ColumnRules) -> Re
         }
         let converts = !conversion.changes_nothing(&as_json);
         // What is not text becomes JSON as it does in JSON.
-        let as_text = target != ColumnType::Json || matches!(as_json, ColumnType::Utf8 | ColumnType::Binary);
+        let as_text = from.field.is_text()
+            || target != ColumnType::Json
+            || matches!(as_json, ColumnType::Utf8 | ColumnType::Binary);
         let told = (converts && as_text).then(|| Arc::clone(conversion));
         return Ok(FittedColumn { from, target, converts, told });
     }
-    // The table's type tells how its nested values travel: what can become that type may.
-    let own = from.field.target_as(NestedAs::Native);
-    let converts = !own.fits(&target) && !from.field.target_as(NestedAs::Json).fits(&target);
-    if converts && rules.merges.is_none() {
+    let converts = converts(&from.field, &target);
+    if converts && rules.merges.is_none() && !from.field.is_text() {
+        let own = from.field.target_as(NestedAs::Native);
         return Err(Misfit {
             column: from.field.name,
             what: format!("it is {own} in this file, {target} in the table"),
         });
     }
     Ok(FittedColumn { from, target, converts, told: None })
+}
+
+/// Whether a column's values are no values of the table's type as they are. That type tells how nested values travel: what can
+/// become it may. Texts of files of text are always read as what the table has.
+fn converts(field: &FileField, target: &ColumnType) -> bool {
+    let fits = || field.target_as(NestedAs::Native).fits(target) || field.target_as(NestedAs::Json).fits(target);
+    field.is_text() || !fits()
 }
 
 /// Columns of the table that the file has with a name in another case: what the file calls them. Only where neither of the
@@ -314,6 +322,7 @@ mod tests {
     use crate::schema::field::{FieldKind, Reading};
     use crate::schema::rules::Merges;
     use crate::schema::table::TableColumn;
+    use crate::schema::text_forms::TextReading;
     use arrow::datatypes::DataType;
 
     fn field(name: &str, arrow: DataType) -> FileField {
@@ -360,6 +369,22 @@ mod tests {
         let told_with = |others| told(&fit(&table(&["a", "b", "c"]), &fields, &merging(others)).unwrap());
         assert_eq!(told_with(Others::Rescued), ["null", "1", "2!", "rescue", "+z", "+z#2"]);
         assert_eq!(told_with(Others::LeftOut), ["null", "1", "2!", "rescue"]);
+    }
+
+    /// Texts are no type of the table's, and become any of them, whether or not files may differ.
+    #[test]
+    fn texts_of_files_of_text_are_always_converted() {
+        let reading = || TextReading::Csv(Arc::default());
+        let fields = [FileField::of_text("a".to_owned(), reading(), None)];
+        for rules in [ColumnRules::default(), merging(Others::Rescued)] {
+            let fitted = fit(&table(&["a"]), &fields, &rules).unwrap();
+            assert_eq!(told(&fitted), ["0!", "rescue"]);
+            assert_eq!(fitted.columns[0].file().unwrap().told, None);
+        }
+        let restored = [("a".to_owned(), ColumnType::Int64)];
+        let fitted = fit(&table(&["a"]), &fields, &ColumnRules::default().restoring(restored)).unwrap();
+        assert_eq!(told(&fitted), ["0!", "rescue"]);
+        assert_eq!(fitted.columns[0].file().unwrap().told.as_ref().unwrap().target, ColumnType::Int64);
     }
 
     #[test]

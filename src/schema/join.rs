@@ -12,8 +12,13 @@
 //! | other scalars | text |
 //! | lists, structs, maps | item by item, field by field, value by value |
 //! | a nested type or json, and anything else | json |
+//!
+//! Columns of files of text have the type that all their values have, those of all such files together; that type is joined with
+//! the others.
 
+use super::file::FileColumn;
 use super::rank::{Place, Rank};
+use super::text_types::TextTypes;
 use super::types::ColumnType;
 use std::collections::BTreeMap;
 
@@ -50,6 +55,8 @@ pub(super) struct TypeSet {
     items: Option<Box<TypeSet>>,
     map: Option<Map>,
     fields: Option<Fields>,
+    /// What the values in files of text are.
+    text: Option<Box<TextTypes>>,
 }
 
 /// The most digits of some decimals before the point and behind it.
@@ -114,6 +121,19 @@ impl TypeSet {
         set
     }
 
+    /// The set of the types that the file `rank` has in this column.
+    pub(super) fn of_column(column: &FileColumn, rank: &Rank) -> Self {
+        match &column.inferred {
+            Some(types) => Self::of_text(types),
+            None => Self::of(&column.target, rank),
+        }
+    }
+
+    /// The set of what values of files of text are.
+    fn of_text(types: &TextTypes) -> Self {
+        Self { text: Some(Box::new(types.clone())), ..Self::default() }
+    }
+
     /// Takes in the types of another set.
     pub(super) fn unite(&mut self, other: Self) {
         self.plain |= other.plain;
@@ -146,6 +166,10 @@ impl TypeSet {
             }
             a
         });
+        self.text = both(self.text.take(), other.text, |mut a, b| {
+            a.unite(&b);
+            a
+        });
         if self.fields.as_ref().is_some_and(|fields| fields.len() > MAX_FIELDS) {
             self.plain |= JSON;
         }
@@ -157,6 +181,13 @@ impl TypeSet {
 
     /// The type that takes the values of all, or the text of those that it cannot take. [`ColumnType::Null`] of no type.
     pub(super) fn joined(&self) -> ColumnType {
+        if let Some(text) = &self.text {
+            let mut all = Self { text: None, ..self.clone() };
+            // No structs are among them, whose fields would have a place in a file.
+            let nowhere = Rank::Key("".into());
+            text.column_types().iter().for_each(|column_type| all.unite(Self::of(column_type, &nowhere)));
+            return all.joined();
+        }
         let nested =
             usize::from(self.items.is_some()) + usize::from(self.map.is_some()) + usize::from(self.fields.is_some());
         if nested == 0 {
@@ -251,6 +282,11 @@ impl TypeSet {
     pub(super) fn has_binary_as_text(&self) -> bool {
         self.plain & BINARY != 0 && self.joined() == ColumnType::Utf8
     }
+}
+
+/// The type of values of files of text alone.
+pub(super) fn joined_text(types: &TextTypes) -> ColumnType {
+    TypeSet::of_text(types).joined()
 }
 
 /// The join of two types, as [`TypeSet`] makes it of one file after another.

@@ -14,9 +14,6 @@ pub use strict::SchemaConflict;
 use strict::Strict;
 use union::Union;
 
-/// Columns that a merged table may have: PostgreSQL's limit, and more than other destinations like.
-const MAX_COLUMNS: usize = 1_600;
-
 /// Columns beside those of a [`TableSchema`]: our two ids, and the two that the CLI adds.
 const OTHER_COLUMNS: usize = 4;
 
@@ -101,7 +98,7 @@ impl SchemaMerger {
     #[must_use]
     pub fn with(options: &SchemaOptions, added_columns: usize, stored: Option<(&str, &TableSchema)>) -> Self {
         if options.merges() {
-            let most_columns = MAX_COLUMNS - OTHER_COLUMNS.saturating_add(added_columns).min(MAX_COLUMNS);
+            let most_columns = options.max_columns.0.get().saturating_sub(OTHER_COLUMNS.saturating_add(added_columns));
             return Self(Kind::Union(Box::new(Union::new(options.clone(), most_columns, stored))));
         }
         Self(Kind::Strict(stored.map_or_else(Strict::new, |(key, schema)| Strict::with_reference(key, schema))))
@@ -116,7 +113,8 @@ impl SchemaMerger {
         added: usize,
         stored: Option<&TableSchema>,
     ) -> (TableSchema, Option<Note>) {
-        let most = MAX_COLUMNS.saturating_sub(OTHER_COLUMNS + added);
+        let max_columns = options.max_columns.0.get();
+        let most = max_columns.saturating_sub(OTHER_COLUMNS.saturating_add(added));
         let surplus = table.columns().len().saturating_sub(most);
         if surplus == 0 || !options.merges() {
             return (table, None);
@@ -133,7 +131,7 @@ impl SchemaMerger {
         let columns = table.columns().iter().filter(|column| !left_out.contains(&column.name)).cloned().collect();
         let names: Vec<String> = left_out.iter().rev().map(|name| format!("{name:?}")).collect();
         let note = format!(
-            "the table would have more than {MAX_COLUMNS} columns, which destinations do not take: the key's {} are left out",
+            "the table would have more than {max_columns} columns, which is limits.max_columns: the key's {} are left out",
             names.join(", ")
         );
         (TableSchema::from_columns(columns), Some(Note::Warning(note)))

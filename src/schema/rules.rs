@@ -230,11 +230,13 @@ impl ColumnRules {
             if !self.keeps(&column.name, occurrence) {
                 continue;
             }
-            if let Some(conversion) = self.conversion(&column.name, occurrence, &column.target) {
-                if let Some(what) = conversion.refuses(&column.target) {
+            // Texts have no type by themselves.
+            let own = if column.inferred.is_some() { &ColumnType::Null } else { &column.target };
+            if let Some(conversion) = self.conversion(&column.name, occurrence, own) {
+                if let Some(what) = conversion.refuses(own) {
                     return Err(Misfit { column: label(&column.name, occurrence).into_owned(), what });
                 }
-                column.target = conversion.target.clone();
+                (column.target, column.inferred) = (conversion.target.clone(), None);
             }
             columns.push(column);
         }
@@ -260,6 +262,7 @@ impl ColumnRules {
         let column = |(label, conversion): (&str, &Arc<Conversion>)| FileColumn {
             name: label.to_owned(),
             target: conversion.target.clone(),
+            inferred: None,
             source: conversion.target.to_string(),
         };
         missing.map(column).collect()
@@ -320,12 +323,48 @@ fn restores(own: &ColumnType, target: &ColumnType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ColumnChoice, TypeChoice, TypeWord};
     use crate::schema::file::FileColumn;
+    use crate::schema::text_forms::TextForms;
+    use crate::schema::text_types::TextTypes;
     use crate::schema::types::ColumnType;
+
+    /// A column of a file of text, of which the values are such.
+    fn of_text(name: &str, texts: &[&str]) -> FileColumn {
+        let mut types = TextTypes::default();
+        texts.iter().for_each(|text| types.see_text(text, &TextForms::default()));
+        let (target, source) = (types.column_type(), "text".to_owned());
+        FileColumn { name: name.into(), target, inferred: Some(types), source }
+    }
+
+    #[test]
+    fn texts_may_have_any_type_that_is_told() {
+        let told = |column: &str, word: &str| ColumnChoice {
+            column: column.to_owned(),
+            drop: false,
+            name: None,
+            typed: Some(TypeChoice::plain(TypeWord::parse(word).unwrap())),
+        };
+        let columns = vec![told("a", "date"), told("b", "list<int64>"), told("c", "bool")];
+        let options = TableOptions { columns, ..TableOptions::default() };
+        let restored = [("d".to_owned(), ColumnType::Utf8), ("a".to_owned(), ColumnType::Uuid)];
+        let rules = ColumnRules::new(&options).restoring(restored);
+        let columns = ["a", "b", "c", "d", "e"].map(|name| of_text(name, &["1", "2"])).into();
+        let applied = rules.apply(FileSchema { columns }).unwrap();
+        let types: Vec<String> = applied.columns.iter().map(|column| column.target.to_string()).collect();
+        assert_eq!(types, ["date", "list<int64>", "bool", "utf8", "int64"]);
+        let inferred: Vec<bool> = applied.columns.iter().map(|column| column.inferred.is_some()).collect();
+        assert_eq!(inferred, [false, false, false, false, true], "values decide nothing where a type is told");
+    }
 
     #[test]
     fn columns_of_hidden_names_are_left_out_whatever_their_case() {
-        let column = |name: &str| FileColumn { name: name.into(), target: ColumnType::Utf8, source: "string".into() };
+        let column = |name: &str| FileColumn {
+            name: name.into(),
+            target: ColumnType::Utf8,
+            inferred: None,
+            source: "string".into(),
+        };
         let schema = FileSchema { columns: ["id", "DT", "dt", "date"].map(column).into() };
         assert_eq!(ColumnRules::default().apply(schema.clone()).unwrap(), schema);
         let left = ColumnRules::default().hiding("Dt").apply(schema).unwrap();

@@ -117,6 +117,7 @@ impl TableSchema {
             ColumnSource::File { name, .. } => Some(FileColumn {
                 name: name.clone(),
                 target: column.column_type.clone(),
+                inferred: None,
                 source: column.column_type.to_string(),
             }),
             ColumnSource::Key { .. } | ColumnSource::Rescue => None,
@@ -166,6 +167,7 @@ mod tests {
         let column = |name: &&str| FileColumn {
             name: (*name).to_owned(),
             target: ColumnType::Utf8,
+            inferred: None,
             source: "string".to_owned(),
         };
         TableSchema::from_file(&FileSchema { columns: names.iter().map(column).collect() })

@@ -30,6 +30,18 @@ pub struct StoredSchema {
     pub key: String,
     /// The columns.
     pub schema: TableSchema,
+    /// Columns that objects have beside them, or with other types: known since the objects were read, and announced by the next
+    /// sync, if the spec wants that.
+    pub pending: Vec<PendingColumn>,
+}
+
+/// A column that is not announced yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingColumn {
+    /// The name in the files.
+    pub name: String,
+    /// The type of its values.
+    pub column_type: ColumnType,
 }
 
 /// What else a table's columns depend on than the files.
@@ -71,6 +83,9 @@ struct Stored {
     /// Indexes of the columns whose values come from the key, and whose first two words are the name there and 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     key_columns: Vec<usize>,
+    /// Names and types of columns that are not announced yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<(String, String)>,
     /// The index of the column of what fits nowhere else, whose first two words mean nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rescue_column: Option<usize>,
@@ -203,7 +218,13 @@ impl SchemaState {
             };
             columns.push(TableColumn { source, name, column_type: parsed });
         }
-        state.stored = Some(StoredSchema { key: stored.key, schema: TableSchema::from_columns(columns) });
+        let pending = stored.pending.into_iter().map(|(name, column_type)| {
+            let column_type = ColumnType::parse(&column_type)
+                .ok_or_else(|| format!("{key} has a column of the type {column_type:?}, which is not known"))?;
+            Ok(PendingColumn { name, column_type })
+        });
+        let pending = pending.collect::<Result<_, String>>()?;
+        state.stored = Some(StoredSchema { key: stored.key, schema: TableSchema::from_columns(columns), pending });
         Ok(state)
     }
 
@@ -293,6 +314,7 @@ impl SchemaState {
             table: Some(self.table.clone()),
             file_columns: Some(StoredFileColumns::of(&self.options.file_columns)),
             key_columns,
+            pending: schema.pending.iter().map(|column| (column.name.clone(), column.column_type.to_string())).collect(),
             rescue_column,
         };
         let text = ascii_json(&stored);
@@ -366,7 +388,7 @@ mod tests {
             column_type: column_type.clone(),
         };
         let columns = columns.iter().map(column).collect();
-        StoredSchema { key: "raw/größe \"a\".parquet".to_owned(), schema: TableSchema::from_columns(columns) }
+        StoredSchema { key: "raw/größe \"a\".parquet".to_owned(), schema: TableSchema::from_columns(columns), pending: Vec::new() }
     }
 
     fn read(rows: &BTreeMap<String, String>, rules: &str) -> Result<SchemaState, String> {
@@ -559,7 +581,7 @@ mod tests {
             .columns()
             .to_vec();
         columns[1].source = ColumnSource::Rescue;
-        let stored = StoredSchema { key: "raw/a.parquet".to_owned(), schema: TableSchema::from_columns(columns) };
+        let stored = StoredSchema { key: "raw/a.parquet".to_owned(), schema: TableSchema::from_columns(columns), pending: Vec::new() };
         let rows: BTreeMap<String, String> =
             serde_json::from_str(include_str!("../../tests/fixtures/state/schema_v1_merged.json")).unwrap();
         let written: BTreeMap<String, String> =

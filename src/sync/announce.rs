@@ -1,6 +1,8 @@
 //! What a table is announced as, and the run of a table that is.
 
+use super::bad_rows;
 use super::table::{Objects, Stats, TableRun};
+use super::unknown_columns::UnknownColumns;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, SourceError};
@@ -44,6 +46,9 @@ impl TableRun {
             encoder: Arc::new(encoder),
             casts: Arc::default(),
             planned: objects.planned(),
+            bad: bad_rows::Counted::default(),
+            bad_rows: None,
+            unknown: UnknownColumns::default(),
             objects,
             stats: Stats::default(),
             telemetry,

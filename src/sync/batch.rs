@@ -24,13 +24,13 @@ pub struct RowTooLarge {
 
 /// Cuts `rows` rows into consecutive slices (offset, length) of at most `most_rows` rows, and of at most
 /// [`TARGET_ROWS_BYTES`] beside the schema unless they are one row. `message_bytes` tells the size of a slice's message,
-/// `schema_bytes` of which are the schema; `first_row` is the first row's number in the object, for the error.
+/// `schema_bytes` of which are the schema; `number` tells the number of a row in the object, for the error.
 ///
 /// # Errors
 /// [`RowTooLarge`], for a row whose message is above [`MAX_MESSAGE_BYTES`].
 pub fn cut(
     rows: usize,
-    first_row: u64,
+    number: impl Fn(usize) -> u64,
     most_rows: NonZeroUsize,
     schema_bytes: usize,
     message_bytes: impl Fn(usize, usize) -> usize,
@@ -53,7 +53,7 @@ pub fn cut(
             bytes = rows_bytes(offset, len);
         }
         if bytes.saturating_add(schema_bytes) > MAX_MESSAGE_BYTES {
-            return Err(RowTooLarge { row: first_row + offset as u64, bytes: bytes + schema_bytes });
+            return Err(RowTooLarge { row: number(offset), bytes: bytes + schema_bytes });
         }
         slices.push((offset, len));
         offset += len;
@@ -71,15 +71,19 @@ mod tests {
         NonZeroUsize::new(rows).unwrap()
     }
 
+    fn from(first: u64) -> impl Fn(usize) -> u64 {
+        move |row| first + row as u64
+    }
+
     #[test]
     fn small_rows_are_cut_by_count() {
-        let slices = cut(1_200, 0, most(500), 50, |_, len| 50 + len * 100).unwrap();
+        let slices = cut(1_200, from(0), most(500), 50, |_, len| 50 + len * 100).unwrap();
         assert_eq!(slices, [(0, 500), (500, 500), (1_000, 200)]);
     }
 
     #[test]
     fn a_row_above_the_limit_is_named() {
-        let error = cut(10, 1_000, most(500), 1_000, |offset, len| {
+        let error = cut(10, from(1_000), most(500), 1_000, |offset, len| {
             if (offset..offset + len).contains(&7) { MAX_MESSAGE_BYTES + 1 } else { 1_010 }
         });
         assert_eq!(error.unwrap_err().row, 1_007);
@@ -89,9 +93,9 @@ mod tests {
     fn a_large_schema_does_not_eat_the_rows() {
         const SCHEMA_BYTES: usize = 6 << 20;
         const ROW_BYTES: usize = 50_000;
-        let slices = cut(200, 0, most(500), SCHEMA_BYTES, |_, len| SCHEMA_BYTES + len * ROW_BYTES).unwrap();
+        let slices = cut(200, from(0), most(500), SCHEMA_BYTES, |_, len| SCHEMA_BYTES + len * ROW_BYTES).unwrap();
         assert!(slices.len() <= 200usize.div_ceil(TARGET_ROWS_BYTES / ROW_BYTES) + 1, "{slices:?}");
-        let whole = cut(1, 7, most(500), MAX_MESSAGE_BYTES, |_, len| MAX_MESSAGE_BYTES + len);
+        let whole = cut(1, from(7), most(500), MAX_MESSAGE_BYTES, |_, len| MAX_MESSAGE_BYTES + len);
         assert_eq!(whole, Err(RowTooLarge { row: 7, bytes: MAX_MESSAGE_BYTES + 1 }));
     }
 
@@ -103,7 +107,7 @@ mod tests {
             schema in 0usize..9_000_000,
         ) {
             let bytes = |offset: usize, len: usize| sizes[offset..offset + len].iter().sum::<usize>();
-            let slices = cut(sizes.len(), 0, most(rows), schema, |offset, len| schema + bytes(offset, len)).unwrap();
+            let slices = cut(sizes.len(), from(0), most(rows), schema, |offset, len| schema + bytes(offset, len)).unwrap();
             let mut next = 0;
             for (offset, len) in slices {
                 prop_assert_eq!(offset, next);

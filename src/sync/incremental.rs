@@ -24,7 +24,7 @@ use crate::config::Spec;
 use crate::state::Identity;
 use crate::state::commit::{Commits, Evidence};
 use crate::state::ledger::Limits;
-use crate::state::schema::{ColumnOptions, SchemaState, StoredSchema};
+use crate::state::schema::{ColumnOptions, SchemaState};
 use crate::state::table::{self, Listed, TableUpdate, TableWrites, with_object};
 use crate::tables::group::{ListedObject, Table as ListedTable};
 use crate::tables::mapping::Mappings;
@@ -304,7 +304,7 @@ impl State {
             // Without S3's clock nothing can be said of lateness: then nothing collapses.
             newest_low_water_s: date_s.map_or(0, |date_s| date_s.saturating_sub(self.late_arrival_window_s)),
         };
-        let stored = StoredSchema { key: reference, schema: (*run.schema).clone() };
+        let stored = run.stored_schema(reference);
         let writes = update.finish(&self.identity(&run.name), &limits, &stored);
         let ledger = &writes.ledger;
         tracing::debug!(

@@ -7,6 +7,7 @@ use super::sending::{self, Outcome, Task};
 use super::survey::SurveyedTable;
 use super::table::TableRun;
 use super::tasks::{Turns, run_each};
+use super::together::{self, Grouped, Together};
 use crate::cloudquery::source::SourceError;
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Repor
             let task = task(&table.run, index, cx).map(|task| Task { kept: Some(object), ..task });
             kept.extend(task.map(|task| (Arc::clone(&table.run), task)));
         }
+        let most = together::most_to_fetch(table.run.objects.count_small(), cx.concurrency);
         let (run, cx, mut heads) = (Arc::clone(&table.run), cx.clone(), table.heads);
         let later = (0..run.objects.len()).filter(move |index| indexes.binary_search(index).is_err()).filter_map(
             move |index| {
@@ -33,13 +35,28 @@ pub async fn insert(cx: &Context, tables: Vec<SurveyedTable>, report: &Arc<Repor
                 Some((Arc::clone(&run), task))
             },
         );
-        queues.push(later);
+        queues.push(Grouped::new(later, most));
     }
-    let sends = kept.into_iter().chain(Turns::new(queues)).map(|(run, task)| {
+    let kept = Grouped::new(kept.into_iter(), usize::MAX);
+    let sends = kept.chain(Turns::new(queues)).map(|together| {
         let (cx, report) = (cx.clone(), Arc::clone(report));
-        async move { send_object(&cx, &run, task, &report).await }
+        async move { send_objects(&cx, together, &report).await }
     });
     run_each(cx.concurrency, sends).await
+}
+
+/// Objects of one table: together, as far as they can be, then one by one.
+async fn send_objects(cx: &Context, Together { run, tasks }: Together, report: &Report) -> Result<(), SourceError> {
+    let keys = tasks.first().map(|task| task.key.clone()).unwrap_or_default();
+    let alone = match together::send(cx, &run, tasks).await {
+        Ok(alone) => alone,
+        // The peer has gone, or the process ends: that is said.
+        Err(error) => return report.object_failed(&run.name, &keys, error).await,
+    };
+    for task in alone {
+        send_object(cx, &run, task, report).await?;
+    }
+    Ok(())
 }
 
 /// What is to be done about an object of a table; `None` for one that is not to be sent.

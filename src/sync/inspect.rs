@@ -68,22 +68,49 @@ fn shrink(room: &mut Option<HeadRoom>, file: &File) {
     }
 }
 
+/// What an object is to be read as.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind<'a> {
+    /// Its format, by its name or what the spec says.
+    pub format: Format,
+    /// What the spec says about its table.
+    pub options: &'a Arc<TableOptions>,
+    /// Which of its columns are read.
+    pub(crate) rules: &'a Arc<ColumnRules>,
+}
+
+/// Opens an object that is in memory for reading, and has `look` look at its file: as [`of_bytes`], but what need not be known
+/// before it is read is not looked at.
+///
+/// # Errors
+/// As [`of_bytes`].
+pub(crate) async fn open_bytes<T: Send + 'static>(
+    kind: Kind<'_>,
+    bytes: &Bytes,
+    look: impl FnOnce(&File) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if let Some(file) = kind.format.unread(kind.options, bytes.len() as u64) {
+        return cpu::run(move || look(&file)).await?;
+    }
+    let (_, _, seen) = of_bytes(kind, bytes, Room::Admitted, look).await?;
+    Ok(seen)
+}
+
 /// Inspects an object that is in memory and has `look` look at its file, on the same thread: for a small object, handing over
 /// to another thread costs more than the work itself.
 ///
 /// # Errors
 /// When it is no sound file of the format, or its head is larger than memory; those of `look`.
 pub(crate) async fn of_bytes<T: Send + 'static>(
-    format: Format,
+    Kind { format, options, rules }: Kind<'_>,
     bytes: &Bytes,
     mut room: Room<'_>,
-    rules: &Arc<ColumnRules>,
     look: impl FnOnce(&File) -> Result<T, Error> + Send + 'static,
 ) -> Result<(File, Option<HeadRoom>, T), Error> {
     let head_bytes = format.head_bytes(bytes).min(bytes.len() as u64);
     let mut room = room.take(format, head_bytes).await?;
-    let (object, rules) = (bytes.clone(), Arc::clone(rules));
-    let inspected = cpu::run(move || match format.inspect(&object, object.len() as u64)? {
+    let (object, options, rules) = (bytes.clone(), Arc::clone(options), Arc::clone(rules));
+    let inspected = cpu::run(move || match format.inspect(&options, &object, object.len() as u64)? {
         Inspected::File(file) => {
             let file = file.projected(&rules);
             let seen = look(&file)?;
@@ -105,10 +132,8 @@ pub struct Inspector<'a> {
     pub guess: &'a HeadGuess,
     /// How long S3 may fail.
     pub budget: &'a RetryBudget,
-    /// What the object is, by its name.
-    pub format: Format,
-    /// Which of its columns are read.
-    pub(crate) rules: &'a Arc<ColumnRules>,
+    /// What the object is read as.
+    pub kind: Kind<'a>,
     /// The whole key.
     pub key: &'a str,
 }
@@ -135,7 +160,8 @@ impl Inspector<'_> {
     /// # Errors
     /// When S3 refuses, or it is no sound file of the format, or its head is larger than memory.
     pub async fn fetch(self, object_bytes: u64, etag: Option<&ETag>, mut from: Room<'_>) -> Result<Found, Error> {
-        let Self { store, guess, budget, format, rules, key } = self;
+        let Self { store, guess, budget, kind, key } = self;
+        let format = kind.format;
         let head_bytes = from.cut(format, guess.head_bytes(format, object_bytes));
         let mut room = from.take(format, head_bytes).await?;
         let range = match format.head_at() {
@@ -144,7 +170,7 @@ impl Inspector<'_> {
         };
         let mut fetched = store.get(key, range, etag, budget).await?;
         let object_bytes = fetched.object_bytes;
-        let inspected = match inspect(format, fetched.bytes.clone(), object_bytes, rules).await {
+        let inspected = match inspect(kind, fetched.bytes.clone(), object_bytes).await {
             Err(error) => return Err(self.with_first_bytes(error, &fetched).await),
             Ok(inspected) => inspected,
         };
@@ -155,7 +181,7 @@ impl Inspector<'_> {
                 drop(room);
                 room = from.take(format, needed).await?;
                 fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
-                match inspect(format, fetched.bytes.clone(), object_bytes, rules).await? {
+                match inspect(kind, fetched.bytes.clone(), object_bytes).await? {
                     Inspected::File(file) => file,
                     Inspected::Needs(_) => return Err(inconsistent(format).into()),
                 }
@@ -170,7 +196,7 @@ impl Inspector<'_> {
     /// What is said of an object of another format, with its first bytes. They are read for it if they are not there; if that
     /// fails, it is said without them.
     async fn with_first_bytes(self, error: Error, fetched: &Fetched) -> Error {
-        let is_there = self.format.head_at() == HeadAt::Start || fetched.bytes.len() as u64 == fetched.object_bytes;
+        let is_there = self.kind.format.head_at() == HeadAt::Start || fetched.bytes.len() as u64 == fetched.object_bytes;
         match error {
             Error::Decode(error @ ReadError::OtherFormat { .. }) if !is_there => {
                 let range = ByteRange::Prefix { len: FIRST_BYTES as u64 };
@@ -184,19 +210,19 @@ impl Inspector<'_> {
     /// All of a head of `needed` bytes, of which `fetched` has a part: only what is missing is read, of the same version.
     async fn fetch_rest(self, needed: u64, fetched: &Fetched) -> Result<Bytes, Error> {
         let held = fetched.bytes.len() as u64;
-        let missing = match self.format.head_at() {
+        let missing = match self.kind.format.head_at() {
             HeadAt::Start => held..needed,
             HeadAt::End => fetched.object_bytes.saturating_sub(needed)..fetched.object_bytes.saturating_sub(held),
         };
         let mut whole = BytesMut::with_capacity(usize::try_from(needed.max(held)).unwrap_or(0));
-        if self.format.head_at() == HeadAt::Start {
+        if self.kind.format.head_at() == HeadAt::Start {
             whole.extend_from_slice(&fetched.bytes);
         }
         for part in coalesce(std::slice::from_ref(&missing)) {
             let range = ByteRange::Part { start: part.start, len: part.end - part.start };
             whole.extend_from_slice(&self.store.get(self.key, range, fetched.etag.as_ref(), self.budget).await?.bytes);
         }
-        if self.format.head_at() == HeadAt::End {
+        if self.kind.format.head_at() == HeadAt::End {
             whole.extend_from_slice(&fetched.bytes);
         }
         Ok(whole.freeze())
@@ -213,10 +239,11 @@ pub(crate) async fn inspect_listed(
     key: &str,
     object: &ListedObject,
     guess: &HeadGuess,
-    rules: &Arc<ColumnRules>,
+    (options, rules): (&Arc<TableOptions>, &Arc<ColumnRules>),
 ) -> Result<Found, Error> {
     let budget = RetryBudget::default();
-    let inspector = Inspector { store: &cx.store, guess, budget: &budget, format: object.format, rules, key };
+    let kind = Kind { format: object.format, options, rules };
+    let inspector = Inspector { store: &cx.store, guess, budget: &budget, kind, key };
     match inspector.fetch(object.size_bytes, object.etag.as_ref(), Room::Asked(seat)).await {
         Err(Error::S3(error)) if error.kind == ErrorKind::Changed => {
             inspector.fetch_current(object.size_bytes, seat).await
@@ -244,10 +271,11 @@ fn inconsistent(format: Format) -> ReadError {
 }
 
 /// Away from the async threads: the head of a wide table takes milliseconds.
-async fn inspect(format: Format, head: Bytes, object_bytes: u64, rules: &Arc<ColumnRules>) -> Result<Inspected, Error> {
-    let rules = Arc::clone(rules);
+async fn inspect(kind: Kind<'_>, head: Bytes, object_bytes: u64) -> Result<Inspected, Error> {
+    let Kind { format, options, rules } = kind;
+    let (options, rules) = (Arc::clone(options), Arc::clone(rules));
     let inspected = cpu::run(move || {
-        Ok(match format.inspect(&head, object_bytes)? {
+        Ok(match format.inspect(&options, &head, object_bytes)? {
             Inspected::File(file) => Inspected::File(file.projected(&rules)),
             needs @ Inspected::Needs(_) => needs,
         })

@@ -147,6 +147,8 @@ pub async fn list(
         invalid(texts.join("\n"))
     })?;
     let (store, date_s) = (lister.store, lister.date_s);
+    let mut refused = refused;
+    refused.extend(listing.refuse_mixed_formats(mappings));
     Ok(Listed { store, date_s, listing, nothing, narrowed: narrowing.is_some(), refused })
 }
 

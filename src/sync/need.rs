@@ -32,6 +32,13 @@ pub fn recorded(held_bytes: u64, object_bytes: u64, limit_bytes: u64) -> Need {
     Need { input_bytes, decoding_bytes, head_bytes: 0, message_bytes }
 }
 
+/// The need of objects that are sent together, given what all of them take.
+#[must_use]
+pub fn together(input_bytes: u64, decoding_bytes: u64, head_bytes: u64, limit_bytes: u64) -> Need {
+    let message_bytes = message_pool_bytes(decoding_bytes, limit_bytes);
+    Need { input_bytes, decoding_bytes, head_bytes, message_bytes }
+}
+
 /// What the messages of an object need, given what decoding takes; with a small budget no more than an eighth of it.
 fn message_pool_bytes(decoding_bytes: u64, limit_bytes: u64) -> u64 {
     let most = MESSAGE_POOL_BYTES.min(limit_bytes / 8).max(MIN_MESSAGE_POOL_BYTES);

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::cpu;
 use super::error::Error;
 use super::head_guess::HeadGuess;
-use super::inspect::{Inspector, Room, inspect_listed};
+use super::inspect::{Inspector, Kind, Room, inspect_listed};
 use super::need::Fetch;
 use super::sending::facts;
 use crate::cast::counts::CastCounts;
@@ -133,7 +133,7 @@ pub(crate) struct Told {
 /// When nothing will work.
 pub(crate) async fn told(
     cx: &Context,
-    options: &TableOptions,
+    options: &Arc<TableOptions>,
     columns: TableSchema,
     rules: ColumnRules,
     objects: Vec<(String, ListedObject)>,
@@ -160,7 +160,7 @@ pub(crate) fn sampled(len: usize) -> Vec<usize> {
 /// When nothing will work. Objects that cannot be read are left out: who sends them says so.
 async fn types_of_values(
     cx: &Context,
-    options: &TableOptions,
+    options: &Arc<TableOptions>,
     table: &TableSchema,
     rules: &ColumnRules,
     objects: Vec<(String, ListedObject)>,
@@ -206,7 +206,7 @@ fn of_file(column: &TableColumn) -> Option<String> {
 #[derive(Clone, Copy)]
 struct Look<'a> {
     cx: &'a Context,
-    options: &'a TableOptions,
+    options: &'a Arc<TableOptions>,
     /// The columns that are looked at.
     table: &'a Arc<TableSchema>,
     rules: &'a Arc<ColumnRules>,
@@ -218,7 +218,7 @@ impl Look<'_> {
     async fn at(self, key: &str, object: &ListedObject) -> Result<Vec<Kinds>, Error> {
         let none = vec![Kinds::default(); self.table.columns().len()];
         let mut seat = self.cx.memory.seat();
-        let found = inspect_listed(self.cx, &mut seat, key, object, self.guess, self.rules).await?;
+        let found = inspect_listed(self.cx, &mut seat, key, object, self.guess, (self.options, self.rules)).await?;
         let facts = facts(self.cx, self.options, key, &found.file, found.object_bytes);
         let Some(fetch) = Fetch::of(&found.file, found.file.position_of_row(0), 1)? else { return Ok(none) };
         let mut need = facts.need(&found.file, fetch.input_bytes(), fetch.step.decoding_bytes);
@@ -226,8 +226,8 @@ impl Look<'_> {
         // Its room is given back before more is asked for.
         drop(found);
         let budget = RetryBudget::default();
-        let (store, format) = (&self.cx.store, object.format);
-        let inspector = Inspector { store, guess: self.guess, budget: &budget, format, rules: self.rules, key };
+        let kind = Kind { format: object.format, options: self.options, rules: self.rules };
+        let inspector = Inspector { store: &self.cx.store, guess: self.guess, budget: &budget, kind, key };
         loop {
             let mut own = seat.admit_before_kept(need).await;
             let found = inspector.fetch(object_bytes, etag.as_ref(), Room::Admitted).await?;
@@ -274,11 +274,13 @@ impl Look<'_> {
 fn observe(mut reader: Reader, step: &Step, bytes: FetchedRanges, mut kinds: Vec<Kinds>) -> Result<Vec<Kinds>, Error> {
     reader.feed(step, bytes);
     while kinds.iter().any(Kinds::is_open)
-        && let Some(rows) = reader.next_batch(0)?
+        && let Some(next) = reader.next(0)?
     {
-        for (kinds, column) in kinds.iter_mut().zip(rows.batch.columns().iter().skip(ID_COLUMNS)) {
-            if let Some(texts) = column.as_string_opt() {
-                kinds.observe(texts);
+        for rows in next.decode().rows {
+            for (kinds, column) in kinds.iter_mut().zip(rows.batch.columns().iter().skip(ID_COLUMNS)) {
+                if let Some(texts) = column.as_string_opt() {
+                    kinds.observe(texts);
+                }
             }
         }
     }

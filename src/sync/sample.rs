@@ -8,6 +8,7 @@ use super::key_columns::KeyColumns;
 use super::restore::{self, Told};
 use super::survey::say;
 use crate::cloudquery::source::SourceError;
+use crate::config::SampledFiles;
 use crate::formats::error::ReadError;
 use crate::schema::file::FileSchema;
 use crate::schema::merge::SchemaMerger;
@@ -15,6 +16,7 @@ use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
 use crate::state::schema::StoredSchema;
 use crate::tables::group::{ListedObject, Table};
+use std::collections::BTreeSet;
 use futures::{Stream, StreamExt as _};
 use std::sync::Arc;
 
@@ -52,7 +54,7 @@ pub fn samples<'a>(
 }
 
 async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Result<Sample, SourceError> {
-    let sampled = sampled(&table.objects);
+    let sampled = sampled(table);
     let (objects, whole) = (sampled.len(), sampled.len() == table.objects.len());
     let guess = HeadGuess::default();
     let known = stored.as_ref().map(|stored| &stored.schema);
@@ -69,7 +71,7 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
                 let schema = async {
                     // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
-                    let found = inspect_listed(cx, &mut seat, &key, &object, guess, rules).await?;
+                    let found = inspect_listed(cx, &mut seat, &key, &object, guess, (&table.options, rules)).await?;
                     let schema = file_schema(&table.options, &found.file).await?;
                     keys.see_file(&table.name, &key, &schema);
                     Ok(rules.apply(schema).map_err(ReadError::from)?)
@@ -122,8 +124,43 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
     Ok(Sample { columns, objects, whole, unreadable, conflict })
 }
 
+/// The objects by which a table's columns are shown.
+fn sampled(table: &Table) -> Vec<&ListedObject> {
+    let objects = &table.objects[..];
+    let texts: Vec<(usize, i64)> = objects
+        .iter()
+        .enumerate()
+        .filter(|(_, object)| object.format.is_sampled())
+        .map(|(index, object)| (index, object.last_modified_s))
+        .collect();
+    if texts.len() == objects.len() {
+        // A sync looks at no others.
+        let sample = of_texts(&texts, table.options.schema.sample.files);
+        return sample.into_iter().filter_map(|index| objects.get(index)).collect();
+    }
+    first_and_newest(objects)
+}
+
+/// Which of a table's objects are looked at that are texts, given their places and times in the order of their keys: the first,
+/// the last, the newest, and between them as many as are evenly spread.
+pub(super) fn of_texts(texts: &[(usize, i64)], files: SampledFiles) -> BTreeSet<usize> {
+    let most = match files {
+        SampledFiles::All => texts.len(),
+        SampledFiles::Some(most) => most.get(),
+    };
+    if texts.len() <= most {
+        return texts.iter().map(|(index, _)| *index).collect();
+    }
+    let newest = texts.iter().enumerate().max_by_key(|(_, (_, last_modified_s))| *last_modified_s);
+    let newest = newest.map(|(place, _)| place);
+    let others = most.saturating_sub(1).max(1);
+    let spread = (0..others).map(|n| n * (texts.len() - 1) / others.saturating_sub(1).max(1));
+    let places: BTreeSet<usize> = newest.into_iter().chain(spread).take(most).collect();
+    places.into_iter().filter_map(|place| texts.get(place)).map(|(index, _)| *index).collect()
+}
+
 /// The first half by key, the newest for the rest.
-fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
+fn first_and_newest(objects: &[ListedObject]) -> Vec<&ListedObject> {
     if objects.len() <= SAMPLED_OBJECTS {
         return objects.iter().collect();
     }
@@ -137,6 +174,7 @@ fn sampled(objects: &[ListedObject]) -> Vec<&ListedObject> {
 mod tests {
     use super::*;
     use crate::tables::group::Grouper;
+    use std::num::NonZeroUsize;
 
     #[test]
     fn the_sample_has_the_first_and_the_newest() {
@@ -153,10 +191,22 @@ mod tests {
         }
         let listing = grouper.finish();
         let table = &listing.tables[0];
-        let keys: Vec<String> = sampled(&table.objects).into_iter().map(|object| table.object_key(object)).collect();
+        let keys: Vec<String> = sampled(table).into_iter().map(|object| table.object_key(object)).collect();
         assert_eq!(keys.len(), SAMPLED_OBJECTS);
         assert_eq!(keys[..2], ["t/00.parquet", "t/01.parquet"]);
         // 7 n ≡ 29 (mod 30) for n = 17.
         assert_eq!(keys[5], "t/17.parquet");
+    }
+
+    #[test]
+    fn of_texts_the_first_the_last_and_the_newest_are_looked_at() {
+        let texts: Vec<(usize, i64)> = (0..1_000).map(|n| (2 * n, i64::from(n == 333))).collect();
+        let some = |most| of_texts(&texts, SampledFiles::Some(NonZeroUsize::new(most).unwrap()));
+        let sample = some(20);
+        assert_eq!(sample.len(), 20);
+        assert!([0, 666, 1_998].iter().all(|place| sample.contains(place)), "{sample:?}");
+        assert_eq!((some(1).len(), some(2).len(), some(1_000).len()), (1, 2, 1_000));
+        assert_eq!(of_texts(&texts, SampledFiles::All).len(), 1_000);
+        assert_eq!(of_texts(&[], SampledFiles::All).len(), 0);
     }
 }

@@ -21,11 +21,12 @@ mod steps;
 
 use super::context::Context;
 use super::error::Error;
-use super::inspect::{self, Inspector, MAX_RESTARTS, Room};
+use super::inspect::{self, Inspector, Kind, MAX_RESTARTS, Room};
 use super::need::{Experience, Facts, SMALL_OBJECT_BYTES};
 use super::table::TableRun;
 use crate::cast::origin::{ObjectFacts, Origin};
 use crate::config::TableOptions;
+use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::format::Format;
 use crate::formats::{File, Output, Reader, Step};
@@ -34,7 +35,6 @@ use crate::memory::spare::Spare;
 use crate::memory::{Admitted, Reserved, Seat};
 use crate::s3::{ByteRange, ETag, ErrorKind, RetryBudget};
 use crate::schema::rules::ColumnRules;
-use crate::tables::group::ListedObject;
 use bytes::Bytes;
 use row_sink::RowSink;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ pub enum Outcome {
 /// # Errors
 /// What keeps the object from being sent; the caller says where. [`Error::Disconnected`] when the peer has gone.
 pub async fn send(cx: &Context, table: &TableRun, task: Task) -> Result<Outcome, Error> {
-    let rows = RowSink::new(cx, table, task.first_row);
+    let rows = RowSink::new(cx, table, &task.key, task.first_row);
     let rules = table.objects.keys.rules_of(&task.key, &table.rules);
     Sending { cx, table, task, rules, rows, restarts: 0, warned: false }.run().await
 }
@@ -192,6 +192,13 @@ impl Sending<'_> {
                 Error::S3(cause) if cause.kind == ErrorKind::Changed => {
                     return Err(Error::NeverRests { times: self.restarts + 1 });
                 }
+                // Before any row of it was sent: its first bytes say so.
+                Error::Decode(ReadError::OtherFormat { format, found: Some(found), .. })
+                    if self.table.objects.by_content && self.task.format == *format =>
+                {
+                    self.table.objects.say_other_format(&self.table.name, &self.task.key, *format, *found);
+                    self.task.format = *found;
+                }
                 _ => {
                     // Of one that was replaced, rows of several versions were sent.
                     if self.restarts == 0 {
@@ -248,10 +255,14 @@ impl Sending<'_> {
             store: &self.cx.store,
             guess,
             budget,
-            format: self.task.format,
-            rules: &self.rules,
+            kind: self.kind(),
             key: &self.task.key,
         }
+    }
+
+    /// What the object is read as.
+    fn kind(&self) -> Kind<'_> {
+        Kind { format: self.task.format, options: &self.table.objects.options, rules: &self.rules }
     }
 
     async fn send_version(&mut self, seat: &mut Seat) -> Result<(), Error> {
@@ -269,8 +280,7 @@ impl Sending<'_> {
         self.task.version = kept.version;
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Whole::of(file, output, next_row);
-        let rules = &self.rules;
-        let (_, _, whole) = inspect::of_bytes(self.task.format, &kept.bytes, Room::Admitted, rules, look).await?;
+        let whole = inspect::open_bytes(self.kind(), &kept.bytes, look).await?;
         Box::pin(self.send_whole(&mut admitted, whole, kept.bytes)).await
     }
 
@@ -297,8 +307,7 @@ impl Sending<'_> {
         let need_of = need_of_bytes(cx, &self.table.objects.options, &task.key, &bytes);
         let (output, next_row) = (self.output(), self.rows.next_row());
         let look = move |file: &File| Ok((need_of(file)?, Whole::of(file, output, next_row)?));
-        let rules = &self.rules;
-        let (_, _, (measured, whole)) = inspect::of_bytes(task.format, &bytes, Room::Admitted, rules, look).await?;
+        let (measured, whole) = inspect::open_bytes(self.kind(), &bytes, look).await?;
         if !admitted.suffices_for(measured) {
             return Ok(Held::Needs(measured));
         }
@@ -322,33 +331,54 @@ impl Sending<'_> {
         }
     }
 
-    /// What rows tell of the object.
-    fn object_facts(&self, listed: &ListedObject) -> ObjectFacts {
-        ObjectFacts {
-            bucket: self.cx.store.bucket().to_owned(),
-            key: self.task.key.clone(),
-            last_modified_s: listed.last_modified_s,
-            size_bytes: self.task.object_bytes,
-            etag: self.task.etag.as_ref().map(ETag::tag),
-            version: self.task.version.clone(),
-        }
-    }
-
     /// What batches of the object are made for.
     fn output(&self) -> Output {
-        let (cx, table) = (self.cx, self.table);
-        let columns = table.objects.options.file_columns;
-        let origin = match table.objects.get(self.task.index).filter(|_| !columns.is_empty()) {
-            Some((_, object)) => Origin::with_columns(self.object_facts(&object), columns),
-            None => Origin::new(cx.store.bucket(), &self.task.key),
+        let version = Version {
+            object_bytes: self.task.object_bytes,
+            etag: self.task.etag.as_ref(),
+            id: self.task.version.as_deref(),
         };
-        Output {
-            table: Arc::clone(&table.schema),
-            schema: Arc::clone(table.encoder.schema()),
-            rules: Arc::clone(&self.rules),
-            key_values: table.objects.keys.values(&self.task.key),
-            origin,
-            counts: Arc::clone(&table.casts),
+        output(self.cx, self.table, &self.rules, (self.task.index, &self.task.key), version)
+    }
+}
+
+/// The version of an object, as rows tell of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Version<'a> {
+    pub(super) object_bytes: u64,
+    pub(super) etag: Option<&'a ETag>,
+    pub(super) id: Option<&'a str>,
+}
+
+/// What batches of the table's object with this index and key are made for.
+pub(super) fn output(
+    cx: &Context,
+    table: &TableRun,
+    rules: &Arc<ColumnRules>,
+    (index, key): (usize, &str),
+    version: Version<'_>,
+) -> Output {
+    let columns = table.objects.options.file_columns;
+    let origin = match table.objects.get(index).filter(|_| !columns.is_empty()) {
+        Some((_, listed)) => {
+            let facts = ObjectFacts {
+                bucket: cx.store.bucket().to_owned(),
+                key: key.to_owned(),
+                last_modified_s: listed.last_modified_s,
+                size_bytes: version.object_bytes,
+                etag: version.etag.map(ETag::tag),
+                version: version.id.map(str::to_owned),
+            };
+            Origin::with_columns(facts, columns)
         }
+        None => Origin::new(cx.store.bucket(), key),
+    };
+    Output {
+        table: Arc::clone(&table.schema),
+        schema: Arc::clone(table.encoder.schema()),
+        rules: Arc::clone(rules),
+        key_values: table.objects.keys.values(key),
+        origin,
+        counts: Arc::clone(&table.casts),
     }
 }

@@ -6,11 +6,12 @@
 //! object is fetched whole and kept, which is its only GET, and of a large one the parsed head is kept.
 
 use super::announce::announced;
+use super::bad_rows;
 use super::context::Context;
 use super::cpu;
 use super::error::Error;
 use super::incremental::{TableState, start_anew};
-use super::inspect::{self, Found, Room, file_schema, inspect_listed};
+use super::inspect::{self, Found, Kind, Room, file_schema, inspect_listed};
 use super::need::{SMALL_OBJECT_BYTES, recorded};
 use super::report::{LeftOut, Report};
 use super::restore::{self, Told};
@@ -18,20 +19,25 @@ use super::sending::{Kept, facts, need_of_bytes};
 use super::table::{Objects, TableRun};
 use crate::cloudquery::schema;
 use crate::cloudquery::source::SourceError;
-use crate::config::FileColumn;
+use crate::config::FileColumn as AddedColumn;
 use crate::config::OnTypeChange;
 use crate::error_chain::error_chain;
 use crate::formats::File;
 use crate::formats::error::ReadError;
+use crate::formats::format::Format;
+use crate::memory::need::Need;
 use crate::memory::spare::Spare;
 use crate::s3::{self, ByteRange, Fetched, RetryBudget};
-use crate::schema::file::FileSchema;
+use crate::schema::file::{FileColumn, FileSchema};
 use crate::schema::merge::{Conflict, Merged, Note, SchemaMerger};
 use crate::schema::rules::ColumnRules;
+use crate::schema::table::ColumnSource;
+use crate::schema::types::ColumnType;
+use crate::state::schema::{PendingColumn, StoredSchema};
 use crate::tables::group::{Archived, ListedObject, Table};
 use crate::tables::shard::Shard;
 use crate::telemetry::otlp::TableTelemetry;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +58,13 @@ pub struct SurveyedTable {
     pub state: Option<(TableState, String)>,
 }
 
+impl SurveyedTable {
+    /// A table that no object of the bucket belongs to.
+    pub(super) fn without_objects(run: Arc<TableRun>) -> Self {
+        Self { run, kept: BTreeMap::new(), heads: Heads::new(), state: None }
+    }
+}
+
 /// Parsed heads of objects, by the objects' index.
 type Heads = BTreeMap<usize, Spare<File>>;
 
@@ -61,6 +74,8 @@ struct Survey {
     objects: Objects,
     /// Which columns of its files count, and what they become.
     rules: Arc<ColumnRules>,
+    /// The objects that are looked at, of formats of which only some are.
+    sample: BTreeSet<usize>,
     /// Held for adding one file's schema.
     schema: Mutex<SchemaMerger>,
     /// Held for an insert.
@@ -118,6 +133,7 @@ pub async fn survey(
         report.progress().survey_goes_on(again.iter().map(|survey: &Arc<Survey>| survey.objects.len() as u64).sum());
         surveys = again;
     }
+    bad_rows::add_tables(&mut surveyed, report)?;
     Ok(surveyed)
 }
 
@@ -174,16 +190,24 @@ impl Survey {
     ) -> Self {
         let stored = state.as_ref().and_then(|state| state.schema.stored());
         objects.see_keys(&name, &cx.mappings, stored.map(|stored| &stored.schema));
+        let pending = stored.and_then(with_pending);
         let stored = stored.map(|stored| (stored.key.as_str(), &stored.schema));
         let added_columns = objects.options.file_columns.len() + objects.keys.len();
         let of_files = stored.map(|(key, schema)| (key, objects.keys.without_shared(schema)));
         let of_files = of_files.as_ref().map(|(key, schema)| (*key, schema));
-        let schema = SchemaMerger::with(&objects.options.schema, added_columns, of_files);
+        let mut schema = SchemaMerger::with(&objects.options.schema, added_columns, of_files);
         let rules = restore::rules(cx, &name, &objects.options, stored.map(|(_, schema)| schema));
         let rules = objects.keys.hide(rules);
+        if let Some((stored, columns)) = of_files.zip(pending)
+            && let Ok(columns) = rules.apply(columns)
+        {
+            schema.add(stored.0, columns);
+        }
+        let sample = objects.sample();
         Self {
             name,
             objects,
+            sample,
             rules: Arc::new(rules),
             schema: Mutex::new(schema),
             kept: Mutex::default(),
@@ -196,7 +220,7 @@ impl Survey {
 
     /// The table, when all of its objects were looked at.
     async fn conclude(self, cx: &Context, report: &Report) -> Result<Concluded, SourceError> {
-        let Self { name, mut objects, rules, schema: merger, kept, heads, mut state, rows, telemetry } = self;
+        let Self { name, mut objects, rules, schema: merger, kept, heads, mut state, rows, telemetry, .. } = self;
         let merger = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
         let reference = merger.reference_key().unwrap_or_default().to_owned();
         let Merged { schema: columns, notes, widened } = match merger.finish() {
@@ -281,12 +305,32 @@ impl Survey {
             // With an outdated one, whether done objects are sent again is known when all objects are inspected.
             ours = ours && (state.schema.is_outdated() || !state.is_done(&key, &object));
         }
+        if object.format.is_sampled() && !(looked_at && self.sample.contains(&index)) {
+            // What its columns are, others say, or an earlier sync: it is read when it is sent.
+            looked_at = false;
+            if ours && let Some(file) = object.format.unread(&self.objects.options, object.size_bytes) {
+                let need = facts(cx, &self.objects.options, &key, &file, object.size_bytes).of_object(&file);
+                match need {
+                    Ok(need) => self.ready_unread(index, &key, &object, need),
+                    Err(error) => report.object_failed(&self.name, &key, error.into()).await?,
+                }
+            }
+            ours = false;
+        }
         if !ours && !looked_at {
             report.progress().object_inspected();
             return Ok(());
         }
         self.telemetry.begun();
-        let looked = self.fetch_and_inspect(cx, index, &object, &key, ours).await;
+        let mut looked = self.fetch_and_inspect(cx, index, &object, &key, ours).await;
+        if let Err(Error::Decode(error)) = &looked
+            && let Some(format) = self.other_format(&key, error)
+        {
+            self.objects.set_format(index, format);
+            let mut object = object.clone();
+            object.format = format;
+            looked = self.fetch_and_inspect(cx, index, &object, &key, ours).await;
+        }
         report.progress().object_inspected();
         match looked {
             Ok(schema) => {
@@ -305,6 +349,23 @@ impl Survey {
             }
             Err(error) => report.object_failed(&self.name, &key, error).await,
         }
+    }
+
+    /// What an object is read as whose content is another format than its name says, if the spec lets that count.
+    fn other_format(&self, key: &str, error: &ReadError) -> Option<Format> {
+        let ReadError::OtherFormat { format, found: Some(found), .. } = error else { return None };
+        if !self.objects.by_content {
+            return None;
+        }
+        self.objects.say_other_format(&self.name, key, *format, *found);
+        Some(*found)
+    }
+
+    /// The object is ready to be sent, without a look at it.
+    fn ready_unread(&self, index: usize, key: &str, object: &ListedObject, need: Need) {
+        self.telemetry.begun();
+        self.objects.mark_ready(index, object.etag.clone(), object.size_bytes, need.held_bytes());
+        self.resume(index, key, object);
     }
 
     /// Whether other shards' objects count though there is a schema: all shards widen the same columns.
@@ -347,8 +408,9 @@ impl Survey {
             let options = &self.objects.options;
             let (nested_as, need_of) = (options.nested_as, need_of_bytes(cx, options, key, &bytes));
             let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
+            let kind = Kind { format: object.format, options, rules: &rules };
             let (file, _room, (schema, need)) =
-                inspect::of_bytes(object.format, &bytes, Room::Asked(&mut seat), &rules, look).await?;
+                inspect::of_bytes(kind, &bytes, Room::Asked(&mut seat), look).await?;
             let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
             let schema = self.columns_of(key, schema)?;
             self.objects.mark_ready(index, etag, object_bytes, held_bytes);
@@ -360,8 +422,8 @@ impl Survey {
             }
             return Ok(schema);
         }
-        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads, &rules).await?;
         let options = &self.objects.options;
+        let found = inspect_listed(cx, &mut seat, key, object, &self.objects.heads, (options, &rules)).await?;
         if !ours {
             return self.columns_of(key, file_schema(options, &found.file).await?);
         }
@@ -386,8 +448,9 @@ impl Survey {
     /// objects have no ETag, nothing would tell that another version has taken its place by then; where rows tell the version's id,
     /// only the answer to a request has it.
     fn keep_head(&self, cx: &Context, index: usize, found: Found) {
-        let tells_version = self.objects.options.file_columns.has(FileColumn::Version);
-        if found.object_bytes <= SMALL_OBJECT_BYTES || found.etag.is_none() || tells_version {
+        let tells_version = self.objects.options.file_columns.has(AddedColumn::Version);
+        let is_sampled = found.file.is_sampled();
+        if found.object_bytes <= SMALL_OBJECT_BYTES || found.etag.is_none() || tells_version || is_sampled {
             return;
         }
         let head_bytes = found.file.held_bytes();
@@ -395,6 +458,32 @@ impl Survey {
             self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(index, head);
         }
     }
+}
+
+/// What an earlier sync found of columns when it read objects, as the columns of a file: those of the table, and new ones.
+fn with_pending(stored: &StoredSchema) -> Option<FileSchema> {
+    if stored.pending.is_empty() {
+        return None;
+    }
+    let column = |name: &str, column_type: &ColumnType| FileColumn {
+        name: name.to_owned(),
+        target: column_type.clone(),
+        source: column_type.to_string(),
+        inferred: None,
+    };
+    let mut columns: Vec<FileColumn> = Vec::new();
+    for known in stored.schema.columns() {
+        if let ColumnSource::File { name, .. } = &known.source {
+            columns.push(column(name, &known.column_type));
+        }
+    }
+    for PendingColumn { name, column_type } in &stored.pending {
+        match columns.iter_mut().find(|known| known.name == *name) {
+            Some(known) => *known = column(name, column_type),
+            None => columns.push(column(name, column_type)),
+        }
+    }
+    Some(FileSchema { columns })
 }
 
 /// Says what a user should hear of a table's schema.

@@ -1,20 +1,25 @@
 //! One table during a sync: what all its objects share, which ones are left to do, and what is counted.
 
+use super::bad_rows;
 use super::head_guess::HeadGuess;
 use super::key_columns::KeyColumns;
+use super::together;
+use super::unknown_columns::UnknownColumns;
 use crate::cast::counts::CastCounts;
 use crate::cloudquery::ipc::BatchEncoder;
 use crate::config::TableOptions;
+use crate::formats::format::Format;
 use crate::s3::ETag;
 use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
+use crate::state::schema::StoredSchema;
 use crate::tables::folders::Folders;
 use crate::tables::group::{ListedObject, Table};
 use crate::tables::mapping::Mappings;
 use crate::tables::partitions::Inference;
 use crate::telemetry::otlp::TableTelemetry;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A table whose migrate was sent.
@@ -34,6 +39,12 @@ pub struct TableRun {
     pub objects: Objects,
     /// What there is to send of them.
     pub planned: Planned,
+    /// Records of them that could not be read.
+    pub bad: bad_rows::Counted,
+    /// Where those go, if the spec wants them in a table.
+    pub bad_rows: Option<Arc<TableRun>>,
+    /// Columns that records have beside those of the table.
+    pub unknown: UnknownColumns,
     /// What was sent.
     pub stats: Stats,
     /// Tells the collector.
@@ -41,6 +52,11 @@ pub struct TableRun {
 }
 
 impl TableRun {
+    /// What the state remembers of its columns; `reference` is the object that they are from.
+    pub(super) fn stored_schema(&self, reference: String) -> StoredSchema {
+        StoredSchema { key: reference, schema: TableSchema::clone(&self.schema), pending: self.unknown.pending() }
+    }
+
     /// Counts a sent message of `rows` rows and `bytes` encoded bytes.
     pub(super) fn sent(&self, rows: u64, bytes: u64) {
         self.stats.count_message(rows, bytes);
@@ -83,11 +99,15 @@ pub struct Objects {
     pub keys: KeyColumns,
     /// What the spec says about the table.
     pub options: Arc<TableOptions>,
+    /// What an object is counts more than what its name says.
+    pub by_content: bool,
     /// Rows that were sent of objects that failed, in this sync or before, by the objects' indexes: the first ones of the
     /// version that the list has. Held for reading or writing one number.
     rows_sent: Mutex<BTreeMap<usize, u64>>,
     /// Experience with the lengths of their heads.
     pub heads: HeadGuess,
+    /// It was said that an object is not what its name says.
+    other_format_said: AtomicBool,
 }
 
 impl Objects {
@@ -102,8 +122,10 @@ impl Objects {
             inference: table.key_columns,
             keys: KeyColumns::default(),
             options: table.options,
+            by_content: table.by_content,
             rows_sent: Mutex::default(),
             heads: HeadGuess::default(),
+            other_format_said: AtomicBool::new(false),
         }
     }
 
@@ -118,8 +140,10 @@ impl Objects {
             inference: Inference::default(),
             keys: KeyColumns::default(),
             options: Arc::default(),
+            by_content: false,
             rows_sent: Mutex::default(),
             heads: HeadGuess::default(),
+            other_format_said: AtomicBool::new(false),
         }
     }
 
@@ -141,6 +165,47 @@ impl Objects {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// The objects by which the columns are told of formats of which only some are looked at: the first, the last, the newest,
+    /// and between them as many as are evenly spread by their keys.
+    #[must_use]
+    pub fn sample(&self) -> BTreeSet<usize> {
+        let list = self.lock();
+        let sampled: Vec<(usize, i64)> = list
+            .iter()
+            .enumerate()
+            .filter(|(_, object)| object.format.is_sampled() && !object.is_archived())
+            .map(|(index, object)| (index, object.last_modified_s))
+            .collect();
+        super::sample::of_texts(&sampled, self.options.schema.sample.files)
+    }
+
+    /// How many are to be sent and small.
+    #[must_use]
+    pub fn count_small(&self) -> usize {
+        self.lock().iter().filter(|object| object.held_bytes().is_some() && together::is_small(object)).count()
+    }
+
+    /// Whether one of them is a text.
+    #[must_use]
+    pub fn has_texts(&self) -> bool {
+        self.lock().iter().any(|object| object.format.is_sampled())
+    }
+
+    /// Says once a table that an object is read as `found`, though its name says `format`.
+    pub fn say_other_format(&self, table: &str, key: &str, format: Format, found: Format) {
+        if !self.other_format_said.swap(true, Ordering::Relaxed) {
+            let (named, found) = (format.to_string(), found.to_string());
+            tracing::warn!(table, key, named, found, "an object is not what its name says: what it is counts");
+        }
+    }
+
+    /// The object is read as another format than its name says.
+    pub fn set_format(&self, index: usize, format: Format) {
+        if let Some(object) = self.lock().get_mut(index) {
+            object.format = format;
+        }
     }
 
     /// Those that are ready to be sent.

@@ -69,6 +69,10 @@ pub enum SkipReason {
     NotParquet,
     /// Not the name of the format that is read.
     OtherFormat,
+    /// Not the name of any format.
+    UnknownFormat,
+    /// The name of a format that is not read.
+    UnsupportedFormat,
     /// The name of a file that would be read, with nothing in it.
     ZeroBytes,
     /// Not last modified within the spec's `modified`.
@@ -79,7 +83,7 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All reasons, in the order in which they are tried.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::DirectoryMarker,
         Self::Excluded,
         Self::Hidden,
@@ -88,6 +92,8 @@ impl SkipReason {
         Self::Unmapped,
         Self::NotParquet,
         Self::OtherFormat,
+        Self::UnknownFormat,
+        Self::UnsupportedFormat,
         Self::ZeroBytes,
         Self::Modified,
         Self::Pruned,
@@ -104,6 +110,8 @@ impl SkipReason {
             Self::Unmapped => "unmapped",
             Self::NotParquet => "not_parquet",
             Self::OtherFormat => "other_format",
+            Self::UnknownFormat => "unknown_format",
+            Self::UnsupportedFormat => "unsupported_format",
             Self::ZeroBytes => "zero_bytes",
             Self::Modified => "modified",
             Self::Pruned => "pruned",
@@ -134,7 +142,7 @@ pub fn classify(key: &str, size_bytes: u64, keys: &KeyFilter, mappings: Option<&
             Placed { table, format, mapped: None }
         }
         Some(Match::Table(mapped)) => {
-            Placed { table: mapped.table.clone(), format: Format::Parquet, mapped: Some(mapped) }
+            Placed { table: mapped.table.clone(), format: mapped.format, mapped: Some(mapped) }
         }
         Some(Match::Skipped(reason)) => return Classified::Skipped(reason),
         Some(Match::Nameless(text)) => return Classified::Nameless(text),
@@ -168,14 +176,23 @@ pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
 }
 
+/// The ends of names that are read by default, in the order in which they are tried.
+const EXTENSIONS: &[(&str, Format)] = &[
+    (PARQUET, Format::Parquet),
+    #[cfg(test)]
+    (".records", Format::Records),
+];
+/// Of a Parquet file's name. Case matters.
+pub(super) const PARQUET: &str = ".parquet";
+
 /// The table that a file belongs to, and its format, if its name is one that is read.
 fn table_of(directory: &str, file: &str) -> Option<(TableKey, Format)> {
-    Format::ALL.iter().find_map(|format| Some((table_of_format(directory, file, format.extension())?, *format)))
+    EXTENSIONS.iter().find_map(|(extension, format)| Some((table_of_format(directory, file, extension)?, *format)))
 }
 
 /// Whether a file is named as a Parquet file: the rule of all releases.
 pub(super) fn is_parquet_name(file: &str) -> bool {
-    table_of_format("", file, Format::Parquet.extension()).is_some()
+    table_of_format("", file, PARQUET).is_some()
 }
 
 pub(super) fn table_of_format(directory: &str, file: &str, extension: &str) -> Option<TableKey> {

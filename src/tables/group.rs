@@ -7,6 +7,7 @@
 use super::check::{self, TablesError};
 use super::classify::{Classified, Placed, SkipReason, classify};
 use super::folders::Folders;
+use super::formats::Formats;
 use super::lakes::Lakes;
 use super::mapping::{Mapped, Mappings};
 use super::modified::ModifiedWithin;
@@ -47,6 +48,10 @@ pub struct Table {
     pub partly_listed: bool,
     /// What the spec says about it.
     pub options: Arc<TableOptions>,
+    /// The formats of its objects, by their names.
+    pub formats: Formats,
+    /// What an object is counts more than what its name says.
+    pub by_content: bool,
 }
 
 impl Table {
@@ -158,7 +163,18 @@ impl Listing {
         read.sort_unstable();
         let mut warnings = self.lakes.warnings(bucket, &read);
         warnings.extend(self.passed_over.warnings(bucket));
+        warnings.extend(self.unsupported(bucket));
         warnings
+    }
+
+    /// Objects of formats that are not read.
+    fn unsupported(&self, bucket: &str) -> Option<String> {
+        let Counted { objects, first_key, .. } = self.skipped.by_reason.get(&SkipReason::UnsupportedFormat)?;
+        let first = first_key.as_deref().unwrap_or_default();
+        Some(format!(
+            "objects skipped whose names say a format that is not supported (zip, tar, ORC, Excel, XML, 7z): {objects}, the \
+             first: s3://{bucket}/{first}; convert them, or leave them out with `exclude`"
+        ))
     }
 
     /// Makes sure that the tables have names of their own. `mappings` name those of mappings.
@@ -189,6 +205,7 @@ struct Growing {
     unread: Vec<ListedObject>,
     folders: Folders,
     key_columns: Inference,
+    formats: Formats,
     /// Conditions say which of its objects are read.
     is_pruned: bool,
 }
@@ -339,14 +356,15 @@ impl<'a> Grouper<'a> {
         };
         let (objects, archived, unread) = (GrowingList::default(), Archived::default(), Vec::new());
         let is_pruned = self.mappings.is_some_and(|mappings| mappings.has_conditions(&key));
-        let key_columns = Inference::default();
-        self.tables.push(Growing { key, name, objects, archived, unread, folders, key_columns, is_pruned });
+        let (key_columns, formats) = (Inference::default(), Formats::default());
+        self.tables.push(Growing { key, name, objects, archived, unread, folders, key_columns, formats, is_pruned });
         Some(self.tables.len() - 1)
     }
 
     /// Puts an object into its table. The reason, if it is skipped all the same.
     fn put(&mut self, index: usize, object: ObjectMeta, format: Format, mapped: Option<&Mapped>) -> Option<SkipReason> {
         let table = &mut self.tables[index];
+        table.formats.see(format, &object.key);
         if let (Some(mappings), Some(mapped)) = (self.mappings, mapped) {
             // Of every key, so that types do not depend on what is read this time.
             table.key_columns.see(&object.key, &mappings.values_of(mapped, &object.key));
@@ -407,13 +425,27 @@ impl<'a> Grouper<'a> {
         }
         let options = |key: &TableKey| self.mappings.map(|mappings| mappings.table_options(key)).unwrap_or_default();
         let tables = self.tables.into_iter().map(|growing| {
-            let Growing { key, name, objects, archived, mut unread, mut folders, key_columns, .. } = growing;
+            let Growing { key, name, objects, archived, mut unread, mut folders, key_columns, formats, .. } = growing;
             unread.shrink_to_fit();
             folders.finish();
             let mut objects = objects.into_vec();
             keep_once(&mut objects, &folders);
-            let (options, partly_listed) = (options(&key), false);
-            Table { key, name, objects, archived, unread, folders, key_columns, partly_listed, options }
+            let (mut options, partly_listed) = (options(&key), false);
+            formats.settle(&mut options);
+            let by_content = self.mappings.is_some_and(|mappings| mappings.by_content(&key));
+            Table {
+                key,
+                name,
+                objects,
+                archived,
+                unread,
+                folders,
+                key_columns,
+                partly_listed,
+                options,
+                formats,
+                by_content,
+            }
         });
         let mut tables: Vec<Table> = tables.collect();
         tables.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.key.prefix().cmp(&b.key.prefix())));

@@ -1,8 +1,7 @@
 //! Tables of a format that keeps files which no longer, or not yet, belong to the table. All its Parquet files are read
 //! as they lie there, so whoever syncs one gets old rows, too, and should hear of it.
 
-use super::classify::{is_uuid, split};
-use crate::formats::format::Format;
+use super::classify::{PARQUET, is_uuid, split};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Such tables that are warned about by name; the rest is a number.
@@ -91,7 +90,7 @@ fn is_numbered(file: &str, prefix: &str) -> bool {
 }
 
 fn is_ducklake_file(file: &str) -> bool {
-    let stem = file.strip_prefix("ducklake-").and_then(|rest| rest.strip_suffix(Format::Parquet.extension()));
+    let stem = file.strip_prefix("ducklake-").and_then(|rest| rest.strip_suffix(PARQUET));
     stem.is_some_and(|stem| is_uuid(stem.strip_suffix("-delete").unwrap_or(stem)))
 }
 

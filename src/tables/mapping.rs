@@ -13,7 +13,6 @@ mod template;
 mod tests;
 mod tried;
 
-pub use format::NamedFormat;
 pub(in crate::tables) use pattern::{Captures, Pattern, Source};
 pub(in crate::tables) use template::{DatePart, Part, Variable};
 pub use tried::Tried;
@@ -22,8 +21,8 @@ use super::classify::{SkipReason, split};
 use super::modified::Modified;
 use super::name::TableKey;
 use super::partitions::{Columns, Found, FoundValue, KeyRules, Partitions};
-use crate::config::layout::{Layout, MappingSpec, PartitionOrigin, PatternSpec, Unmapped};
-use crate::config::{Mistake, Spec, SpecErrors, TableOptions};
+use crate::config::layout::{FileType, Layout, MappingSpec, PartitionOrigin, PatternSpec, Unmapped};
+use crate::config::{Format, Mistake, Spec, SpecErrors, TableOptions};
 use pattern::PatternSet;
 use reads::Reads;
 use std::collections::{HashMap, HashSet};
@@ -87,8 +86,8 @@ pub struct Mapped {
     pub mapping: usize,
     /// Its table.
     pub table: TableKey,
-    /// The format that `{{FORMAT}}` says.
-    pub format: Option<NamedFormat>,
+    /// What it is read as.
+    pub format: Format,
     captures: Captures,
 }
 
@@ -125,7 +124,8 @@ impl Mappings {
             mappings.push(Mapping::of_folders(layout, has_mappings, &mut mistakes));
         }
         let modified = Modified::new(&layout.modified, &mut mistakes);
-        let is_plain = !has_mappings && fallback.is_some() && !layout.partitions.hive;
+        let is_parquet = layout.filetype == FileType::Of(Format::Parquet);
+        let is_plain = !has_mappings && fallback.is_some() && !layout.partitions.hive && is_parquet;
         join_literals(&mut mappings);
         note_other_options(&mappings, &mut mistakes);
         // The same partitions in several mappings have the same mistakes.
@@ -242,6 +242,17 @@ impl Mappings {
             .unwrap_or_default()
     }
 
+    /// Whether what objects of a table are counts more than what their names say.
+    pub fn by_content(&self, table: &TableKey) -> bool {
+        self.feeding(table).any(|index| self.mappings[index].reads.by_content())
+    }
+
+    /// Whether the objects of a table may be of several formats: its mapping says what it is called.
+    pub fn joins_formats(&self, table: &TableKey) -> bool {
+        self.feeding(table)
+            .any(|index| self.mappings[index].table.as_ref().is_some_and(|text| text.literal().is_some()))
+    }
+
     /// How a mapping makes columns of keys.
     #[must_use]
     pub fn partitions(&self, mapping: usize) -> Option<&Partitions> {
@@ -336,17 +347,18 @@ impl Mapping {
     /// Where a key belongs that this mapping takes.
     fn place(&self, index: usize, key: &str, size_bytes: u64, captures: Captures) -> Match {
         let Some(table) = &self.table else { return Match::Skipped(SkipReason::Skip) };
-        let mut format = None;
+        let mut told = None;
         if let Some(pattern) = &self.pattern {
             if pattern.is_test_object(key, &captures, size_bytes) {
                 return Match::Skipped(SkipReason::TestObject);
             }
             let group = pattern.variables().find(|(_, variable)| **variable == Variable::Format);
-            format = group.and_then(|(group, _)| NamedFormat::of_template(captures.text(group, key)?));
+            told = group.and_then(|(group, _)| format::of_template(captures.text(group, key)?));
         }
-        if let Some(skip) = self.reads.skips(key, format) {
-            return Match::Skipped(skip);
-        }
+        let format = match self.reads.format(key, told) {
+            Ok(format) => format,
+            Err(reason) => return Match::Skipped(reason),
+        };
         let folder = if table.has_folder() { self.columns.other_folders(key, &captures) } else { "".into() };
         let text = table.of(key, &captures, &folder);
         if text.is_empty() {

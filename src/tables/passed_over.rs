@@ -4,9 +4,8 @@
 //! What engines and tools put beside data (checksums, markers, manifests, temporary files) is skipped in silence,
 //! as is whatever the spec leaves out.
 
-use super::classify::{is_uuid, split};
+use super::classify::{PARQUET, is_uuid, split};
 use super::lakes::is_bookkeeping;
-use crate::formats::format::Format;
 
 /// Prefixes that are warned about by name; the rest is a number.
 const MAX_PREFIXES: usize = 10;
@@ -61,7 +60,10 @@ impl Likeness {
                 "a name without extension tells no format: have the names of Parquet files end in `.parquet`, or read them \
                  through a mapping with `filetype: parquet`"
             }
-            Self::OtherFormat => "only Parquet is read: convert them",
+            Self::OtherFormat => {
+                "only Parquet is read by default: `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other formats have to \
+                 be converted"
+            }
         }
     }
 }
@@ -75,7 +77,7 @@ fn likeness(key: &str) -> Option<Likeness> {
     let unpacked = COMPRESSIONS.iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(&file);
     // `<name>.csv.<uuid>`, as CloudQuery's destination names files.
     let name = unpacked.rsplit_once('.').filter(|(_, end)| is_uuid(end)).map_or(unpacked, |(name, _)| name);
-    if name.contains(Format::Parquet.extension()) || PARQUET_LIKE.iter().any(|suffix| name.ends_with(suffix)) {
+    if name.contains(PARQUET) || PARQUET_LIKE.iter().any(|suffix| name.ends_with(suffix)) {
         return Some(Likeness::Parquet);
     }
     if is_description(name) || is_bookkeeping(key) {

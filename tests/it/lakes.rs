@@ -29,13 +29,13 @@ fn file_of(columns: Vec<(&str, ArrayRef)>) -> Bytes {
 }
 
 /// The columns of a table behind the ids, each with its type as users say it.
-fn columns(sync: &Collected, table: &str) -> Vec<String> {
+pub fn columns(sync: &Collected, table: &str) -> Vec<String> {
     let fields = sync.schema(table).fields().iter().skip(2);
     fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect()
 }
 
 /// The rows of a table behind the ids, as text, sorted; `-` for null.
-fn rows(sync: &Collected, table: &str) -> Vec<String> {
+pub fn rows(sync: &Collected, table: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for batch in sync.batches(table) {
         for row in 0..batch.num_rows() {
@@ -58,11 +58,11 @@ fn rows(sync: &Collected, table: &str) -> Vec<String> {
 }
 
 /// How many rows each table has.
-fn counts(sync: &Collected) -> BTreeMap<String, usize> {
+pub fn counts(sync: &Collected) -> BTreeMap<String, usize> {
     sync.tables().into_iter().map(|table| (table.clone(), sync.rows(&table))).collect()
 }
 
 /// What the last sync skipped, by reason.
-fn skipped(log: &Log) -> String {
+pub fn skipped(log: &Log) -> String {
     log.summary()["skipped"].as_str().unwrap().to_owned()
 }

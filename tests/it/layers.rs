@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["times"]),
     ("telemetry", &["about", "error_chain"]),
     ("s3", &["config", "error_chain"]),
-    ("schema", &["config", "hash"]),
+    ("schema", &["config", "hash", "times"]),
     ("cast", &["config", "schema", "times"]),
     ("formats", &["cast", "config", "schema"]),
     ("tables", &["config", "formats", "hash", "s3", "schema", "times"]),

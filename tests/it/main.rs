@@ -32,6 +32,7 @@ mod admission;
 mod checkpoints;
 mod cost;
 mod faults;
+mod formats;
 mod histories;
 #[cfg(target_os = "linux")]
 mod hostile;

@@ -3,6 +3,7 @@
 use crate::cast::convert::numbers::{normal, power_of_ten, shortest};
 use crate::cast::json;
 use crate::config::TypeChoice;
+use crate::schema::text_forms;
 use crate::times::{iso_date, iso_timestamp_us};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -65,7 +66,7 @@ pub(in crate::cast) fn decimal(text: &str, precision: u8, scale: u8) -> Option<i
 
 /// The float whose shortest digits these are.
 pub(in crate::cast) fn float64(text: &str) -> Option<f64> {
-    if let Some(float) = not_finite(text) {
+    if let Some(float) = text_forms::float64(text, b'.') {
         return Some(float);
     }
     let number = number(text)?;
@@ -74,24 +75,14 @@ pub(in crate::cast) fn float64(text: &str) -> Option<f64> {
 }
 
 pub(in crate::cast) fn float32(text: &str) -> Option<f32> {
-    if let Some(float) = not_finite(text) {
+    if let Some(float) = text_forms::not_finite(text) {
         #[expect(clippy::cast_possible_truncation, reason = "it is not finite")]
         return Some(float as f32);
     }
     let exact = number(text)?;
     let float: f32 = text.parse().ok()?;
     // Its own shortest digits, not those of the wider float.
-    (float.is_finite() && number(&float.to_string())? == exact).then_some(float)
-}
-
-/// The words of Go, PostgreSQL, Java and Python.
-fn not_finite(text: &str) -> Option<f64> {
-    match text {
-        "NaN" | "nan" => Some(f64::NAN),
-        "+Inf" | "Inf" | "inf" | "+inf" | "Infinity" | "+Infinity" => Some(f64::INFINITY),
-        "-Inf" | "-inf" | "-Infinity" => Some(f64::NEG_INFINITY),
-        _ => None,
-    }
+    (float.is_finite() && number(&serde_json::to_string(&float).ok()?)? == exact).then_some(float)
 }
 
 /// Days since 1970.

@@ -359,7 +359,7 @@ fn the_rescue_column_has_what_was_lost_and_what_has_no_place() {
         assert_eq!(array.null_count(), 3);
         batch.rescue(&column("b", &texts, 1), &texts, None)?;
         batch.rescue(&column("c", &floats, 0), &floats, None)?;
-        let rescued = batch.rescue_column()?;
+        let rescued = batch.rescue_column(None)?;
         let rescued: Vec<Option<Value>> = rescued
             .as_binary::<i32>()
             .iter()
@@ -387,11 +387,11 @@ fn the_rescue_column_has_what_was_lost_and_what_has_no_place() {
 fn without_losses_the_rescue_column_is_null_and_json_keeps_to_its_budget() {
     let counts = CastCounts::default();
     let mut batch = TableBatch::new(3, &counts, OnMismatch::Rescue, 20);
-    assert_eq!(batch.rescue_column().unwrap().null_count(), 3);
+    assert_eq!(batch.rescue_column(None).unwrap().null_count(), 3);
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["0123456789"; 3]));
     let column = FileColumnAt { field: leaf("a", DataType::Utf8), occurrence: 0, index: 0, second: None };
     batch.rescue(&column, &texts, None).unwrap();
-    assert!(matches!(batch.rescue_column(), Err(CastError::OverBudget(1))));
+    assert!(matches!(batch.rescue_column(None), Err(CastError::OverBudget(1))));
     assert_eq!(counts.summary().map(|text| text.contains("3 values")), Some(true));
 }
 

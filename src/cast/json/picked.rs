@@ -1,9 +1,14 @@
 //! Single values as JSON: what makes a JSON column of a plain one, and the rescue column of values of several.
 
+use super::text::write_checked;
 use super::{Encoder, Lost, Picked, append, null, write_string};
 use crate::cast::calendar;
 use crate::cast::canonical::{not_finite, write_date, write_timestamp};
+use arrow::array::{Array as _, StringArray};
 use arrow::buffer::BooleanBuffer;
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 impl Encoder {
     /// Writes plain values as they are also where JSON has no such number and RFC 3339 no such year: as strings. Inside of
@@ -12,15 +17,16 @@ impl Encoder {
         Self::ByItself(Box::new(self))
     }
 
-    /// Writes objects of those values that `columns` pick, by their names; rows of which nothing is picked are null.
-    pub(crate) fn picking(columns: Vec<(String, BooleanBuffer, Self)>) -> Self {
+    /// Writes objects of those values that `columns` pick, by their names, and of what the objects of `others` have; rows of which
+    /// there is nothing are null.
+    pub(crate) fn picking(columns: Vec<(String, BooleanBuffer, Self)>, others: Option<StringArray>) -> Self {
         let column = |(name, rows, encoder): (String, BooleanBuffer, Self)| {
             let mut key = Vec::new();
             write_string(&name, &mut key);
             key.push(b':');
             Picked { key, rows, encoder: encoder.by_itself() }
         };
-        Self::Picked(columns.into_iter().map(column).collect())
+        Self::Picked(columns.into_iter().map(column).collect(), others)
     }
 
     pub(super) fn write_by_itself(&self, row: usize, out: &mut Vec<u8>, lost: &mut Lost) {
@@ -60,14 +66,59 @@ impl Encoder {
     }
 }
 
-pub(super) fn write(columns: &[Picked], row: usize, out: &mut Vec<u8>, lost: &mut Lost) {
+pub(super) fn write(columns: &[Picked], others: Option<&StringArray>, row: usize, out: &mut Vec<u8>, lost: &mut Lost) {
     out.push(b'{');
-    for (index, column) in columns.iter().filter(|column| column.rows.value(row)).enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
+    let mut comma = false;
+    for column in columns.iter().filter(|column| column.rows.value(row)) {
+        separate(&mut comma, out);
         append(&column.key, out);
         column.encoder.write(row, out, lost);
     }
+    if let Some(others) = others.filter(|others| others.is_valid(row)) {
+        write_members(others.value(row), &mut comma, out, lost);
+    }
     out.push(b'}');
+}
+
+fn separate(comma: &mut bool, out: &mut Vec<u8>) {
+    if std::mem::replace(comma, true) {
+        out.push(b',');
+    }
+}
+
+/// Writes what is in an object, each value as consumers take it.
+fn write_members(object: &str, comma: &mut bool, out: &mut Vec<u8>, lost: &mut Lost) {
+    // Parsers write it, so it is one.
+    let members = serde_json::from_str::<Members<'_>>(object).map(|members| members.0).unwrap_or_default();
+    for (name, value) in members {
+        separate(comma, out);
+        write_string(&name, out);
+        out.push(b':');
+        lost.count(write_checked(value.get().as_bytes(), out));
+    }
+}
+
+/// What is in an object, in its order.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(OfObject)
+    }
 }

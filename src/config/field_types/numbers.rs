@@ -42,7 +42,7 @@ fn integer_within(value: &Value, min: i64, max: i64, path: &str, mistakes: &mut 
 }
 
 /// A count, at least 1.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::config) struct Count(pub(in crate::config) i64);
 
 inline_schema!(Count; json_schema!({"type": "integer", "minimum": 1, "maximum": MAX_COUNT}));
@@ -72,22 +72,73 @@ impl FromJson for RawConcurrency {
     }
 }
 
-/// Bytes, as a number or as text with a binary unit.
-#[derive(Debug)]
-pub(in crate::config) struct MemoryLimit(pub(in crate::config) u64);
+/// A number from 0 on.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct Number(pub(in crate::config) u64);
 
-/// The units of `memory_limit` texts: name, bytes, most digits (so that nothing exceeds [`MAX_MEMORY_BYTES`]).
+inline_schema!(Number; json_schema!({"type": "integer", "minimum": 0, "maximum": MAX_COUNT}));
+
+impl FromJson for Number {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        u64::try_from(integer_within(value, 0, MAX_COUNT, path, mistakes)?).ok().map(Self)
+    }
+}
+
+/// A number within limits.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct NumberWithin<const MIN: i64, const MAX: i64>(pub(in crate::config) i64);
+
+impl<const MIN: i64, const MAX: i64> JsonSchema for NumberWithin<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Number{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> FromJson for NumberWithin<MIN, MAX> {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        integer_within(value, MIN, MAX, path, mistakes).map(Self)
+    }
+}
+
+/// Bytes, as a number or as text with a binary unit. (The JSON Schema does not know the most that a text may mean.)
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct ByteCount<const MIN: u64, const MAX: u64>(pub(in crate::config) u64);
+
+/// `memory_limit`.
+pub(in crate::config) type MemoryLimit = ByteCount<MIN_MEMORY_BYTES, MAX_MEMORY_BYTES>;
+
+/// The units of such texts: name, bytes, most digits (so that nothing exceeds [`MAX_MEMORY_BYTES`]).
 const UNITS: [(&str, u64, usize); 3] = [("KiB", 1 << 10, 12), ("MiB", 1 << 20, 9), ("GiB", 1 << 30, 6)];
 
-inline_schema!(MemoryLimit; json_schema!({"oneOf": [
-    {"type": "integer", "minimum": MIN_MEMORY_BYTES, "maximum": MAX_MEMORY_BYTES},
-    {"type": "string", "pattern": memory_pattern(), "not": line_feed()},
-]}));
+impl<const MIN: u64, const MAX: u64> JsonSchema for ByteCount<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
 
-/// A pattern of exactly the texts that are large enough.
-fn memory_pattern() -> String {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Bytes{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"oneOf": [
+            {"type": "integer", "minimum": MIN, "maximum": MAX},
+            {"type": "string", "pattern": bytes_pattern(MIN), "not": line_feed()},
+        ]})
+    }
+}
+
+/// A pattern of exactly the texts that mean `min_bytes` or more.
+fn bytes_pattern(min_bytes: u64) -> String {
     let with_unit = |(unit, bytes, digits): (&str, u64, usize)| {
-        format!("(?:{}) ?{unit}", at_least(MIN_MEMORY_BYTES.div_ceil(bytes), digits))
+        format!("(?:{}) ?{unit}", at_least(min_bytes.div_ceil(bytes), digits))
     };
     format!("^(?:{})$", UNITS.map(with_unit).join("|"))
 }
@@ -112,42 +163,47 @@ fn at_least(min: u64, max_digits: usize) -> String {
     alternatives.join("|")
 }
 
-impl FromJson for MemoryLimit {
+impl<const MIN: u64, const MAX: u64> FromJson for ByteCount<MIN, MAX> {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
         let Some(text) = value.as_str() else {
             if !value.is_number() {
                 mistakes.add(path, wrong_type("bytes as a whole number, or text such as \"512 MiB\"", value));
                 return None;
             }
-            // Both limits are below 2^53.
-            let number = integer_within(value, MIN_MEMORY_BYTES as i64, MAX_MEMORY_BYTES as i64, path, mistakes)?;
+            let limit = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            let number = integer_within(value, limit(MIN), limit(MAX), path, mistakes)?;
             return u64::try_from(number).ok().map(Self);
         };
-        let bytes = memory_bytes(text);
-        match bytes {
-            Some(bytes) if bytes < MIN_MEMORY_BYTES => {
-                mistakes
-                    .add(path, format!("must be at least 32 MiB ({MIN_MEMORY_BYTES} bytes), found {}", quote(text)));
-                None
+        let text = match unit_bytes(text) {
+            Some(bytes) if (MIN..=MAX).contains(&bytes) => return Some(Self(bytes)),
+            Some(bytes) if bytes < MIN => {
+                format!("must be at least {} ({MIN} bytes), found {}", in_units(MIN), quote(text))
             }
-            Some(bytes) => Some(Self(bytes)),
+            Some(_) => format!("must be at most {} ({MAX} bytes), found {}", in_units(MAX), quote(text)),
             None => {
                 let expected = "must be bytes as a number, or a whole number with KiB, MiB or GiB such as \"512 MiB\"";
-                mistakes.add(path, format!("{expected}, found {}", quote(text)));
-                None
+                format!("{expected}, found {}", quote(text))
             }
-        }
+        };
+        mistakes.add(path, text);
+        None
     }
 }
 
+/// Bytes in the largest unit of which they are a multiple.
+pub(in crate::config) fn in_units(bytes: u64) -> String {
+    let unit = UNITS.iter().rev().find(|(_, unit_bytes, _)| bytes > 0 && bytes.is_multiple_of(*unit_bytes));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, unit_bytes, _)| format!("{} {unit}", bytes / unit_bytes))
+}
+
 /// The bytes that `text` means; `None` if its unit is unknown or it is too large.
-fn memory_bytes(text: &str) -> Option<u64> {
-    UNITS.iter().find_map(|(unit, unit_bytes, max_digits)| {
+fn unit_bytes(text: &str) -> Option<u64> {
+    UNITS.iter().find_map(|(unit, bytes, max_digits)| {
         let digits = text.strip_suffix(unit)?;
         let digits = digits.strip_suffix(' ').unwrap_or(digits);
         let plain =
             !digits.starts_with('0') && digits.len() <= *max_digits && digits.bytes().all(|b| b.is_ascii_digit());
-        if plain { digits.parse::<u64>().ok()?.checked_mul(*unit_bytes) } else { None }
+        if plain { digits.parse::<u64>().ok()?.checked_mul(*bytes) } else { None }
     })
 }
 
@@ -209,7 +265,7 @@ mod tests {
 
     #[test]
     fn memory_pattern_means_the_same_as_the_parser() {
-        let pattern = Regex::new(&memory_pattern()).unwrap();
+        let pattern = Regex::new(&bytes_pattern(MIN_MEMORY_BYTES)).unwrap();
         let numbers = (0..40_000_u64).chain([99_999, 100_000, 999_999, 1_000_000, 10_000_000_000, 999_999_999_999]);
         for number in numbers {
             for unit in ["KiB", " MiB", " GiB", "GB", ""] {

@@ -3,7 +3,7 @@
 use super::inline_schema;
 use crate::config::layout::{FileType, Unmapped};
 use crate::config::object_reader::{FromJson, Mistakes, quote, wrong_type};
-use crate::config::{NestedAs, OnError};
+use crate::config::{Compression, Format, NestedAs, OnError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -40,12 +40,60 @@ where
     found
 }
 
-inline_schema!(FileType; json_schema!({"type": "string", "enum": ["parquet"]}));
+/// The word, also where YAML made nothing of `null`.
+pub(in crate::config) fn word_or_null<T>(
+    value: &Value,
+    words: &[(&str, T)],
+    path: &str,
+    mistakes: &mut Mistakes,
+) -> Option<T>
+where
+    T: Copy,
+{
+    let null = Value::from("null");
+    word(if value.is_null() { &null } else { value }, words, path, mistakes)
+}
+
+/// Implements `JsonSchema` and [`FromJson`] for a type of a few words.
+macro_rules! words {
+    ($type:ty; $($word:literal => $meaning:expr),+) => {
+        inline_schema!($type; json_schema!({"type": "string", "enum": [$($word),+]}));
+
+        impl FromJson for $type {
+            fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+                word(value, &[$(($word, $meaning)),+], path, mistakes)
+            }
+        }
+    };
+}
+
+pub(in crate::config) use words;
+
+inline_schema!(FileType; {
+    let words: Vec<&str> = file_type_words().iter().map(|(word, _)| *word).collect();
+    json_schema!({"type": "string", "enum": words})
+});
 
 impl FromJson for FileType {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
-        word(value, &[("parquet", Self::Parquet)], path, mistakes)
+        if value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("orc")) {
+            let words: Vec<String> = file_type_words().iter().map(|(word, _)| format!("`{word}`")).collect();
+            let text = format!(
+                "ORC is not supported: write the files as Parquet, which has the same types; must be {}",
+                words.join(" or ")
+            );
+            mistakes.add(path, text);
+            return None;
+        }
+        word(value, &file_type_words(), path, mistakes)
     }
+}
+
+/// The words of `filetype`, the default first.
+fn file_type_words() -> Vec<(&'static str, FileType)> {
+    let mut words: Vec<_> = Format::WORDS.iter().map(|(word, format)| (*word, FileType::Of(*format))).collect();
+    words.insert(1, ("auto", FileType::Auto));
+    words
 }
 
 inline_schema!(OnError; json_schema!({"type": "string", "enum": ["skip", "fail"]}));
@@ -69,5 +117,25 @@ inline_schema!(Unmapped; json_schema!({"type": "string", "enum": ["folder", "ski
 impl FromJson for Unmapped {
     fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
         word(value, &[("folder", Self::Folder), ("skip", Self::Skip)], path, mistakes)
+    }
+}
+
+/// `compression`; `None`: by the object's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct RawCompression(pub(in crate::config) Option<Compression>);
+
+/// The word for [`RawCompression`] by the first bytes.
+const BY_CONTENT: &str = "auto";
+
+inline_schema!(RawCompression; {
+    let words = std::iter::once(BY_CONTENT).chain(Compression::ALL.iter().map(|compression| compression.word()));
+    json_schema!({"type": "string", "enum": words.collect::<Vec<_>>()})
+});
+
+impl FromJson for RawCompression {
+    fn from_json(value: &Value, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let codecs = Compression::ALL.iter().map(|compression| (compression.word(), Self(Some(*compression))));
+        let words: Vec<_> = std::iter::once((BY_CONTENT, Self(None))).chain(codecs).collect();
+        word(value, &words, path, mistakes)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::field_types::{FilledText, Flag, GlobOrGlobs};
 use crate::config::layout::{MAX_MAPPINGS, MappingSpec, PatternSpec};
+use crate::config::limits::Limits;
 use crate::config::object_reader::{FromJson, Mistakes, ObjectReader, type_name, wrong_type};
 use crate::config::raw::partitions::RawPartitions;
 use crate::config::table_options::RawTableOptions;
@@ -85,7 +86,7 @@ fn mapping_rules(schema: &mut Schema) {
 
 impl RawMapping {
     /// The mapping at `field`; `None` if what it takes is not known, which was noted.
-    pub(in crate::config) fn spec(self, field: String, top: &RawTableOptions) -> Option<MappingSpec> {
+    pub(in crate::config) fn spec(self, field: String, top: &RawTableOptions, limits: Limits) -> Option<MappingSpec> {
         let pattern = match (self.path, self.glob, self.regex) {
             (Some(path), ..) => PatternSpec::Path(path.0),
             (_, Some(globs), _) => PatternSpec::Glob(globs.0),
@@ -100,7 +101,7 @@ impl RawMapping {
             filetype: self.options.filetype.or(top.filetype).unwrap_or_default(),
             any_name: self.options.filetype.is_some(),
             partitions,
-            options: Arc::new(self.options.over(top)),
+            options: Arc::new(self.options.over(top, limits)),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong with a Parquet file, in the words of [`ReadError`].
 
+use crate::formats::assemble::PartName;
 use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use parquet::errors::ParquetError;
@@ -21,9 +22,14 @@ pub(super) fn footer_error(error: ParquetError) -> ReadError {
     ReadError::At { place: "read the footer".to_owned(), what: cause(&error) }
 }
 
+/// What messages call a row group.
+pub(super) fn part(row_group: usize) -> PartName {
+    PartName { word: "row group", number: row_group as u64 }
+}
+
 /// A row group can't be read, at `place` inside of it.
 pub(super) fn row_group_error(row_group: usize, place: &str, what: impl Into<String>) -> ReadError {
-    ReadError::At { place: format!("row group {row_group}, {place}"), what: what.into() }
+    part(row_group).error(place, what)
 }
 
 /// The file contradicts itself.

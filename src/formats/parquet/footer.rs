@@ -66,6 +66,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         return Err(ReadError::OtherFormat {
             format: Format::Parquet,
             what: format!("it has {object_size} bytes, the smallest Parquet file has {MIN_OBJECT_BYTES}"),
+            found: None,
         });
     }
     let held = suffix.len() as u64;
@@ -83,6 +84,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         return Err(ReadError::OtherFormat {
             format: Format::Parquet,
             what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()),
+            found: None,
         });
     }
     let footer_bytes = footer_bytes(tail);
@@ -99,6 +101,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
         return Err(ReadError::OtherFormat {
             format: Format::Parquet,
             what: format!("it starts with {}, expected \"PAR1\"", start.escape_ascii()),
+            found: None,
         });
     }
     // No more than is held.

@@ -5,10 +5,10 @@ use super::columns::ReadSchema;
 use super::errors::footer_error;
 use super::projection::Projection;
 use crate::formats::Output;
+use crate::formats::assemble::Assembly;
 use crate::formats::error::ReadError;
 use crate::formats::limits::BATCH_ROWS;
-use crate::schema::fit::{Fit, Misfit, fit};
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaData;
@@ -23,8 +23,7 @@ pub struct ObjectPlan {
     pub(super) second: Option<(ArrowReaderMetadata, ProjectionMask)>,
     /// Which of the file's columns are read.
     pub(super) projection: Projection,
-    pub(super) fit: Fit,
-    pub(super) output: Output,
+    pub(super) assembly: Assembly,
     /// Rows of a batch at most, by what was found in earlier row groups.
     pub(super) learned_rows: AtomicUsize,
 }
@@ -36,11 +35,9 @@ impl ObjectPlan {
     /// [`ReadError::SchemaChanged`] when the file's columns are not the table's; [`ReadError::Internal`] when the schema of
     /// `output` isn't the table's.
     pub fn new(metadata: Arc<ParquetMetaData>, output: Output) -> Result<Self, ReadError> {
-        check_output(&output)?;
         let projection = Projection::of(&metadata, &output.rules);
         let source = ReadSchema::from_metadata(&metadata)?;
-        let fit = fit(&output.table, &source.fields, &output.rules)
-            .map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
+        let assembly = Assembly::new(&source.fields, output)?;
         let main = reader_metadata(&metadata, source.supplied)?;
         let second = match source.second {
             Some((schema, leaves)) if leaves.iter().any(|leaf| projection.has(*leaf)) => {
@@ -51,7 +48,7 @@ impl ObjectPlan {
             _ => None,
         };
         let learned_rows = AtomicUsize::new(BATCH_ROWS);
-        Ok(Self { metadata, main, second, projection, fit, output, learned_rows })
+        Ok(Self { metadata, main, second, projection, assembly, learned_rows })
     }
 
     /// Rows of a row group, by the footer; 0 if there is none of that index.
@@ -65,19 +62,6 @@ impl ObjectPlan {
     pub fn first_row(&self, row_group: usize) -> u64 {
         (0..row_group).map(|before| self.rows(before)).sum()
     }
-}
-
-/// Where the columns of the object's origin stand: behind the ids.
-const ID_COLUMNS: usize = 2;
-
-fn check_output(output: &Output) -> Result<(), ReadError> {
-    let (ids, columns) = output.table.arrow().fields().split_at(ID_COLUMNS);
-    let of_field = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.is_nullable());
-    let added = output.origin.columns().map(|(name, added)| (name.to_owned(), added.arrow_type(), true));
-    let expected = ids.iter().map(of_field).chain(added).chain(columns.iter().map(of_field));
-    // Nested fields included: arrays are made with the table's, and a batch takes no others.
-    let same = expected.eq(output.schema.fields().iter().map(of_field));
-    if same { Ok(()) } else { Err(ReadError::Internal { what: "the output schema is not the table's".into() }) }
 }
 
 fn reader_metadata(

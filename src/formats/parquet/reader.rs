@@ -2,6 +2,7 @@
 
 use super::plan::ObjectPlan;
 use super::row_groups::RowGroupDecoder;
+use crate::cast::row_numbers::RowNumbers;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{Output, Position, Rows, Step};
@@ -53,7 +54,7 @@ impl Reader {
             };
             match decoder.next_batch()? {
                 Some(batch) => {
-                    let first_row = self.row;
+                    let numbers = RowNumbers::From { first: self.row, rows: batch.num_rows() };
                     self.row += batch.num_rows() as u64;
                     if decoder.is_done() {
                         // At once: the batch may wait long for its peer.
@@ -62,7 +63,7 @@ impl Reader {
                             self.bytes = FetchedRanges::default();
                         }
                     }
-                    return Ok(Some(Rows { first_row, batch }));
+                    return Ok(Some(Rows { numbers, batch }));
                 }
                 None => self.decoder = None,
             }

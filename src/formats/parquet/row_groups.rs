@@ -8,21 +8,15 @@
 
 use super::batch_size::first_batch_rows;
 use super::damage::{self, Damage};
-use super::errors::{cause, damaged, row_group_error};
+use super::errors::{cause, damaged, part, row_group_error};
 use super::plan::ObjectPlan;
-use super::row_ids::{ReadRows, RestoredIds};
-use crate::cast::counts::CastCounts;
-use crate::cast::error::CastError;
 use crate::cast::origin::Repeated;
-use crate::cast::table_batch::TableBatch;
-use crate::config::OnMismatch;
-use crate::formats::Output;
+use crate::cast::row_numbers::RowNumbers;
+use crate::formats::assemble::{AssembleError, Assembled, ReadRows};
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::limits::BATCH_BYTES;
-use crate::schema::fit::{FileColumnAt, Fitted};
-use crate::schema::types::UUID_BYTES;
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchReader as _, new_null_array};
+use arrow::array::{RecordBatch, RecordBatchReader as _};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
@@ -35,13 +29,6 @@ const OVERSIZE_FACTOR: u64 = 4;
 
 /// By how much fewer rows are tried when a batch would have exceeded 32-bit offsets.
 const OVERFLOW_SHRINK: usize = 64;
-
-/// JSON of all columns that a batch may have, unless it is one row: what a batch aims at, and as much again since it is aimed
-/// with averages.
-const JSON_BATCH_BYTES: u64 = 2 * BATCH_BYTES;
-
-/// What a value takes more that is converted or rescued: the longest texts of numbers and timestamps, on average.
-const CONVERTED_VALUE_BYTES: u64 = 32;
 
 /// Decodes one row group batch by batch.
 pub struct RowGroupDecoder {
@@ -66,22 +53,6 @@ struct Readers {
     second: Option<ParquetRecordBatchReader>,
 }
 
-/// Why a batch could not be made: `TooLarge` and `OverBudget` are cured by fewer rows.
-enum BatchError {
-    TooLarge(ReadError),
-    /// The rows that should fit.
-    OverBudget(usize),
-    Other(ReadError),
-}
-
-/// The columns that no file has could not be made.
-fn added_columns_error(error: CastError) -> BatchError {
-    BatchError::Other(match error {
-        CastError::TooManyRows(_) => damaged(error.to_string()),
-        error => ReadError::Internal { what: error.to_string() },
-    })
-}
-
 impl RowGroupDecoder {
     /// Starts on `row_group` of the plan's object. `bytes` must hold its [`super::chunks::row_group_ranges`];
     /// `first_row` is the number of its first row in the object ([`ObjectPlan::first_row`]).
@@ -100,13 +71,12 @@ impl RowGroupDecoder {
         })?;
         let rows_total = u64::try_from(group.num_rows())
             .map_err(|_| damaged(format!("row group {row_group} has {} rows", group.num_rows())))?;
-        let added_bytes = plan.output.origin.bytes_a_row()
-            + plan.output.key_values.bytes_a_row()
-            + plan.fit.converted() * CONVERTED_VALUE_BYTES;
         let batch_rows = if rows_total == 0 {
             1
         } else {
-            first_batch_rows((group, row_group), &plan.projection, &plan.fit, added_bytes, &bytes)?
+            let assembly = &plan.assembly;
+            let added_bytes = assembly.added_bytes_a_row();
+            first_batch_rows((group, row_group), &plan.projection, assembly.fit(), added_bytes, &bytes)?
         };
         let batch_rows = batch_rows.min(plan.learned_rows.load(Ordering::Relaxed));
         Ok(Self {
@@ -144,10 +114,10 @@ impl RowGroupDecoder {
         let batch = loop {
             match self.try_batch() {
                 Ok(batch) => break batch,
-                Err(BatchError::TooLarge(error)) if self.batch_rows <= 1 => return Err(error),
-                Err(BatchError::TooLarge(_)) => self.shrink(self.batch_rows / OVERFLOW_SHRINK),
-                Err(BatchError::OverBudget(rows)) => self.shrink(rows.min(self.batch_rows - 1)),
-                Err(BatchError::Other(error)) => return Err(error),
+                Err(AssembleError::TooLarge(error)) if self.batch_rows <= 1 => return Err(error),
+                Err(AssembleError::TooLarge(_)) => self.shrink(self.batch_rows / OVERFLOW_SHRINK),
+                Err(AssembleError::OverBudget(rows)) => self.shrink(rows.min(self.batch_rows - 1)),
+                Err(AssembleError::Other(error)) => return Err(error),
             }
         };
         let rows = batch.num_rows() as u64;
@@ -169,9 +139,9 @@ impl RowGroupDecoder {
         let Some(mut readers) = self.readers.take() else { return Ok(0) };
         match self.read(&mut readers.main) {
             Ok(batch) => Ok(batch.num_rows() as u64),
-            Err(BatchError::TooLarge(error) | BatchError::Other(error)) => Err(error),
+            Err(AssembleError::TooLarge(error) | AssembleError::Other(error)) => Err(error),
             // Nothing is cast here.
-            Err(BatchError::OverBudget(rows)) => Ok(rows as u64),
+            Err(AssembleError::OverBudget(rows)) => Ok(rows as u64),
         }
     }
 
@@ -182,28 +152,17 @@ impl RowGroupDecoder {
         self.plan.learned_rows.fetch_min(self.batch_rows, Ordering::Relaxed);
     }
 
-    fn try_batch(&mut self) -> Result<RecordBatch, BatchError> {
+    fn try_batch(&mut self) -> Result<RecordBatch, AssembleError> {
         let mut readers = match self.readers.take() {
             Some(readers) => readers,
-            None => self.readers().map_err(BatchError::Other)?,
+            None => self.readers().map_err(AssembleError::Other)?,
         };
         let main = self.read(&mut readers.main)?;
         let second = match &mut readers.second {
             Some(reader) => Some(self.read(reader)?),
             None => None,
         };
-        let mut ids = self.restored_ids(&main)?;
-        let batch = match ids.as_mut().and_then(|ids| ids.bad.take()) {
-            None => self.cast(&main, second.as_ref(), ids)?,
-            Some((0, error)) => return Err(BatchError::Other(error)),
-            // The object is in error when the rows before it were sent.
-            Some((row, error)) => {
-                let cut = |batch: &RecordBatch| batch.slice(0, row.min(batch.num_rows()));
-                let batch = self.cast(&cut(&main), second.as_ref().map(cut).as_ref(), ids)?;
-                self.pending = Some(error);
-                batch
-            }
-        };
+        let batch = self.assemble(&main, second.as_ref())?;
         self.readers = Some(readers);
         Ok(batch)
     }
@@ -228,7 +187,7 @@ impl RowGroupDecoder {
     }
 
     /// The reader's next batch; an empty one at its end.
-    fn read(&self, reader: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BatchError> {
+    fn read(&self, reader: &mut ParquetRecordBatchReader) -> Result<RecordBatch, AssembleError> {
         match reader.next() {
             None => Ok(RecordBatch::new_empty(reader.schema())),
             Some(Ok(batch)) => Ok(batch),
@@ -237,9 +196,9 @@ impl RowGroupDecoder {
                 let too_large = error.to_string().contains("overflow");
                 let error = ParquetError::from(error);
                 Err(if too_large {
-                    BatchError::TooLarge(self.undecodable(error))
+                    AssembleError::TooLarge(self.undecodable(error))
                 } else {
-                    BatchError::Other(self.located(error))
+                    AssembleError::Other(self.located(error))
                 })
             }
         }
@@ -260,113 +219,20 @@ impl RowGroupDecoder {
         }
     }
 
-    /// The ids of the rows, where they have them in the file.
-    fn restored_ids(&self, batch: &RecordBatch) -> Result<Option<RestoredIds>, BatchError> {
-        let Some(columns) = &self.plan.fit.ids else { return Ok(None) };
-        let first_row = self.first_row + self.rows_done;
-        let ids = RestoredIds::of(columns, ReadRows { batch, row_group: self.row_group, first_row });
-        ids.map(Some).map_err(|(column, error)| self.column_error(column, first_row, error))
-    }
-
-    fn cast(
-        &mut self,
-        main: &RecordBatch,
-        second: Option<&RecordBatch>,
-        ids: Option<RestoredIds>,
-    ) -> Result<RecordBatch, BatchError> {
+    fn assemble(&mut self, main: &RecordBatch, second: Option<&RecordBatch>) -> Result<RecordBatch, AssembleError> {
         let rows = main.num_rows();
         if second.is_some_and(|second| second.num_rows() != rows) {
             let source = ParquetError::General("two readings of a column differ in length".into());
-            return Err(BatchError::Other(self.undecodable(source)));
+            return Err(AssembleError::Other(self.undecodable(source)));
         }
-        let counts = CastCounts::default();
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.plan.output.schema.fields().len());
-        let first_row = self.first_row + self.rows_done;
-        let Output { origin, key_values, rules, .. } = &self.plan.output;
-        match ids {
-            Some(ids) => arrays.extend([ids.id.slice(0, rows), ids.parent.slice(0, rows)]),
-            None => {
-                arrays.push(Arc::new(origin.id.rows(first_row, rows).map_err(added_columns_error)?));
-                arrays.push(Arc::new(FixedSizeBinaryArray::new_null(UUID_BYTES, rows)));
-            }
-        }
-        // A row group with fewer rows needs no more of them.
+        let numbers = RowNumbers::From { first: self.first_row + self.rows_done, rows };
+        let (columns, second) = (main.columns(), second.map(RecordBatch::columns));
+        let read = ReadRows { columns, second, others: None, numbers: &numbers, part: part(self.row_group) };
+        // A row group with fewer rows needs no more of what is alike.
         let most_rows = usize::try_from(self.rows_total).unwrap_or(usize::MAX).min(self.batch_rows);
-        let added = origin.arrays(first_row, rows, most_rows, &mut self.repeated).map_err(added_columns_error)?;
-        arrays.extend(added);
-        // Without the column for them nothing is rescued.
-        let rescues = self.plan.fit.columns.iter().any(|column| matches!(column, Fitted::Rescue));
-        let on_mismatch = match rules.on_mismatch {
-            OnMismatch::Rescue if !rescues => OnMismatch::Null,
-            on_mismatch => on_mismatch,
-        };
-        let mut table = TableBatch::new(rows, &counts, on_mismatch, JSON_BATCH_BYTES);
-        let second_of = |column: &FileColumnAt| second.zip(column.second).map(|(second, index)| second.column(index));
-        let mut rescue_at = None;
-        for column in &self.plan.fit.columns {
-            arrays.push(match column {
-                Fitted::File(column) => {
-                    let array = table.column(column, main.column(column.from.index), second_of(&column.from));
-                    array.map_err(|error| self.column_error(&column.from, first_row, error))?
-                }
-                Fitted::Key { ident, target } => {
-                    if let Some(text) = key_values.misfit(ident) {
-                        table.key_misfit(ident, text, target).map_err(|error| self.key_error(ident, text, error))?;
-                    }
-                    key_values.rows(ident, target, rows).map_err(added_columns_error)?
-                }
-                Fitted::Null(target) => new_null_array(&target.arrow_type(), rows),
-                Fitted::Rescue => {
-                    rescue_at = Some(arrays.len());
-                    continue;
-                }
-            });
-        }
-        for column in &self.plan.fit.others {
-            let rescued = table.rescue(column, main.column(column.index), second_of(column));
-            rescued.map_err(|error| self.column_error(column, first_row, error))?;
-        }
-        if let Some(index) = rescue_at {
-            let rescued = table.rescue_column().map_err(|error| self.cast_error("the rescue column", error))?;
-            arrays.insert(index, rescued);
-        }
-        // Checks types and that non-nullable columns hold no nulls.
-        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output.schema), arrays)
-            .map_err(|error| BatchError::Other(self.undecodable(error.into())))?;
-        self.plan.output.counts.add(&counts);
+        let Assembled { batch, then, .. } = self.plan.assembly.assemble(read, most_rows, &mut self.repeated)?;
+        self.pending = then;
         Ok(batch)
-    }
-
-    /// `error` of a column of a batch whose first row has this number in the object.
-    fn column_error(&self, column: &FileColumnAt, first_row: u64, error: CastError) -> BatchError {
-        let place = format!("column {:?}", column.label());
-        if let CastError::Mismatch { row, target } = error {
-            let what = format!(
-                "the value in row {} of the object does not fit the table's type {target}, and schema.on_mismatch is fail: \
-                 `rescue` keeps such values in the rescue column",
-                first_row + row as u64
-            );
-            return BatchError::Other(row_group_error(self.row_group, &place, what));
-        }
-        self.cast_error(&place, error)
-    }
-
-    /// `error` of what the key says of a column.
-    fn key_error(&self, column: &str, text: &str, error: CastError) -> BatchError {
-        let CastError::Mismatch { target, .. } = error else { return added_columns_error(error) };
-        let what = format!(
-            "{text:?} in the key does not fit the table's type {target}, and schema.on_mismatch is fail: `rescue` keeps such \
-             values in the rescue column"
-        );
-        BatchError::Other(row_group_error(self.row_group, &format!("column {column:?}"), what))
-    }
-
-    fn cast_error(&self, place: &str, error: CastError) -> BatchError {
-        match error {
-            CastError::OverBudget(rows) => BatchError::OverBudget(rows),
-            CastError::TooLarge => BatchError::TooLarge(row_group_error(self.row_group, place, error.to_string())),
-            error => BatchError::Other(row_group_error(self.row_group, place, error.to_string())),
-        }
     }
 
     /// Makes the following batches smaller after one that was far too large.

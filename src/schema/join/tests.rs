@@ -1,5 +1,7 @@
 use super::*;
-use crate::schema::types::arbitrary::{any_type, plain};
+use crate::config::NestedAs;
+use crate::schema::text_forms::TextForms;
+use crate::schema::types::arbitrary::{any_text_types, any_type, plain};
 use proptest::prelude::*;
 
 fn rank(key: usize) -> Rank {
@@ -121,19 +123,69 @@ fn the_documentation_is_right() {
     assert!(rows >= 15, "{rows} rows of the table were found");
 }
 
+/// A column of any file: of one that says its type, or of text.
+fn any_column() -> impl Strategy<Value = FileColumn> {
+    let typed = any_type().prop_map(|target| (target, None));
+    let of_text = any_text_types().prop_map(|types| (types.column_type(), Some(types)));
+    prop_oneof![typed, of_text].prop_map(|(target, inferred)| {
+        let source = target.to_string();
+        FileColumn { name: "x".into(), target, inferred, source }
+    })
+}
+
+fn of_texts(texts: &[&str]) -> TypeSet {
+    let mut types = TextTypes::default();
+    texts.iter().for_each(|text| types.see_text(text, &TextForms::default()));
+    TypeSet::of_text(&types)
+}
+
+#[test]
+fn files_of_text_are_joined_by_all_their_values() {
+    let (short, long) = (of_texts(&["1.5"]), of_texts(&["0.1234567890123456789"]));
+    assert_eq!(short.joined(), ColumnType::Float64);
+    assert_eq!(united(&short, &long).joined(), decimal(20, 19));
+    assert_eq!(united(&of_texts(&["1"]), &of_texts(&["2024-01-31"])).joined(), ColumnType::Utf8);
+    assert_eq!(united(&of_texts(&[]), &of_texts(&["1"])).joined(), ColumnType::Int64);
+}
+
+#[test]
+fn files_of_text_are_joined_with_others_by_their_type() {
+    use ColumnType::{Date32, Float64, Int8, Int64, Json, List, Timestamp, Utf8};
+    for (texts, other, expected) in [
+        (vec!["1"], Int8, Int64),
+        (vec!["1"], Float64, Float64),
+        (vec!["1.5"], Int8, Float64),
+        (vec!["1"], decimal(10, 2), decimal(21, 2)),
+        (vec!["2024-01-31"], Timestamp, Timestamp),
+        (vec!["x"], Date32, Utf8),
+        (vec!["x"], ColumnType::Uuid, Utf8),
+        (vec!["x"], Json, Json),
+        (vec!["1"], List(Box::new(Int8)), Json),
+        (vec![], Int8, Int8),
+    ] {
+        let typed = set(&[&other]);
+        assert_eq!(united(&of_texts(&texts), &typed).joined(), expected, "{texts:?} and {other}");
+    }
+    let mut types = TextTypes::default();
+    types.see_json("[1]", NestedAs::Native);
+    let list = List(Box::new(Float64));
+    assert_eq!(united(&TypeSet::of_text(&types), &set(&[&list])).joined(), list);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn sets_are_united_in_any_order_and_grouping(
-        a in any_type(), b in any_type(), c in any_type(),
+        a in any_column(), b in any_column(), c in any_column(),
     ) {
-        let [a, b, c] = [(0, a), (1, b), (2, c)].map(|(index, column_type)| TypeSet::of(&column_type, &rank(index)));
+        let [a, b, c] = [(0, a), (1, b), (2, c)].map(|(index, column)| TypeSet::of_column(&column, &rank(index)));
         prop_assert_eq!(united(&a, &b), united(&b, &a));
         prop_assert_eq!(united(&united(&a, &b), &c), united(&a, &united(&b, &c)));
         let both = united(&a, &b);
         prop_assert_eq!(united(&a, &a), a);
-        prop_assert_eq!(united(&both, &both), both);
+        prop_assert_eq!(united(&both, &both), both.clone());
+        prop_assert_eq!(united(&both, &b).joined(), both.joined());
     }
 
     /// Once joined, more of the same change nothing.

@@ -261,8 +261,8 @@ impl Union {
         let text = listed(&surplus).unwrap_or_default();
         let fate = if self.options.rescue_name().is_some() { "go into the rescue column" } else { "are left out" };
         notes.push(Note::Warning(format!(
-            "the table would have more than {} columns, which destinations do not take: {} columns {fate}: {text}",
-            super::MAX_COLUMNS,
+            "the table would have more than {} columns, which is limits.max_columns: {} columns {fate}: {text}",
+            self.options.max_columns.0,
             surplus.len()
         )));
     }

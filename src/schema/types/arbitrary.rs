@@ -1,6 +1,9 @@
 //! Types for tests: all plain ones, and random nested ones.
 
 use super::ColumnType;
+use crate::config::NestedAs;
+use crate::schema::text_forms::TextForms;
+use crate::schema::text_types::TextTypes;
 use proptest::prelude::*;
 
 /// All plain types, some decimals among them.
@@ -53,4 +56,48 @@ impl<S: Strategy<Value = std::collections::BTreeMap<String, ColumnType>> + 'stat
             .prop_map(ColumnType::Struct)
             .boxed()
     }
+}
+
+/// Any text that a value of CSV may be: mostly such that are, or nearly are, values of types.
+pub(crate) fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => "true|FALSE|yes|0|1",
+        4 => "-?(0|[1-9][0-9]{0,20})",
+        4 => "-?(0|[1-9][0-9]{0,17})[.][0-9]{1,21}",
+        2 => "-?[1-9]([.][0-9]{1,16})?[eE][-+]?[0-9]{1,3}",
+        2 => any::<f64>().prop_map(|value| value.to_string()),
+        1 => "0[0-9]{1,3}|[+][0-9]+|[0-9]_[0-9]|[.][0-9]|NaN|[+-]?Inf|nan",
+        2 => "20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+        2 => "20[0-9]{2}-0[1-9]-[12][0-9][T ][01][0-9]:[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+]0[0-9]:[0-5][0-9])?",
+        1 => "[012][0-9]:[0-5][0-9]:[0-5][0-9]([.][0-9]{1,7})?",
+        1 => "\\PC{0,5}",
+    ]
+}
+
+/// Any value of JSON, as a file may have it.
+pub(crate) fn any_json() -> impl Strategy<Value = String> {
+    let number = "-?(0|[1-9][0-9]{0,20})([.][0-9]{1,18})?([eE][-+]?[0-9]{1,3})?";
+    let string = any_text().prop_map(|text| serde_json::Value::from(text).to_string());
+    let scalar =
+        prop_oneof![4 => number, 1 => "true|false|null", 4 => string, 1 => Just("\"\\u0000\\ud800x\"".to_owned())];
+    let array = prop::collection::vec(scalar, 1..4);
+    array.prop_flat_map(|items| {
+        let array = format!("[{}]", items.join(", "));
+        let object = format!("{{\"a\": {}}}", items[0]);
+        prop_oneof![6 => Just(items[0].clone()), 1 => Just(array), 1 => Just(object)]
+    })
+}
+
+/// What a few values of files of text are.
+pub(crate) fn any_text_types() -> impl Strategy<Value = TextTypes> {
+    let texts = prop::collection::vec(any_text(), 0..3);
+    let values = prop::collection::vec((any_json(), any::<bool>()), 0..3);
+    (texts, values, any::<bool>(), any::<bool>()).prop_map(|(texts, values, csv, json)| {
+        let mut types = TextTypes::default();
+        texts.iter().filter(|_| csv).for_each(|text| types.see_text(text, &TextForms::default()));
+        for (raw, native) in values.iter().filter(|_| json) {
+            types.see_json(raw, if *native { NestedAs::Native } else { NestedAs::Json });
+        }
+        types
+    })
 }

@@ -82,7 +82,7 @@ fn identity(table: &str) -> Identity<'_> {
 }
 
 fn columns() -> StoredSchema {
-    StoredSchema { key: "k".to_owned(), schema: TableSchema::from_columns(Vec::new()) }
+    StoredSchema { key: "k".to_owned(), schema: TableSchema::from_columns(Vec::new()), pending: Vec::new() }
 }
 
 /// The number of an object's table.

@@ -8,7 +8,6 @@
 use super::{State, Table};
 use crate::cloudquery::source::SyncSink;
 use crate::cloudquery::state_client::StateError;
-use crate::state::schema::StoredSchema;
 use crate::state::table::with_object;
 use crate::state::tail::LIMITS;
 use crate::sync::commit::{self, Delivery, Sent};
@@ -132,7 +131,7 @@ impl State {
             if self.is_foreign(&run.name) {
                 continue;
             }
-            let stored = StoredSchema { key: reference.clone(), schema: (*run.schema).clone() };
+            let stored = run.stored_schema(reference.clone());
             let (entries, objects) = state.checkpoint(hashes, &stored, self.ledger_limit);
             self.in_checkpoints.entry(run.name.clone()).or_default().on_their_way += objects;
             for (key, value) in entries {

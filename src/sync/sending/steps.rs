@@ -2,6 +2,7 @@
 
 use super::row_sink::RowSink;
 use super::{Held, Room, Sending, facts};
+use crate::config::FileColumn;
 use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{File, Position};
@@ -103,6 +104,14 @@ impl Sending<'_> {
     /// What the file says, as the survey kept it or read now, and the object's size.
     async fn head(&mut self, walk: &mut Walk, budget: &RetryBudget) -> Result<(File, u64), Error> {
         if let Some(file) = self.task.head.take().and_then(Spare::take) {
+            return Ok((file, self.task.object_bytes));
+        }
+        let options = &self.table.objects.options;
+        // The version's id only the answer to a request tells.
+        let tells_version = options.file_columns.has(FileColumn::Version) && self.task.version.is_none();
+        // Without an ETag nothing would tell that another version has taken its place between two steps.
+        let is_told = walk.etag.is_some() && !tells_version;
+        if is_told && let Some(file) = self.task.format.unread(options, self.task.object_bytes) {
             return Ok((file, self.task.object_bytes));
         }
         let found = self.inspector(budget).fetch(self.task.object_bytes, walk.etag.as_ref(), Room::Admitted).await?;

@@ -1,64 +1,60 @@
 //! What a name says about an object's format.
 
+use crate::config::Format;
 use crate::tables::classify::{is_parquet_name, is_uuid, split};
 
-/// A format of objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NamedFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values.
-    Csv,
-    /// Tab-separated values.
-    Tsv,
-    /// A JSON value a line.
-    Jsonl,
-    /// JSON: lines, an array or a document.
-    Json,
-    /// Apache Avro.
-    Avro,
-    /// Apache Arrow, as file or stream.
-    Arrow,
-}
-
 /// Suffixes of names, without the dot; the first of a format is the word that CloudQuery's destinations write for it.
-const SUFFIXES: [(&str, NamedFormat); 15] = [
-    ("parquet", NamedFormat::Parquet),
-    ("parq", NamedFormat::Parquet),
-    ("pqt", NamedFormat::Parquet),
-    ("csv", NamedFormat::Csv),
-    ("tsv", NamedFormat::Tsv),
-    ("tab", NamedFormat::Tsv),
-    ("jsonl", NamedFormat::Jsonl),
-    ("ndjson", NamedFormat::Jsonl),
-    ("jsonlines", NamedFormat::Jsonl),
-    ("json", NamedFormat::Json),
-    ("avro", NamedFormat::Avro),
-    ("arrow", NamedFormat::Arrow),
-    ("feather", NamedFormat::Arrow),
-    ("ipc", NamedFormat::Arrow),
-    ("arrows", NamedFormat::Arrow),
+const SUFFIXES: [(&str, Format); 15] = [
+    ("parquet", Format::Parquet),
+    ("parq", Format::Parquet),
+    ("pqt", Format::Parquet),
+    ("csv", Format::Csv),
+    ("tsv", Format::Tsv),
+    ("tab", Format::Tsv),
+    ("jsonl", Format::Jsonl),
+    ("ndjson", Format::Jsonl),
+    ("jsonlines", Format::Jsonl),
+    ("json", Format::Json),
+    ("avro", Format::Avro),
+    ("arrow", Format::Arrow),
+    ("feather", Format::Arrow),
+    ("ipc", Format::Arrow),
+    ("arrows", Format::Arrow),
 ];
 /// Suffixes of compressed objects, without the dot.
 pub(super) const COMPRESSIONS: [&str; 9] = ["gz", "gzip", "zst", "zstd", "bz2", "lz4", "sz", "snappy", "xz"];
 /// What `{{FORMAT}}` may be.
 pub(super) const TEMPLATE_FORMATS: [&str; 6] = ["csv", "jsonl", "json", "parquet", "avro", "arrow"];
 
-impl NamedFormat {
-    /// The format of a word that `{{FORMAT}}` matched, maybe with a compression behind.
-    pub(super) fn of_template(text: &str) -> Option<Self> {
-        let word = text.split('.').next()?;
-        SUFFIXES.iter().find(|(suffix, _)| *suffix == word).map(|(_, format)| *format)
-    }
+/// Suffixes of formats that are not read, without the dot: whoever reads all formats should know.
+const UNSUPPORTED: [&str; 7] = ["zip", "tar", "tgz", "orc", "xlsx", "xml", "7z"];
 
-    /// Whether an object of this key is named as one of this format. Parquet's rule is that of all releases.
-    pub(super) fn names(self, key: &str) -> bool {
-        let (_, file) = split(key);
-        match self {
-            Self::Parquet => is_parquet_name(file),
-            other => FileName::of(file).format == Some(other),
-        }
+/// The format of a word that `{{FORMAT}}` matched, maybe with a compression behind.
+pub(super) fn of_template(text: &str) -> Option<Format> {
+    let word = text.split('.').next()?;
+    SUFFIXES.iter().find(|(suffix, _)| *suffix == word).map(|(_, format)| *format)
+}
+
+/// Whether an object of this key is named as one of this format. Parquet's rule is that of all releases.
+pub(super) fn is_named(key: &str, format: Format) -> bool {
+    let (_, file) = split(key);
+    match format {
+        Format::Parquet => is_parquet_name(file),
+        other => FileName::of(file).format == Some(other),
     }
+}
+
+/// The format that an object of this key has by its name.
+pub(super) fn named(key: &str) -> Option<Format> {
+    FileName::of(split(key).1).format
+}
+
+/// Whether an object of this key is named as one of a format that is not read.
+pub(super) fn is_unsupported(key: &str) -> bool {
+    let (_, file) = split(key);
+    let name = file.rsplit_once('.').filter(|(_, suffix)| is_one_of(suffix, COMPRESSIONS.iter().copied()));
+    let name = name.map_or(file, |(name, _)| name);
+    name.rsplit_once('.').is_some_and(|(_, suffix)| is_one_of(suffix, UNSUPPORTED.iter().copied()))
 }
 
 /// The parts of a file name.
@@ -67,7 +63,7 @@ pub(super) struct FileName<'a> {
     /// The name without suffixes of formats and compressions and without CloudQuery's UUID.
     pub(super) stem: &'a str,
     /// The format, if a suffix tells it.
-    pub(super) format: Option<NamedFormat>,
+    pub(super) format: Option<Format>,
     /// A UUID follows the format: the folder may hold files of several tables.
     pub(super) has_uuid: bool,
 }
@@ -107,11 +103,11 @@ mod tests {
     #[test]
     fn names_are_taken_apart() {
         for (file, stem, format, has_uuid) in [
-            ("a.csv", "a", Some(NamedFormat::Csv), false),
-            ("a.b.CSV.GZ", "a.b", Some(NamedFormat::Csv), false),
-            (&format!("a.json.gz.{UUID}"), "a", Some(NamedFormat::Json), true),
-            (&format!("a.parquet.{UUID}"), "a", Some(NamedFormat::Parquet), true),
-            ("a.snappy.parquet", "a.snappy", Some(NamedFormat::Parquet), false),
+            ("a.csv", "a", Some(Format::Csv), false),
+            ("a.b.CSV.GZ", "a.b", Some(Format::Csv), false),
+            (&format!("a.json.gz.{UUID}"), "a", Some(Format::Json), true),
+            (&format!("a.parquet.{UUID}"), "a", Some(Format::Parquet), true),
+            ("a.snappy.parquet", "a.snappy", Some(Format::Parquet), false),
             ("a.gz", "a.gz", None, false),
             (&format!("a.{UUID}"), &format!("a.{UUID}"), None, false),
             ("csv", "csv", None, false),
@@ -124,9 +120,9 @@ mod tests {
     #[test]
     fn formats_of_templates_are_formats_with_and_without_compression() {
         for word in TEMPLATE_FORMATS {
-            let format = NamedFormat::of_template(word);
+            let format = of_template(word);
             assert!(format.is_some());
-            assert_eq!(NamedFormat::of_template(&format!("{word}.gz")), format);
+            assert_eq!(of_template(&format!("{word}.gz")), format);
         }
     }
 
@@ -139,10 +135,13 @@ mod tests {
             ("a/x.parq", false),
             ("a/x.parquet.gz", false),
         ] {
-            assert_eq!(NamedFormat::Parquet.names(key), expected, "{key}");
+            assert_eq!(is_named(key, Format::Parquet), expected, "{key}");
         }
-        assert!(NamedFormat::Csv.names("a/x.CSV.gz"));
-        assert!(!NamedFormat::Csv.names("a/x.tsv"));
+        assert!(is_named("a/x.CSV.gz", Format::Csv));
+        assert!(!is_named("a/x.tsv", Format::Csv));
+        let unsupported = ["a/x.ZIP", "x.tar.gz", "x.tgz", "x.orc", "x.csv.zip"];
+        assert!(unsupported.iter().all(|key| is_unsupported(key)));
+        assert!(!is_unsupported("a.zip/x.csv") && !is_unsupported("zip"));
     }
 
     proptest! {

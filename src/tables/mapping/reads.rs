@@ -1,6 +1,7 @@
-//! Which objects a mapping reads, as far as their names tell.
+//! Which objects a mapping reads, as far as their names tell, and as what.
 
-use super::format::NamedFormat;
+use super::format::{is_named, is_unsupported, named};
+use crate::config::Format;
 use crate::config::layout::FileType;
 use crate::tables::classify::SkipReason;
 
@@ -8,40 +9,46 @@ use crate::tables::classify::SkipReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
     /// Those that are named as this format: `filetype` at the top level.
-    Named(NamedFormat),
+    Named(Format),
     /// All, as this format, unless `{{FORMAT}}` is another: `filetype` in the mapping.
-    All(NamedFormat),
-    /// All, each as its name or content says.
+    All(Format),
+    /// Each as its name says, or `{{FORMAT}}`; its first bytes count more.
     Auto,
 }
 
 impl Reads {
     /// By a `filetype`; `any_name`: it stands in the mapping.
     pub(super) fn of(filetype: FileType, any_name: bool) -> Self {
-        let format = match filetype {
-            FileType::Parquet => NamedFormat::Parquet,
-            FileType::Csv => NamedFormat::Csv,
-            FileType::Tsv => NamedFormat::Tsv,
-            FileType::Jsonl => NamedFormat::Jsonl,
-            FileType::Json => NamedFormat::Json,
-            FileType::Avro => NamedFormat::Avro,
-            FileType::Arrow => NamedFormat::Arrow,
-            FileType::Auto => return Self::Auto,
-        };
-        if any_name { Self::All(format) } else { Self::Named(format) }
+        match filetype {
+            FileType::Auto => Self::Auto,
+            FileType::Of(format) if any_name => Self::All(format),
+            FileType::Of(format) => Self::Named(format),
+        }
     }
 
-    /// Why an object of this key is not read.
-    pub(super) fn skips(self, key: &str, told: Option<NamedFormat>) -> Option<SkipReason> {
+    /// What an object of this key is read as, of which `told` is what `{{FORMAT}}` says.
+    ///
+    /// # Errors
+    /// Why it is not read.
+    pub(super) fn format(self, key: &str, told: Option<Format>) -> Result<Format, SkipReason> {
         let (wanted, is_wanted) = match self {
-            Self::Auto => return None,
-            Self::Named(wanted) => (wanted, told.is_none_or(|told| told == wanted) && wanted.names(key)),
+            Self::Auto => {
+                let reason =
+                    if is_unsupported(key) { SkipReason::UnsupportedFormat } else { SkipReason::UnknownFormat };
+                return told.or_else(|| named(key)).ok_or(reason);
+            }
+            Self::Named(wanted) => (wanted, told.is_none_or(|told| told == wanted) && is_named(key, wanted)),
             Self::All(wanted) => (wanted, told.is_none_or(|told| told == wanted)),
         };
         match wanted {
-            _ if is_wanted => None,
-            NamedFormat::Parquet => Some(SkipReason::NotParquet),
-            _ => Some(SkipReason::OtherFormat),
+            _ if is_wanted => Ok(wanted),
+            Format::Parquet => Err(SkipReason::NotParquet),
+            _ => Err(SkipReason::OtherFormat),
         }
+    }
+
+    /// Whether what an object is counts more than what its name says.
+    pub(super) fn by_content(self) -> bool {
+        self == Self::Auto
     }
 }

@@ -1,5 +1,6 @@
-use super::format::NamedFormat;
+use super::format as formats;
 use super::*;
+use crate::config::Format;
 use crate::config::layout::{FileType, PartitionSpec, TypeSpec};
 use std::collections::BTreeSet;
 
@@ -115,7 +116,7 @@ fn every_object_that_cloudquery_wrote_goes_to_its_table() {
             assert_eq!(outcome, *expected, "{configuration}: {key}");
             let Match::Table(mapped) = mappings.of(key, size_bytes) else { panic!() };
             if pasted.contains("{{FORMAT}}") || !pasted.contains("{{TABLE}}") {
-                assert_eq!(mapped.format, NamedFormat::of_template(format), "{configuration}: {key}");
+                assert_eq!(Some(mapped.format), formats::of_template(format), "{configuration}: {key}");
             }
             tables += 1;
         }
@@ -171,7 +172,7 @@ fn no_rotate_keeps_the_tables_of_one_folder_apart() {
     let mappings = compile(vec![path("raw")]);
     assert_eq!(outcome(&mappings, "raw/aws_a.json", 5), "aws_a");
     assert_eq!(outcome(&mappings, "raw/aws_b.json", 5), "aws_b");
-    let folders = MappingSpec { filetype: FileType::Json, ..glob(&["raw/*"]) };
+    let folders = MappingSpec { filetype: FileType::Of(Format::Json), ..glob(&["raw/*"]) };
     let mappings = compile(vec![folders]);
     assert_eq!(outcome(&mappings, "raw/aws_a.json", 5), outcome(&mappings, "raw/aws_b.json", 5));
 }
@@ -232,14 +233,14 @@ fn the_name_tells_the_format_unless_the_mapping_says_which() {
         let mappings = compile(vec![MappingSpec { filetype, any_name, ..path("{{TABLE}}/{{*}}.{{FORMAT}}") }]);
         ["a/x.parquet", "a/x.csv", "a/x.parquet.gz"].map(|key| outcome(&mappings, key, 5))
     };
-    assert_eq!(read(FileType::Parquet, false), ["a", "-not_parquet", "-not_parquet"]);
-    assert_eq!(read(FileType::Parquet, true), ["a", "-not_parquet", "a"]);
-    assert_eq!(read(FileType::Csv, true), ["-other_format", "a", "-other_format"]);
+    assert_eq!(read(FileType::Of(Format::Parquet), false), ["a", "-not_parquet", "-not_parquet"]);
+    assert_eq!(read(FileType::Of(Format::Parquet), true), ["a", "-not_parquet", "a"]);
+    assert_eq!(read(FileType::Of(Format::Csv), true), ["-other_format", "a", "-other_format"]);
     assert_eq!(read(FileType::Auto, true), ["a", "a", "a"]);
     let any =
         |filetype, any_name| outcome(&compile(vec![MappingSpec { filetype, any_name, ..glob(&["**"]) }]), "a/x", 5);
-    assert_eq!(any(FileType::Parquet, true), "a");
-    assert_eq!(any(FileType::Parquet, false), "-not_parquet");
+    assert_eq!(any(FileType::Of(Format::Parquet), true), "a");
+    assert_eq!(any(FileType::Of(Format::Parquet), false), "-not_parquet");
 }
 
 #[test]

@@ -299,7 +299,7 @@ async fn columns_of_the_key_count_once_among_those_that_destinations_take() {
     let log = lake.rig.stop();
     let warned = log.of_level("warn").join("\n");
     assert!(
-        warned.contains(r#"more than 1600 columns, which destinations do not take: the key's \"region\""#),
+        warned.contains(r#"more than 1600 columns, which is limits.max_columns: the key's \"region\""#),
         "{warned}"
     );
 }

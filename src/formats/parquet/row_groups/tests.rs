@@ -1,6 +1,8 @@
 use super::*;
 use crate::cast::origin::{ObjectFacts, Origin};
 use crate::config::FileColumns;
+use crate::formats::Output;
+use crate::formats::assemble::JSON_BATCH_BYTES;
 use crate::formats::limits::BATCH_ROWS;
 use crate::formats::limits::MAX_VALUE_BYTES;
 use crate::formats::parquet::batch_size;
@@ -8,7 +10,7 @@ use crate::formats::parquet::footer::FooterStep;
 use crate::formats::parquet::tests::{
     columns, decode, decode_as, footer, next_column, table, write, write_raw, write_with,
 };
-use arrow::array::{Array, AsArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;

@@ -11,6 +11,7 @@ fn file(columns: &[(&str, ColumnType)]) -> FileSchema {
     let column = |(name, target): &(&str, ColumnType)| FileColumn {
         name: (*name).to_owned(),
         target: target.clone(),
+        inferred: None,
         source: format!("source {target}"),
     };
     FileSchema { columns: columns.iter().map(column).collect() }

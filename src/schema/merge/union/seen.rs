@@ -41,7 +41,7 @@ pub(super) struct Witness {
 
 impl Column {
     pub(super) fn new(name: Identity, place: Place, column: &FileColumn) -> Self {
-        let types = TypeSet::of(&column.target, &place.file);
+        let types = TypeSet::of_column(column, &place.file);
         let witness =
             Witness { file: place.file.clone(), target: column.target.clone(), source: column.source.clone() };
         Self { name, place, types, witnesses: vec![witness] }

@@ -1,7 +1,9 @@
 use super::*;
 use crate::config::{RescueColumn, SchemaMode};
 use crate::schema::file::FileColumn;
-use crate::schema::types::arbitrary::any_type;
+use crate::schema::text_forms::TextForms;
+use crate::schema::text_types::TextTypes;
+use crate::schema::types::arbitrary::{any_text_types, any_type};
 use proptest::prelude::*;
 
 /// More columns than any test has.
@@ -15,6 +17,7 @@ fn file(columns: &[(&str, ColumnType)]) -> FileSchema {
     let column = |(name, target): &(&str, ColumnType)| FileColumn {
         name: (*name).to_owned(),
         target: target.clone(),
+        inferred: None,
         source: format!("source {target}"),
     };
     FileSchema { columns: columns.iter().map(column).collect() }
@@ -250,5 +253,44 @@ proptest! {
         if let Some(stored) = stored {
             prop_assert_eq!(&sorted.schema.columns()[..stored.columns().len()], stored.columns());
         }
+    }
+}
+
+/// A file of text with one column of these values.
+fn text_file(types: TextTypes) -> FileSchema {
+    let (target, source) = (types.column_type(), "text".to_owned());
+    FileSchema { columns: vec![FileColumn { name: "a".to_owned(), target, inferred: Some(types), source }] }
+}
+
+fn of_texts(texts: &[&str]) -> FileSchema {
+    let mut types = TextTypes::default();
+    texts.iter().for_each(|text| types.see_text(text, &TextForms::default()));
+    text_file(types)
+}
+
+#[test]
+fn files_of_text_are_joined_by_their_values_whatever_types_they_have_alone() {
+    // Two floats, of which only one is a decimal, too.
+    let files = [("k1", of_texts(&["1.5"])), ("k2", of_texts(&["NaN"])), ("k3", of_texts(&["0.1234567890123456789"]))];
+    assert_eq!(told(&merge(&files[..2])), ["a float64", "_s3_rescued json"]);
+    assert_eq!(told(&merge(&[files[0].clone(), files[2].clone()])), ["a decimal(20, 19)", "_s3_rescued json"]);
+    assert_eq!(told(&merge(&files)), ["a utf8", "_s3_rescued json"]);
+    let stored = merge(&[("k1", file(&[("a", Int64)]))]).schema;
+    let merged = merge_with(&options(), Some(&stored), &[("k2", of_texts(&["1.5"]))]).unwrap();
+    assert_eq!(told(&merged), ["a int64", "_s3_rescued json"]);
+    assert!(notes(&merged).contains("int64 → float64"), "{}", notes(&merged));
+}
+
+proptest! {
+    #[test]
+    fn files_of_text_give_one_type_in_any_order(
+        files in prop::collection::vec(any_text_types(), 1..6).prop_shuffle(), turn in 0..6_usize,
+    ) {
+        let keys = ["k1", "k2", "k3", "k4", "k5"];
+        let mut files: Vec<(&str, FileSchema)> = keys.into_iter().zip(files.into_iter().map(text_file)).collect();
+        let merged = told(&merge(&files));
+        let turn = turn % files.len();
+        files.rotate_left(turn);
+        prop_assert_eq!(told(&merge(&files)), merged);
     }
 }
