@@ -150,6 +150,12 @@ impl Pages {
         Self { page_keys: Some(keys), ..self }
     }
 
+    /// Whether the last page was given: there is no other.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
     /// The next page (up to 1,000 objects, possibly none), or `None` after the last one. Dropping the future loses
     /// nothing: the same page is asked for again.
     ///

@@ -66,6 +66,14 @@ impl Conflict {
     }
 }
 
+impl Conflict {
+    /// The message, and what would take the files all the same.
+    #[must_use]
+    pub fn with_cure(&self) -> String {
+        self.cure().map_or_else(|| self.to_string(), |cure| format!("{self}. {cure}"))
+    }
+}
+
 /// See [`Conflict::cure`].
 const MERGE_LINES: &str = "To take all files, with null where one lacks a column and with joined types where they differ, add \
     these lines to the source:\nspec:\n  schema:\n    mode: merge";

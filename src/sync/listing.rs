@@ -10,7 +10,7 @@ use crate::s3::{self, ObjectMeta, Store};
 use crate::tables::classify::SkipReason;
 use crate::tables::group::{Grouper, Listing, Skipped, Table};
 use crate::tables::mapping::Mappings;
-use crate::tables::partitions::{Assumed, Narrowing, Today, narrow};
+use crate::tables::partitions::{Assumed, KeyRange, Narrowing, Today, narrow};
 use crate::tables::prune::{Announced, Pruning, Refused};
 use crate::tables::select::Selector;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,14 +63,20 @@ impl Selected {
     /// Says what a full sync does to rows of objects that are filtered out by time or by conditions.
     pub fn warn_of_delete_stale(&self) {
         let left_out = self.skipped.count(SkipReason::Modified) + self.skipped.count(SkipReason::Pruned);
-        if left_out > 0 || self.narrowed {
-            let unlisted = if self.narrowed { ", and others that were not even listed" } else { "" };
-            tracing::warn!(
-                objects = left_out,
-                "partitions.where or modified leaves out {left_out} of the objects that were listed{unlisted}: with write_mode overwrite-delete-stale the destination \
-                 removes the rows that earlier syncs brought of them; with backend_options nothing is removed"
-            );
+        if left_out == 0 && !self.narrowed {
+            return;
         }
+        let unlisted = "the keys for which the conditions cannot hold, which are not even listed";
+        let what = match (left_out, self.narrowed) {
+            (_, false) => "objects".to_owned(),
+            (0, true) => unlisted.to_owned(),
+            (_, true) => format!("objects, and {unlisted}"),
+        };
+        tracing::warn!(
+            objects = left_out,
+            "partitions.where or modified leaves out {what}: with write_mode overwrite-delete-stale the destination removes \
+             the rows that earlier syncs brought of them; with backend_options nothing is removed"
+        );
     }
 }
 
@@ -110,17 +116,11 @@ pub async fn list(
     announced: Option<Announced<'_>>,
     watch: &Watch,
 ) -> Result<Listed, SourceError> {
-    let mut lister = Lister { spec, store: store.clone(), date_s: None, empty: true, watch };
-    if mappings.needs_today() {
-        lister.see_clock().await?;
-    }
-    let mut narrowing = narrow(mappings, &spec.path_prefix, Today::from_unix_s(lister.now_s()));
+    let mut lister = Lister { spec, mappings, store: store.clone(), date_s: None, empty: true, unlisted: false, watch };
     let selector = Selector::new(&selection.tables, &selection.skip_tables);
     let mut grouper =
         Grouper::new(&spec.keys).mapped_by(mappings).selected_by(selector).remember_unread(announced.is_some());
-    for part in parts(&spec.path_prefix, narrowing.as_ref()) {
-        lister.list(&part, mappings, &mut grouper).await?;
-    }
+    let mut narrowing = lister.list(&mut grouper).await?;
     let nothing = match (lister.empty, &narrowing) {
         (false, _) => None,
         (true, None) => Some(nothing(&lister.store, &spec.path_prefix).await),
@@ -152,52 +152,33 @@ pub async fn list(
     Ok(Listed { store, date_s, listing, nothing, narrowed: narrowing.is_some(), refused })
 }
 
-/// A part of a listing: what one series of requests brings.
-struct Part {
-    prefix: String,
-    /// Keys up to this one are not in it.
-    start_after: Option<String>,
-    /// The first key behind it.
-    stop_at: Option<String>,
-}
-
-/// All that has to be listed.
-fn parts(prefix: &str, narrowing: Option<&Narrowing>) -> Vec<Part> {
-    let Some(narrowing) = narrowing else {
-        return vec![Part { prefix: prefix.to_owned(), start_after: None, stop_at: None }];
-    };
-    let parts = narrowing.ranges.iter().map(|range| Part {
-        prefix: range.prefix().to_owned(),
-        start_after: range.start_after(),
-        stop_at: range.stop_at().map(str::to_owned),
-    });
-    let parts: Vec<Part> = parts.collect();
-    for part in &parts {
-        tracing::debug!(
-            prefix = part.prefix,
-            start_after = part.start_after,
-            stop_at = part.stop_at,
-            "part of the listing"
-        );
+/// Says which keys are listed and which are not.
+fn log_narrowing(narrowing: &Narrowing) {
+    for range in &narrowing.ranges {
+        let (start_after, stop_at) = (range.start_after(), range.stop_at());
+        tracing::debug!(prefix = range.prefix(), start_after, stop_at, "part of the listing");
     }
-    let start_key = parts.iter().find_map(|part| part.start_after.as_deref());
+    let first = narrowing.ranges.first().map(KeyRange::prefix);
+    let start_key = narrowing.ranges.iter().find_map(KeyRange::start_after);
     tracing::info!(
-        parts = parts.len(),
-        prefix = parts.first().map(|part| part.prefix.as_str()),
-        start_key = start_key.or(parts.first().map(|part| part.prefix.as_str())),
+        parts = narrowing.ranges.len(),
+        prefix = first,
+        start_key = start_key.as_deref().or(first),
         "conditions narrow the listing: keys for which they cannot hold are not listed"
     );
-    parts
 }
 
-/// Lists one part after the other.
+/// Lists the keys below `path_prefix`, from the first to the last.
 struct Lister<'a> {
     spec: &'a Spec,
+    mappings: &'a Mappings,
     store: Store,
     /// S3's clock at the first answer.
     date_s: Option<i64>,
     /// No key was listed so far.
     empty: bool,
+    /// Keys were left out.
+    unlisted: bool,
     watch: &'a Watch,
 }
 
@@ -206,14 +187,6 @@ impl Lister<'_> {
     fn now_s(&self) -> i64 {
         let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.date_s.unwrap_or_else(|| i64::try_from(here()).unwrap_or(i64::MAX))
-    }
-
-    /// Asks for one key, only to see S3's clock.
-    async fn see_clock(&mut self) -> Result<(), SourceError> {
-        let prefix = self.spec.path_prefix.as_str();
-        let open = |store: &Store| store.list(prefix).with_page_keys(1);
-        let mut pages = open(&self.store);
-        self.next(&mut pages, open).await.map(|_| ())
     }
 
     /// The next page. The first of all may be in another region than the spec's, which has none: then S3's advice is followed.
@@ -255,26 +228,74 @@ impl Lister<'_> {
         Ok(())
     }
 
-    async fn list(&mut self, part: &Part, mappings: &Mappings, grouper: &mut Grouper<'_>) -> Result<(), SourceError> {
-        let open = |store: &Store| store.list(&part.prefix).starting_after(part.start_after.clone());
+    /// Lists what the conditions need; gives how they narrowed the listing, if they did.
+    ///
+    /// The first page is that of the whole listing: most prefixes have no second, and then nothing is gained by leaving
+    /// something out. It also says what day it is. If there are more, the listing jumps over what is not needed. Every page
+    /// is as full as S3 makes it and may end in a later range, so there are never more pages than without conditions.
+    async fn list(&mut self, grouper: &mut Grouper<'_>) -> Result<Option<Narrowing>, SourceError> {
+        let prefix = self.spec.path_prefix.as_str();
+        let open = |store: &Store| store.list(prefix);
         let mut pages = open(&self.store);
-        while let Some(page) = self.next(&mut pages, open).await? {
-            self.watch.page();
-            grouper.modified_within(mappings.modified().at(self.now_s()));
-            for object in page {
-                if part.stop_at.as_ref().is_some_and(|stop_at| object.key >= *stop_at) {
-                    return Ok(());
-                }
-                self.empty = false;
-                self.watch.key();
-                let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
-                if let (Some(reason), Some(key)) = (grouper.add(object), key) {
-                    tracing::debug!(key, reason = reason.name(), "object skipped");
+        let Some(mut page) = self.next(&mut pages, open).await? else { return Ok(None) };
+        let today = Today::from_unix_s(self.now_s());
+        let narrowing = if pages.is_last() { None } else { narrow(self.mappings, prefix, today) };
+        let Some(narrowing) = narrowing else {
+            loop {
+                self.take(page, grouper, |_| true)?;
+                match self.next(&mut pages, open).await? {
+                    Some(next) => page = next,
+                    None => return Ok(None),
                 }
             }
-            grouper.check_number(self.spec.max_tables).map_err(|error| invalid(error.to_string()))?;
+        };
+        log_narrowing(&narrowing);
+        // The last key of the last page: all before it is listed.
+        let mut listed = String::new();
+        let mut ranges = narrowing.ranges.iter().peekable();
+        loop {
+            if let Some(last) = page.last() {
+                listed.clone_from(&last.key);
+            }
+            self.take(page, grouper, |key| narrowing.lists(key))?;
+            while ranges.next_if(|range| range.is_before(&listed)).is_some() {}
+            let (range, is_last) = (ranges.peek(), pages.is_last());
+            self.unlisted |= range.is_none() && !is_last;
+            let Some(range) = range.filter(|_| !is_last) else { break };
+            if let Some(start) = range.start().filter(|start| *start > listed) {
+                pages = self.store.list(prefix).starting_after(Some(start));
+                self.unlisted = true;
+            }
+            match self.next(&mut pages, open).await? {
+                Some(next) => page = next,
+                None => break,
+            }
         }
-        Ok(())
+        Ok(self.unlisted.then_some(narrowing))
+    }
+
+    /// Groups the objects of a page that are wanted.
+    fn take(
+        &mut self,
+        page: Vec<ObjectMeta>,
+        grouper: &mut Grouper<'_>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), SourceError> {
+        self.watch.page();
+        grouper.modified_within(self.mappings.modified().at(self.now_s()));
+        for object in page {
+            if !is_wanted(&object.key) {
+                self.unlisted = true;
+                continue;
+            }
+            self.empty = false;
+            self.watch.key();
+            let key = tracing::event_enabled!(tracing::Level::DEBUG).then(|| object.key.clone());
+            if let (Some(reason), Some(key)) = (grouper.add(object), key) {
+                tracing::debug!(key, reason = reason.name(), "object skipped");
+            }
+        }
+        grouper.check_number(self.spec.max_tables).map_err(|error| invalid(error.to_string()))
     }
 }
 

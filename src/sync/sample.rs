@@ -99,7 +99,7 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
     drop(reads);
     // They came in any order.
     unreadable.sort();
-    let merged = merger.finish().map_err(|conflict| conflict.to_string());
+    let merged = merger.finish().map_err(|conflict| conflict.with_cure());
     let (columns, conflict) = match merged {
         Ok(Some(merged)) => {
             say(&table.name, &merged.notes);

@@ -198,12 +198,6 @@ impl Mappings {
         self.mappings.iter().any(|mapping| !mapping.columns.partitions.conditions.is_empty())
     }
 
-    /// Whether a condition depends on what day it is.
-    #[must_use]
-    pub fn needs_today(&self) -> bool {
-        self.mappings.iter().any(|mapping| mapping.columns.partitions.conditions.need_today())
-    }
-
     /// How many have a pattern: all but that of unmapped objects.
     fn patterns(&self) -> usize {
         self.fallback.unwrap_or(self.mappings.len())

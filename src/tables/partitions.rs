@@ -18,6 +18,7 @@ pub use columns::{Found, FoundValue};
 pub use condition::{Bound, Conditions, Today};
 pub use infer::{Cell, Column, Inference, StoredColumn, TooManyColumns};
 pub use narrow::{Assumed, Narrowing, narrow};
+pub use ranges::KeyRange;
 pub use value::{KeyType, Typed, Value};
 
 use crate::config::Mistake;

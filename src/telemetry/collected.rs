@@ -49,18 +49,29 @@ impl<S: Subscriber> Layer<S> for Collected {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut text = fields.message;
-        for (name, value) in fields.others {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let shown: String = value.chars().take(MAX_VALUE_BYTES).collect();
-            text.push_str(&format!(", {name}: {shown}"));
-        }
+        let mut text = sentence(fields);
         if let Some(secrets) = SECRETS.read().unwrap_or_else(PoisonError::into_inner).clone() {
             redact(&mut text, &secrets);
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0.len() < MAX_WARNINGS { kept.0.push(text) } else { kept.1 += 1 }
     }
+}
+
+/// An event as a sentence: its table, what it says, the error, and its other fields in brackets.
+fn sentence(fields: Fields) -> String {
+    let (mut table, mut error, mut others) = (String::new(), String::new(), Vec::new());
+    for (name, value) in fields.others {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let shown: String = value.chars().take(MAX_VALUE_BYTES).collect();
+        match name.as_str() {
+            "table" => table = format!("table {shown}: "),
+            "error" => error = format!(": {shown}"),
+            name => others.push(format!("{name}: {shown}")),
+        }
+    }
+    let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+    format!("{table}{}{error}{others}", fields.message)
 }
 
 #[cfg(test)]
@@ -78,7 +89,7 @@ mod tests {
             (0..MAX_WARNINGS + 1).for_each(|_| tracing::error!("again"));
         });
         let texts = collected.take();
-        assert_eq!(texts[0], "strange objects, table: t, objects: 3");
+        assert_eq!(texts[0], "table t: strange objects (objects: 3)");
         assert_eq!((texts.len(), texts[MAX_WARNINGS].as_str()), (MAX_WARNINGS + 1, "2 more warnings"));
         assert!(collected.take().is_empty());
     }

@@ -112,16 +112,6 @@ impl Conditions {
         Self(conditions)
     }
 
-    /// Whether one depends on what day it is.
-    pub(in crate::tables) fn need_today(&self) -> bool {
-        let is_relative = |literal: &Literal| matches!(literal, Literal::Today(_));
-        self.0.iter().any(|condition| match &condition.test {
-            Test::Compare(_, literal) => is_relative(literal),
-            Test::In(literals) => literals.iter().any(is_relative),
-            Test::IsNull | Test::IsNotNull => false,
-        })
-    }
-
     /// Whether there are no conditions.
     #[must_use]
     pub fn is_empty(&self) -> bool {

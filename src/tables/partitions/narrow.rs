@@ -14,7 +14,7 @@ use crate::schema::names::fold;
 use crate::tables::mapping::{DatePart, Mapping, Mappings, Part, Source, Variable};
 use crate::times;
 
-/// Most ranges of a listing: each costs a request at least, a thousandth of a full page's worth each.
+/// Most ranges of a listing: every key is looked for among them.
 const MAX_RANGES: usize = 100;
 /// Most places in the tree of keys at which conditions are looked at.
 const MAX_PLACES: usize = 100;
@@ -28,12 +28,12 @@ pub struct Narrowing {
     pub assumed: Vec<Assumed>,
 }
 
-#[cfg(test)]
 impl Narrowing {
     /// Whether a key is listed. What the state knows of others stays as it is.
     #[must_use]
     pub fn lists(&self, key: &str) -> bool {
-        self.ranges.iter().any(|range| range.contains(key))
+        let at = self.ranges.partition_point(|range| range.is_before(key));
+        self.ranges.get(at).is_some_and(|range| range.contains(key))
     }
 }
 

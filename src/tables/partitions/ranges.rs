@@ -12,7 +12,7 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
-    /// The prefix of all its keys, for the request.
+    /// The prefix of all its keys.
     #[must_use]
     pub fn prefix(&self) -> &str {
         let ends = self.from.char_indices().map(|(at, c)| at + c.len_utf8());
@@ -23,12 +23,9 @@ impl KeyRange {
         &self.from[..ends.take_while(has_all).last().unwrap_or(0)]
     }
 
-    /// What the request's `start-after` is: just below the first key of the range.
+    /// A text just below the first key of the range: what a request's `start-after` is. `None`: there is nothing below.
     #[must_use]
-    pub fn start_after(&self) -> Option<String> {
-        if self.prefix() == self.from {
-            return None;
-        }
+    pub fn start(&self) -> Option<String> {
         let mut before = self.from.clone();
         let last = before.pop()?;
         if let Some(previous) = previous(last) {
@@ -39,14 +36,26 @@ impl KeyRange {
         Some(before)
     }
 
-    /// The first key at which the listing of [`KeyRange::prefix`] can stop, if that is before its end.
+    /// The same where keys with the range's [prefix](Self::prefix) lie before it.
+    #[must_use]
+    pub fn start_after(&self) -> Option<String> {
+        if self.prefix() == self.from { None } else { self.start() }
+    }
+
+    /// The first key with the range's [prefix](Self::prefix) that is behind it, if there may be one.
     #[must_use]
     pub fn stop_at(&self) -> Option<&str> {
         self.to.as_deref().filter(|to| Some(*to) != behind_prefix(self.prefix()).as_deref())
     }
 
+    /// Whether all its keys come before this one.
+    #[must_use]
+    pub fn is_before(&self, key: &str) -> bool {
+        self.to.as_deref().is_some_and(|to| to <= key)
+    }
+
     /// Whether a key is in it.
-    #[cfg(test)]
+    #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.from.as_str() <= key && self.to.as_deref().is_none_or(|to| key < to)
     }

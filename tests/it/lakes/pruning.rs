@@ -44,7 +44,7 @@ async fn pruned_objects_are_neither_listed_nor_fetched() {
     let warnings = log.of_level("warn");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("overwrite-delete-stale"), "{warnings:?}");
-    assert!(warnings[0].contains("others that were not even listed"), "{warnings:?}");
+    assert!(warnings[0].contains("leaves out the keys for which the conditions cannot hold, which are not even listed:"), "{warnings:?}");
     let infos = log.of_level("info");
     let narrowed = infos.iter().find(|line| line.contains("conditions narrow the listing")).unwrap();
     assert!(narrowed.contains("e/dt=2026-02-2/~"), "where it starts: {narrowed}");
@@ -71,10 +71,73 @@ async fn where_tables_are_named_by_their_folders_one_listing_has_them_all() {
     assert_eq!(rig.s3.counts().lists, 1);
 }
 
+/// LIST requests of a sync with these conditions, and the rows of its only table.
+async fn lists(rig: &mut Rig, table: &Value, conditions: Value) -> (u64, usize) {
+    rig.s3.reset_counts();
+    let mut table = table.clone();
+    table["partitions"]["where"] = conditions;
+    let sync = rig.sync(json!({"path_prefix": "e/", "mappings": [table]})).await;
+    (rig.s3.counts().lists, sync.rows("e"))
+}
+
+#[tokio::test]
+async fn conditions_never_cost_a_request_more_than_the_whole_listing() {
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    let template = json!({"path": "e/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{*}}", "table": "e", "partitions": {"style": "hive"}});
+    let glob = json!({"glob": "e/**", "table": "e", "partitions": {"style": "hive"}});
+    for (page_keys, whole) in [(1000, 1), (20, 3), (2, 28)] {
+        rig.s3.set_page_keys(page_keys);
+        for table in [&template, &glob] {
+            assert_eq!(lists(&mut rig, table, json!([])).await, (whole, 56));
+            for (condition, rows) in [
+                ("dt >= 2026-02-20", 9),
+                ("dt < 2026-01-03", 2),
+                ("dt = 2026-02-20", 1),
+                ("dt in [2026-01-05, 2026-02-05, 2026-02-20]", 3),
+                ("dt < today-3650d", 0),
+                ("dt is null", 0),
+            ] {
+                let (made, read) = lists(&mut rig, table, json!([condition])).await;
+                assert!(made <= whole, "{condition} in pages of {page_keys}: {made} requests, {whole} for all");
+                assert_eq!(read, rows, "{condition} in pages of {page_keys}");
+            }
+        }
+    }
+    // Of 28 pages, the first and those that are needed.
+    let (made, _) = lists(&mut rig, &template, json!(["dt >= 2026-02-20"])).await;
+    assert!(made <= 1 + 5, "{made}");
+}
+
+#[tokio::test]
+async fn a_bucket_of_one_page_is_listed_as_a_whole_and_what_is_left_out_is_counted() {
+    let mut rig = Rig::start().await;
+    fill(&rig);
+    assert_eq!(rig.sync(with("dt >= 2026-02-20")).await.rows("e"), 9);
+    assert_eq!(rig.s3.counts().lists, 1);
+    // A name that no key has is told by the same request.
+    rig.s3.reset_counts();
+    let error = rig.sync(json!({"path_prefix": "e/", "partitions": {"style": "hive", "where": ["day >= today-7d"]}})).await;
+    assert!(error.status.unwrap().message().contains("there is no partition column \"day\"; there are dt"));
+    assert_eq!(rig.s3.counts().lists, 1);
+    let log = rig.stop();
+    assert!(log.of_level("info").iter().all(|line| !line.contains("conditions narrow the listing")));
+    let warnings = log.of_level("warn");
+    assert!(warnings[0].contains("leaves out objects: with write_mode") && warnings[0].contains("47"), "{warnings:?}");
+}
+
 #[tokio::test]
 async fn a_wider_condition_reads_the_rest_and_a_narrower_one_forgets_nothing() {
+    // All of it listed, and with a listing that jumps.
+    for page_keys in [1000, 10] {
+        widen_and_narrow(page_keys).await;
+    }
+}
+
+async fn widen_and_narrow(page_keys: usize) {
     let (mut rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
     fill(&rig);
+    rig.s3.set_page_keys(page_keys);
     let sync = sync_with_state(&mut rig, with("dt >= 2026-02-01"), &backend).await;
     assert_eq!(sync.rows("e"), 28);
     // Narrower: nothing to do; then as before, and wider.

@@ -96,6 +96,10 @@ async fn conditions_narrow_the_listing_of_a_plan_too() {
     let s3 = lake().await;
     let conditions =
         json!({"partitions": {"style": "hive", "where": ["dt >= 2026-01-03"]}, "path_prefix": "raw/events/"});
+    // One page is listed as a whole.
+    assert_eq!(plan(&s3, conditions.clone(), &["--json"]).await.json()["totals"]["listed_keys"], 6);
+    s3.set_page_keys(2);
+    s3.reset_counts();
     let shown = plan(&s3, conditions, &["--json"]).await.json();
     assert_eq!(shown["totals"]["objects"], 2);
     // With a margin of a day: where a folder's type is not sure yet.
