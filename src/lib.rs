@@ -38,6 +38,7 @@
 //! - [`error_chain`] writes an error with its causes.
 //! - [`times`] reads days and moments that are written as text.
 //! - [`hash`] has the digests that names and state are made of.
+//! - [`words`] counts things in words.
 
 #![forbid(unsafe_code)]
 
@@ -82,3 +83,5 @@ pub(crate) mod error_chain;
 pub(crate) mod times;
 
 pub(crate) mod hash;
+
+pub(crate) mod words;

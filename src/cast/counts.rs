@@ -1,5 +1,6 @@
 //! What casts had to change.
 
+use crate::words::count_as;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -55,8 +56,8 @@ impl ByColumn {
         }
     }
 
-    /// How many, what became of them, and of which columns they are, the most frequent first; `None` of none.
-    fn summary(&self, fate: &str) -> Option<String> {
+    /// How many, what became of one or of several, and of which columns they are, the most frequent first; `None` of none.
+    fn summary(&self, fate: [&str; 2]) -> Option<String> {
         let columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if columns.is_empty() {
             return None;
@@ -67,7 +68,9 @@ impl ByColumn {
             counts.iter().take(MAX_NAMED).map(|(name, count)| format!("{name:?}: {count}")).collect();
         let more = if counts.len() > MAX_NAMED { ", …" } else { "" };
         let total: u64 = columns.values().sum();
-        Some(format!("{total} values that their columns cannot hold {fate} ({}{more})", named.join(", ")))
+        let values = count_as(total, "value that its column cannot hold", "values that their columns cannot hold");
+        let fate = fate[usize::from(total != 1)];
+        Some(format!("{values} {fate} ({}{more})", named.join(", ")))
     }
 
     fn add(&self, other: &Self) {
@@ -102,11 +105,11 @@ impl CastCounts {
             .into_iter()
             .filter_map(|(what, count)| {
                 let count = count.load(Ordering::Relaxed);
-                (count > 0).then(|| format!("{count} {what}"))
+                (count > 0).then(|| format!("{what}: {count}"))
             })
             .collect();
-        parts.extend(self.rescued.summary("are in the rescue column"));
-        parts.extend(self.mismatched.summary("became null"));
+        parts.extend(self.rescued.summary(["is in the rescue column", "are in the rescue column"]));
+        parts.extend(self.mismatched.summary(["became null"; 2]));
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 

@@ -245,7 +245,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The state of earlier syncs is damaged: reset it.
     InvalidState,
-    /// Some objects or tables could not be read; everything else was sent.
+    /// Some objects or tables could not be read; everything else was sent, which does not mean that it was stored.
     Incomplete,
     /// The peer went away or the process ends.
     Cancelled,

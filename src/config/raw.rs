@@ -138,10 +138,10 @@ pub(super) struct RawSpec {
     pub(super) max_tables: Option<Count>,
 
     /// What happens when an object can't be read (damaged, denied, retries exhausted) or the files of a table do not
-    /// agree. `fail`: everything else is sent,
-    /// then the sync ends with an error, so that `overwrite-delete-stale` cannot remove that object's rows. `skip`: one
-    /// error in the log, and the sync ends well. Left out it is `fail`, and `skip` with `backend_options`. An object that
-    /// stays bad belongs in `exclude`.
+    /// agree. `fail`: all else is sent, then the sync ends with an error, so that `overwrite-delete-stale` cannot remove
+    /// that object's rows; but the CLI then stops the destination, and rows that it had not written yet are lost. `skip`:
+    /// one error in the log, and the sync ends well. Left out it is `fail`, and `skip` with `backend_options`. An object
+    /// that stays bad belongs in `exclude`.
     // No `default` in the schema: there are two.
     #[schemars(default, with = "OnError")]
     pub(super) on_object_error: Option<OnError>,

@@ -35,7 +35,7 @@ impl Watch {
         let text = if tables > 0 {
             format!("{frame} reading heads: {} of {tables} tables", count(&self.tables_done))
         } else {
-            let (pages, keys) = (count(&self.listing.pages), super::words::number(count(&self.listing.keys)));
+            let (pages, keys) = (count(&self.listing.pages), crate::words::number(count(&self.listing.keys)));
             let pages_a_second = pages as f64 / elapsed.as_secs_f64().max(0.001);
             format!("{frame} listing: {keys} keys, {pages_a_second:.1} pages/s")
         };

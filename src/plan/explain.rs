@@ -1,6 +1,5 @@
 //! Why an object is in its table, or is skipped: the rules in the order in which a sync tries them. Pure.
 
-use super::words::count;
 use crate::config::Spec;
 use crate::s3::ObjectMeta;
 use crate::tables::classify::{Classified, Placed, SkipReason, classify, hidden_part};
@@ -10,6 +9,7 @@ use crate::tables::modified::Modified;
 use crate::tables::partitions::{FoundValue, Today};
 use crate::tables::prune::Pruning;
 use crate::tables::select::Selector;
+use crate::words::count;
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 
 /// What is known of the object.

@@ -3,7 +3,7 @@
 use super::explain::{Explanation, Outcome, Seen};
 use super::render::Tone;
 use super::terminal::{Layout, printable};
-use super::words::number;
+use crate::words::count;
 use arrow::temporal_conversions::timestamp_s_to_datetime;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -44,9 +44,9 @@ fn object(seen: &Seen) -> String {
             let modified =
                 timestamp_s_to_datetime(object.last_modified_s).map(|time| format!(", last modified {time} UTC"));
             let archived = if object.archived { ", archived" } else { "" };
-            format!("{} bytes{}{archived}", number(object.size_bytes), modified.unwrap_or_default())
+            format!("{}{}{archived}", count(object.size_bytes, "byte"), modified.unwrap_or_default())
         }
-        Seen::Assumed { size_bytes } => format!("{} bytes, as --size says; S3 was not asked", number(*size_bytes)),
+        Seen::Assumed { size_bytes } => format!("{}, as --size says; S3 was not asked", count(*size_bytes, "byte")),
         Seen::Missing => "there is no such object; if there were one:".to_owned(),
     }
 }

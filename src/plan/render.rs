@@ -3,7 +3,8 @@
 use super::cost::{PRICE_REGION, Requests};
 use super::report::{Columns, From, Plan, PlannedColumn, PlannedTable, StateSeen, Totals};
 use super::terminal::{Layout, columns_of, cut, printable};
-use super::words::{count, dollars, number, size};
+use super::words::{dollars, size};
+use crate::words::{count, number};
 use std::fmt::Write as _;
 
 /// Where lists are wrapped if the output has no width of its own.
@@ -134,7 +135,12 @@ fn below(text: &mut String, table: &PlannedTable, layout: &Layout) {
         let _ = writeln!(text, "{}", wrapped(&Label::below(label), what.split(' '), " ", tone, layout));
     };
     if let Some(error) = &table.error {
-        say(Some(Tone::Error), "error", &printable(error));
+        // Behind the sentences there may be lines to be pasted.
+        let (sentences, lines) = error.split_once('\n').unwrap_or((error, ""));
+        say(Some(Tone::Error), "error", &printable(sentences));
+        for line in lines.lines() {
+            say(Some(Tone::Error), "", &printable(line));
+        }
     }
     for (_, reason) in &table.unreadable {
         say(Some(Tone::Error), "error", &printable(reason));

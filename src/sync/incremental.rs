@@ -386,8 +386,8 @@ impl State {
         let text = crate::error_chain::error_chain(&error);
         let objects = self.sent_objects.saturating_sub(self.objects_in_checkpoints());
         let text = format!(
-            "{text}; all rows were sent, but the state does not say so: the next sync reads the {objects} objects of this \
-             one again"
+            "{text}; all rows were sent, but the state does not say so: the next sync reads the {} of this one again",
+            crate::words::count(objects, "object")
         );
         SourceError::new(ErrorKind::Unavailable, text)
     }

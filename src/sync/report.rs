@@ -10,10 +10,15 @@ use crate::formats::error::ReadError;
 use crate::s3::{self, Store};
 use crate::tables::group::Skipped;
 use crate::telemetry::otlp::SyncTelemetry;
+use crate::words::{count, count_as};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// What an error at the end means for everything else: the CLI stops the destination then, whatever that has still to write.
+const NOT_KEPT: &str = "All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it \
+    had not written yet are lost: only a sync that ends well is complete";
 
 /// The errors of a sync. Shared by all its tasks.
 #[derive(Debug)]
@@ -140,8 +145,11 @@ impl Report {
         self.telemetry.table(table).add_error();
         let LeftOut { planned, rows, cure } = out;
         let text = format!(
-            "table {table} of bucket {}: {text}. Left out: {} objects with {rows} rows ({} bytes)",
-            self.bucket, planned.objects, planned.bytes
+            "table {table} of bucket {}: {text}. Left out: {} with {} ({})",
+            self.bucket,
+            count(planned.objects, "object"),
+            count(rows, "row"),
+            count(planned.bytes, "byte")
         );
         let with_cure = cure.as_ref().map_or_else(|| text.clone(), |cure| format!("{text}. {cure}"));
         tracing::error!(
@@ -165,20 +173,20 @@ impl Report {
         self.sink.send(message).await.map_err(|_| disconnected())
     }
 
-    /// `count` objects of a table are archived, `key` the first of them. By the spec that is an error of the table, or
+    /// So many objects of a table are archived, `key` the first of them. By the spec that is an error of the table, or
     /// nothing but a warning. The log has its lines at the end: one for all tables, or a warning a table.
     ///
     /// # Errors
     /// When the peer has gone.
-    pub async fn objects_archived(&self, table: &str, key: &str, count: u64) -> Result<(), SourceError> {
+    pub async fn objects_archived(&self, table: &str, key: &str, objects: u64) -> Result<(), SourceError> {
         let first = format!("s3://{}/{key}", self.bucket);
-        lock(&self.archived).entry(table.to_owned()).or_default().add(count, || first.clone());
+        lock(&self.archived).entry(table.to_owned()).or_default().add(objects, || first.clone());
         if !self.is_failure(self.on_archived) {
             return Ok(());
         }
         let text = format!(
-            "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. Restore or \
-             `exclude` them"
+            "{} archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first}. Restore or `exclude` what is archived",
+            count_as(objects, "object is", "objects are")
         );
         self.send_error(table, text).await
     }
@@ -275,15 +283,16 @@ impl Report {
         let conflicts = lock(&self.conflicts);
         let mut texts = Vec::new();
         if let Some(first) = &failed.first {
-            let count = failed.count;
+            let objects = failed.count;
             if self.is_failure(spec.on_object_error) {
                 texts.push(format!(
-                    "{count} objects could not be read, the first: {first}. An object that is bad for good belongs in \
-                     `exclude`; `on_object_error: skip` lets a sync end well all the same"
+                    "{} could not be read, the first: {first}. An object that is bad for good belongs in `exclude`; \
+                     `on_object_error: skip` lets a sync end well all the same",
+                    count(objects, "object")
                 ));
             } else if !self.incremental {
                 tracing::warn!(
-                    count,
+                    count = objects,
                     first,
                     "objects could not be read and on_object_error is skip: with write_mode overwrite-delete-stale the \
                      destination removes the rows that earlier syncs brought of them"
@@ -293,13 +302,16 @@ impl Report {
         if let Some(first) = &conflicts.first
             && self.is_failure(spec.on_object_error)
         {
-            texts.push(format!("{} tables were left out, the first: {first}", conflicts.count));
+            let tables = count_as(conflicts.count, "table was", "tables were");
+            texts.push(format!(
+                "{tables} left out, the first: {first}. `on_object_error: skip` lets a sync end well without them"
+            ));
         }
         texts.extend(self.archived_verdict());
         if texts.is_empty() {
             return Ok(());
         }
-        texts.push("Everything else was sent".to_owned());
+        texts.push(NOT_KEPT.to_owned());
         let cure = conflicts.cure.as_ref().map(|cure| format!(". {cure}")).unwrap_or_default();
         Err(SourceError::new(ErrorKind::Incomplete, format!("{}{cure}", texts.join("; "))))
     }
@@ -309,10 +321,11 @@ impl Report {
         let tables = lock(&self.archived);
         let (table, first) = tables.iter().find_map(|(table, archived)| Some((table, archived.first.as_ref()?)))?;
         if self.is_failure(self.on_archived) {
-            let count: u64 = tables.values().map(|archived| archived.count).sum();
+            let objects: u64 = tables.values().map(|archived| archived.count).sum();
             let text = format!(
-                "{count} objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first} (table \
-                 {table}). Restore or `exclude` them, or set `on_archived: skip`"
+                "{} archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: {first} (table {table}). Restore or \
+                 `exclude` what is archived, or set `on_archived: skip`",
+                count_as(objects, "object is", "objects are")
             );
             tracing::error!(bucket = self.bucket, error = text, "archived objects could not be read");
             return Some(text);

@@ -232,7 +232,7 @@ async fn archived_and_empty_objects_are_read_when_they_can_be() {
     let sync = lake.any_sync(json!({"on_archived": "fail"})).await;
     let status = sync.status.as_ref().expect("an archived object that was not read");
     assert!(
-        status.message().contains("1 objects are archived") && status.message().contains("t/b.parquet"),
+        status.message().contains("1 object is archived") && status.message().contains("t/b.parquet"),
         "{status}"
     );
     lake.rig.s3.delete("t/b.parquet");

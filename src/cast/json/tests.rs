@@ -133,7 +133,7 @@ fn json_that_destinations_refuse_becomes_a_string() {
     let array = StringArray::from(vec![Some("1e200000"), None, Some("[]"), Some("x")]);
     check_texts(&array, &counts).unwrap();
     let text = counts.summary().unwrap();
-    assert!(text.contains("1 invalid JSON") && text.contains("1 JSON texts with more than 1,000 levels"), "{text}");
+    assert!(text.contains("invalid JSON texts became JSON strings: 1") && text.contains("1,000 levels or too large numbers became JSON strings: 1"), "{text}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub fn footer_from_suffix(suffix: &Bytes, object_size: u64) -> Result<FooterStep
     if magic != MAGIC {
         return Err(ReadError::OtherFormat {
             format: Format::Parquet,
-            what: format!("it ends in {}, expected \"PAR1\"", magic.escape_ascii()),
+            what: format!("it ends in \"{}\", expected \"PAR1\"", magic.escape_ascii()),
             found: None,
         });
     }

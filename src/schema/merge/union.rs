@@ -259,11 +259,11 @@ impl Union {
         }
         let surplus: Vec<String> = new.drain(room..).map(|column| format!("{:?}", column.name.0)).collect();
         let text = listed(&surplus).unwrap_or_default();
-        let fate = if self.options.rescue_name().is_some() { "go into the rescue column" } else { "are left out" };
+        let fate = if self.options.rescue_name().is_some() { "for the rescue column" } else { "left out" };
         notes.push(Note::Warning(format!(
-            "the table would have more than {} columns, which is limits.max_columns: {} columns {fate}: {text}",
+            "the table would have more than {} columns, which is limits.max_columns: {} {fate}: {text}",
             self.options.max_columns.0,
-            surplus.len()
+            crate::words::count_as(surplus.len() as u64, "column is", "columns are")
         )));
     }
 

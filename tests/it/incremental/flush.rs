@@ -91,7 +91,7 @@ async fn item_86_a_failed_flush_fails_the_sync() {
     let sync = lake.any_sync(json!({})).await;
     let status = sync.status.as_ref().expect("an error");
     assert_eq!((status.code(), sync.rows("t")), (Code::Unavailable, 100));
-    for what in ["failed to write state", STATE_TABLE, "the next sync reads the 1 objects of this one again"] {
+    for what in ["failed to write state", STATE_TABLE, "the next sync reads the 1 object of this one again"] {
         assert!(status.message().contains(what), "{what}: {status}");
     }
     lake.backend.repair();

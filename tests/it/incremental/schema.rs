@@ -20,7 +20,7 @@ async fn new_objects_are_compared_with_the_stored_schema() {
     assert_eq!((tables(&sync), origins(&sync)), (vec!["u".to_owned()], set(&["u/b.parquet"])));
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
     assert!(error.contains("t/a.parquet") && error.contains("t/b.parquet"), "{error}");
-    assert!(error.contains("Left out: 1 objects with 1 rows"), "{error}");
+    assert!(error.contains("Left out: 1 object with 1 row"), "{error}");
     assert_eq!(lake.keys_read(), set(&["t/b.parquet", "u/b.parquet"]), "no footer of a done object");
     // The object that set the schema may be gone: it still holds.
     lake.rig.s3.delete("t/a.parquet");

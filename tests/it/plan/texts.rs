@@ -30,7 +30,12 @@ async fn at_80_columns() {
             error     "raw/mixed/1.parquet" and "raw/mixed/2.parquet" do not agree:
                       column "number" is int64 in the first and missing in the second;
                       all files of a table must have the same columns, so move one of
-                      them to another prefix, or exclude it
+                      them to another prefix, or exclude it. To take all files, with
+                      null where one lacks a column and with joined types where they
+                      differ, add these lines to the source:
+                      spec:
+                        schema:
+                          mode: merge
         raw_users_of_a_team_with_a_long_name        1    896 B  raw/users_of_a_team_wit…
             plugin    _cq_id uuid, _cq_parent_id uuid, _s3_key utf8,
                       _s3_last_modified timestamp, _s3_row int64

@@ -37,15 +37,15 @@ async fn objects_that_cannot_be_read() {
 
             t: s3://test-bucket/t/encrypted.parquet: the Parquet file is encrypted (its magic is PARE): encrypted files can't be read; write it unencrypted, or exclude it
 
-            t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in Ada\n, expected "PAR1"; it begins with "id,name\n"; write it again, or put it into `exclude`
+            t: s3://test-bucket/t/text.parquet: not a Parquet file: it ends in "Ada\n", expected "PAR1"; it begins with "id,name\n"; write it again, or put it into `exclude`
 
             t: s3://test-bucket/t/tiny.parquet: not a Parquet file: it has 4 bytes, the smallest Parquet file has 12; it begins with "PAR1"; write it again, or put it into `exclude`
 
-            t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in fi\x10\x00, expected "PAR1"; it begins with "PAR1\x15\x00\x15\xc0"; write it again, or put it into `exclude`
+            t: s3://test-bucket/t/truncated.parquet: not a Parquet file: it ends in "fi\x10\x00", expected "PAR1"; it begins with "PAR1\x15\x00\x15\xc0"; write it again, or put it into `exclude`
 
             u: s3://test-bucket/u/damaged.parquet: row group 0, column "id", dictionary page: cannot parse past Set; write it again, or put it into `exclude`
 
-            => DataLoss: failed to sync records: failed to sync unmanaged client: 6 objects could not be read, the first: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet. An object that is bad for good belongs in `exclude`; `on_object_error: skip` lets a sync end well all the same; Everything else was sent
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 6 objects could not be read, the first: GetObject of s3://test-bucket/t/denied.parquet failed: AccessDenied (HTTP 403): made by the test; allow s3:GetObject on arn:aws:s3:::test-bucket/t/denied.parquet. An object that is bad for good belongs in `exclude`; `on_object_error: skip` lets a sync end well all the same; All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it had not written yet are lost: only a sync that ends well is complete
         "#]],
         &outcome(&sync),
     );
@@ -77,12 +77,12 @@ async fn objects_that_are_archived() {
     let sync = rig.sync(json!({})).await;
     check(
         &expect![[r#"
-        t: 2 objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/t/1.parquet. Restore or `exclude` them
+            t: 2 objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/t/1.parquet. Restore or `exclude` what is archived
 
-        u: 1 objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/u/1.parquet. Restore or `exclude` them
+            u: 1 object is archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/u/1.parquet. Restore or `exclude` what is archived
 
-        => DataLoss: failed to sync records: failed to sync unmanaged client: 3 objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/t/1.parquet (table t). Restore or `exclude` them, or set `on_archived: skip`; Everything else was sent
-    "#]],
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 3 objects are archived (GLACIER or DEEP_ARCHIVE) and cannot be read, the first: s3://test-bucket/t/1.parquet (table t). Restore or `exclude` what is archived, or set `on_archived: skip`; All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it had not written yet are lost: only a sync that ends well is complete
+        "#]],
         &outcome(&sync),
     );
     rig.sync(json!({"on_archived": "skip"})).await;
@@ -122,7 +122,7 @@ async fn files_that_do_not_agree() {
               schema:
                 mode: merge
 
-            => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes); Everything else was sent. To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). `on_object_error: skip` lets a sync end well without them; All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it had not written yet are lost: only a sync that ends well is complete. To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
             spec:
               schema:
                 mode: merge
@@ -207,13 +207,13 @@ async fn what_a_sync_warns_of() {
     assert_eq!(outcome(&sync).trim(), "=> OK");
     check(
         &expect![[r#"
-        warn: object was deleted after it was listed; it is left out
-            table: t
-            bucket: test-bucket
-            key: t/2.parquet
-        warn: values that do not fit were changed: 2 timestamps out of range became null
-            table: t
-    "#]],
+            warn: object was deleted after it was listed; it is left out
+                table: t
+                bucket: test-bucket
+                key: t/2.parquet
+            warn: values that do not fit were changed: timestamps out of range became null: 2
+                table: t
+        "#]],
         &log_text(&rig.plugin.stop(), &["warn", "error"]),
     );
 }
@@ -274,7 +274,7 @@ async fn what_incremental_syncs_fail_with() {
     texts.push(outcome(&rig.sync_with_state(json!({}), &backend).await));
     check(
         &expect![[r#"
-            t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything again. Left out: 1 objects with 1 rows (N bytes). To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            t: table t of bucket test-bucket: "t/1.parquet" and "t/2.parquet" do not agree: column "row" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. The first one set the columns of the table in an earlier sync, and they are kept even if it is gone: when all files have the new columns, a new `state_id` reads everything again. Left out: 1 object with 1 row (N bytes). To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
             spec:
               schema:
                 mode: merge

@@ -184,7 +184,7 @@ fn too_many_columns_go_into_the_rescue_column() {
     assert_eq!(merged.schema.columns().len(), 8);
     assert_eq!(told(&merged)[6..], ["c6 int32", "_s3_rescued json"]);
     let text = notes(&merged);
-    assert!(text.starts_with("Warning") && text.contains("3 columns go into the rescue column"), "{text}");
+    assert!(text.starts_with("Warning") && text.contains("3 columns are for the rescue column"), "{text}");
 }
 
 #[test]
