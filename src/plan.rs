@@ -34,6 +34,8 @@ use terminal::Layout;
 const STATUS_GOOD: u8 = 0;
 /// The exit status of a plan that shows what a sync would report as an error. 1 is: there is no plan; 2: wrong flags.
 const STATUS_WITH_ERRORS: u8 = 3;
+/// The exit status of a plan without a table: a sync would send nothing.
+const STATUS_WITHOUT_TABLES: u8 = 4;
 /// The longest config, in bytes: what a person writes has thousands.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
@@ -84,7 +86,11 @@ async fn shown(
     plan.source = name;
     plan.warnings = warnings.take();
     print(flags, || json::value(&plan), |layout| render::text(&plan, layout))?;
-    Ok(if plan.has_errors() { STATUS_WITH_ERRORS } else { STATUS_GOOD })
+    Ok(match () {
+        () if plan.has_errors() => STATUS_WITH_ERRORS,
+        () if plan.tables.is_empty() => STATUS_WITHOUT_TABLES,
+        () => STATUS_GOOD,
+    })
 }
 
 fn config_text(path: &Path) -> Result<String, String> {

@@ -125,6 +125,9 @@ impl SyncRun<'_> {
         let listed = listing::list(self.spec, self.mappings, store, selection, known, &watch).await?;
         let emptied = self.state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
         let selected = listing::select(listed, self.mappings, emptied)?;
+        if let Some(hint) = &selected.hint {
+            tracing::info!("tables of folders: {hint}");
+        }
         for Refused { name, text, left_out } in &selected.refused {
             let planned = Planned { objects: left_out.objects, bytes: left_out.bytes };
             self.report.table_failed(name, text, LeftOut { planned, rows: 0, cure: None }).await?;

@@ -13,6 +13,8 @@ pub const MAX_MAPPINGS: usize = 500;
 /// What the spec says about layouts.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
+    /// `path_prefix`: what all keys begin with.
+    pub path_prefix: String,
     /// `path` at the top level, short for one mapping. Never together with mappings.
     pub path: Option<String>,
     /// `mappings`.

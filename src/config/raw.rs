@@ -232,6 +232,7 @@ impl RawSpec {
         let mappings = self.mappings.take().map(|mappings| mappings.0).unwrap_or_default().into_iter().enumerate();
         let mappings = mappings.filter_map(|(index, mapping)| mapping?.spec(format!("mappings[{index}]"), top, limits));
         Layout {
+            path_prefix: self.path_prefix.as_ref().map(|prefix| prefix.0.clone()).unwrap_or_default(),
             path: self.path.take().map(|path| path.0),
             mappings: mappings.collect(),
             unmapped: self.unmapped,

@@ -4,7 +4,9 @@ use super::bar::Watch;
 use super::config_file::BackendConfig;
 use super::cost::{Gets, Requests};
 use super::explain::{Asked, Explanation, Seen, explain};
-use super::report::{Amount, Columns, Partitions, Plan, PlannedRequests, PlannedTable, StateSeen, planned_columns};
+use super::report::{
+    Amount, Columns, Partitions, Plan, PlannedRequests, PlannedTable, Policy, StateSeen, planned_columns,
+};
 use crate::cloudquery::source::{Selection, SourceError};
 use crate::cloudquery::state_client::Patience;
 use crate::config::{FileColumns, Spec};
@@ -17,7 +19,7 @@ use crate::sync::listing::{self, Selected};
 use crate::sync::sample::{Sample, samples};
 use crate::tables::group::{Grouper, Table};
 use crate::tables::mapping::{Mappings, Match};
-use crate::tables::prune::Announced;
+use crate::tables::prune::{Announced, Refused};
 use crate::tables::select::Selector;
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, HashSet};
@@ -82,11 +84,10 @@ pub(crate) async fn plan(
     let listed = listing::list(spec, mappings, store, selection, known, &watch.listing).await?;
     let emptied = state.as_ref().map(|state| state.others(&listed.listing.names())).unwrap_or_default();
     let selected = listing::select(listed, mappings, emptied)?;
-    selected.warn_of_refused();
     if !seen.is_incremental() {
         selected.warn_of_delete_stale();
     }
-    let Selected { store, tables, emptied, skipped, .. } = selected;
+    let Selected { store, tables, emptied, skipped, refused, hint, .. } = selected;
     let cx = Context::to_look(spec, mappings, store).await?;
     let (usage, used) = (cx.store.usage(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
     // A sync lists as this plan did.
@@ -112,7 +113,9 @@ pub(crate) async fn plan(
         let table_state = state.as_ref().map(|state| state.table(&name, None)).transpose()?;
         planned.extend(emptied_table(name, table_state));
     }
+    planned.extend(refused.into_iter().map(refused_table));
     planned.sort_by(|a, b| a.name.cmp(&b.name));
+    let policy = Policy::of(spec, seen.is_incremental());
     let made = Requests { lists: used(&usage.lists), gets: used(&usage.gets), bytes: used(&usage.bytes) };
     let (sync, full_sync) = (planning.sync.requests(), planning.full_sync.requests());
     Ok(Plan {
@@ -124,6 +127,8 @@ pub(crate) async fn plan(
         skipped,
         listed_keys: used(&watch.listing.keys),
         requests: PlannedRequests { made, sync, full_sync },
+        policy,
+        hints: hint.into_iter().collect(),
         warnings: Vec::new(),
     })
 }
@@ -229,6 +234,14 @@ impl Planning<'_> {
             ..PlannedTable::default()
         }
     }
+}
+
+/// A table that is left out for what its keys say.
+fn refused_table(Refused { name, text, left_out }: Refused) -> PlannedTable {
+    let prefix = left_out.first_key.as_deref().and_then(|key| key.rsplit_once('/'));
+    let prefix = prefix.map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+    let readable = Amount { objects: left_out.objects, bytes: left_out.bytes };
+    PlannedTable { name, prefix, readable, error: Some(text), ..PlannedTable::default() }
 }
 
 /// A table of the state that has no object any more; `None`: it has no columns that are known, and is not announced.

@@ -52,6 +52,8 @@ pub(crate) fn value(plan: &Plan) -> Value {
             "full_sync": requests(plan.requests.full_sync),
             "price_region": PRICE_REGION,
         },
+        "sync_ends_with_error": plan.sync_fails(),
+        "hints": plan.hints,
         "warnings": plan.warnings,
     })
 }

@@ -1,7 +1,7 @@
 //! A plan as text for people. Pure: the layout is an argument.
 
 use super::cost::{PRICE_REGION, Requests};
-use super::report::{Columns, From, Plan, PlannedColumn, PlannedTable, StateSeen, Totals};
+use super::report::{Columns, From, Plan, PlannedColumn, PlannedTable, Policy, StateSeen, Totals};
 use super::terminal::{Layout, columns_of, cut, printable};
 use super::words::{dollars, size};
 use crate::words::{count, number};
@@ -100,7 +100,7 @@ fn tables(text: &mut String, plan: &Plan, layout: &Layout) {
         let name = cut(&cells[0], widths[0]);
         let rest = line.strip_prefix(name.as_str()).unwrap_or(line);
         let _ = writeln!(text, "{}{rest}", layout.paint(tone, &name));
-        below(text, table, layout);
+        below(text, table, plan.policy, layout);
     }
     text.push('\n');
 }
@@ -130,7 +130,7 @@ fn row(cells: &[String; 5], widths: &[usize; 4], layout: &Layout) -> String {
 }
 
 /// What there is to say about one table.
-fn below(text: &mut String, table: &PlannedTable, layout: &Layout) {
+fn below(text: &mut String, table: &PlannedTable, policy: Policy, layout: &Layout) {
     let mut say = |tone, label: &str, what: &str| {
         let _ = writeln!(text, "{}", wrapped(&Label::below(label), what.split(' '), " ", tone, layout));
     };
@@ -148,11 +148,16 @@ fn below(text: &mut String, table: &PlannedTable, layout: &Layout) {
     if table.archived.count > 0 {
         let first = table.archived.first_key.as_deref().unwrap_or_default();
         let archived = count(table.archived.count, "archived object");
-        say(
-            Some(Tone::Warning),
-            "archived",
-            &format!("{archived} that can't be read, the first: {}", printable(first)),
-        );
+        let (tone, end) = if policy.archived_fail {
+            (
+                Tone::Error,
+                "a sync sends the others and ends with an error: restore or `exclude` what is archived, or set `on_archived: skip`",
+            )
+        } else {
+            (Tone::Warning, "a sync leaves out what is archived")
+        };
+        let first = printable(first);
+        say(Some(tone), "archived", &format!("{archived} that can't be read, the first: {first}; {end}"));
     }
     if let Some(partitions) = &table.partitions {
         let columns: Vec<String> =
@@ -240,7 +245,8 @@ fn wrapped<'a>(
     let lines: Vec<String> = lines.into_iter().map(paint).collect();
     let Label { indent, columns, .. } = *label;
     let front = format!("{}{:<width$}", " ".repeat(indent), label.text, width = columns - indent);
-    layout.paint(label.tone, &front) + &lines.join(&format!("\n{}", " ".repeat(columns)))
+    let front = if front.is_empty() { front } else { layout.paint(label.tone, &front) };
+    front + &lines.join(&format!("\n{}", " ".repeat(columns)))
 }
 
 fn skipped(text: &mut String, plan: &Plan, totals: &Totals, layout: &Layout) {
@@ -275,9 +281,10 @@ fn paragraph(text: &mut String, label: &str, what: &str, layout: &Layout) {
 }
 
 fn foot(text: &mut String, plan: &Plan, layout: &Layout) {
-    for warning in &plan.warnings {
-        let label = Label { text: "warning", indent: 0, columns: LABEL_COLUMNS, tone: Tone::Warning };
-        let _ = writeln!(text, "{}", wrapped(&label, printable(warning).split(' '), " ", None, layout));
+    let notes = plan.warnings.iter().map(|warning| ("warning", Tone::Warning, warning));
+    for (label, tone, note) in notes.chain(plan.hints.iter().map(|hint| ("hint", Tone::Strong, hint))) {
+        let label = Label { text: label, indent: 0, columns: LABEL_COLUMNS, tone };
+        let _ = writeln!(text, "{}", wrapped(&label, printable(note).split(' '), " ", None, layout));
     }
     paragraph(text, "state", &state(&plan.state), layout);
     paragraph(text, "this plan", &requests(plan.requests.made, ""), layout);
@@ -292,9 +299,27 @@ fn foot(text: &mut String, plan: &Plan, layout: &Layout) {
     let _ = writeln!(text, "{}", wrapped(&label, prices.split(' '), " ", Some(Tone::Faint), layout));
     let failed = plan.totals().tables_with_errors;
     if failed > 0 {
-        let what =
-            format!("{} with errors: a sync would leave them out, or some of their objects", count(failed, "table"));
-        let _ = writeln!(text, "{}", layout.paint(Tone::Error, &what));
+        let what = format!("{} with errors: {}", count(failed, "table"), end_of_sync(plan.policy));
+        let label = Label { text: "", indent: 0, columns: 0, tone: Tone::Error };
+        let _ = writeln!(text, "{}", wrapped(&label, what.split(' '), " ", Some(Tone::Error), layout));
+    }
+}
+
+/// What a sync does about tables with errors.
+fn end_of_sync(policy: Policy) -> &'static str {
+    match policy {
+        Policy { object_errors_fail: true, .. } => {
+            "a sync sends what can be read and ends with an error, at which the CLI stops the destination: rows that it had not \
+             written yet are lost. `on_object_error: skip` lets it end well, `exclude` leaves out what is bad"
+        }
+        Policy { incremental: true, .. } => {
+            "a sync leaves out the table whose files don't agree and objects that can't be read, and ends well; the next one \
+             tries again"
+        }
+        _ => {
+            "a sync leaves out the table whose files don't agree and objects that can't be read, and ends well \
+             (`on_object_error` is skip); with write_mode overwrite-delete-stale their rows of earlier syncs are removed"
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cost::Requests;
 use crate::cloudquery::source::Backend;
-use crate::config::FileColumns;
+use crate::config::{FileColumns, OnError, Spec};
 use crate::schema::names::{CQ_ID, CQ_PARENT_ID, file_columns};
 use crate::schema::table::{ColumnSource, TableSchema};
 use crate::schema::types::ColumnType;
@@ -27,8 +27,31 @@ pub(crate) struct Plan {
     pub(crate) listed_keys: u64,
     /// Requests.
     pub(crate) requests: PlannedRequests,
+    /// What a sync does about objects and tables that it cannot read.
+    pub(crate) policy: Policy,
+    /// What a user may want instead.
+    pub(crate) hints: Vec<String>,
     /// What a user should know.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Which errors end a sync with an error, after all else was sent; the others are left out, and the sync ends well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// Objects that cannot be read and tables whose files do not agree do.
+    pub(crate) object_errors_fail: bool,
+    /// Archived objects do.
+    pub(crate) archived_fail: bool,
+    /// The sync is incremental, so that nothing is removed from the destination.
+    pub(crate) incremental: bool,
+}
+
+impl Policy {
+    /// What the spec says, and where it says nothing, what a sync does.
+    pub(crate) fn of(spec: &Spec, incremental: bool) -> Self {
+        let fails = |policy: Option<OnError>| policy.map_or(!incremental, |policy| policy == OnError::Fail);
+        Self { object_errors_fail: fails(spec.on_object_error), archived_fail: fails(spec.on_archived), incremental }
+    }
 }
 
 /// The requests of a plan and of the sync that it shows.
@@ -233,6 +256,15 @@ impl Plan {
 
     /// Whether the plan shows something that a sync would report as an error.
     pub(crate) fn has_errors(&self) -> bool {
-        self.tables.iter().any(PlannedTable::has_errors)
+        self.tables.iter().any(PlannedTable::has_errors) || self.sync_fails()
+    }
+
+    /// Whether a sync would end with an error.
+    pub(crate) fn sync_fails(&self) -> bool {
+        let Policy { object_errors_fail, archived_fail, .. } = self.policy;
+        let fails = |table: &PlannedTable| {
+            (object_errors_fail && table.has_errors()) || (archived_fail && table.archived.count > 0)
+        };
+        self.tables.iter().any(fails)
     }
 }

@@ -33,6 +33,8 @@ pub struct Selected {
     pub narrowed: bool,
     /// Tables that are left out with an error.
     pub refused: Vec<Refused>,
+    /// What the user may want to know of the tables.
+    pub hint: Option<String>,
 }
 
 /// A whole listing, and where it is from.
@@ -372,7 +374,10 @@ pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> 
     }
     // That nothing was listed is the reason for whatever else there is to say.
     let why = nothing.map(|nothing| format!("; {nothing}")).unwrap_or_default();
-    let warnings = listing.check_selection().map_err(|error| invalid(format!("{error}{why}")))?;
+    let warnings = listing.check_selection().map_err(|error| {
+        let unmapped = listing.unmapped().map(|unmapped| format!("; {unmapped}")).unwrap_or_default();
+        invalid(format!("{error}{why}{unmapped}"))
+    })?;
     for warning in &warnings {
         tracing::warn!("{warning}{why}");
     }
@@ -383,7 +388,8 @@ pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> 
     for table in &listing.tables {
         table.key_columns.columns(&[]).map_err(|error| invalid(format!("table {}: {error}", table.name)))?;
     }
-    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s, narrowed, refused })
+    let hint = listing.hint();
+    Ok(Selected { store, tables: listing.tables, emptied, skipped: listing.skipped, date_s, narrowed, refused, hint })
 }
 
 fn invalid(text: String) -> SourceError {

@@ -2,6 +2,7 @@
 
 use super::classify::partition_folders;
 use super::name::TableKey;
+use crate::words::count_as;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -110,17 +111,32 @@ impl fmt::Display for Explosion {
                 write!(
                     f,
                     ": {count} of them are `key=value` folders of partitioned tables, such as {example:?}, each of which \
-                     is a table of its own"
-                )?;
-                match whole.as_str() {
-                    "" => f.write_str("; a mapping with a `table` and `partitions: hive` makes columns of them"),
-                    whole => write!(f, "; `partitions: hive` makes columns of them, and one table of {whole:?}"),
-                }
+                     is a table of its own; {}",
+                    columns_of_folders(whole)
+                )
             }
             Self::Below(count, folder, example) => {
                 write!(f, ": {count} of them are folders below {folder:?}, such as {example:?}")
             }
         }
+    }
+}
+
+/// What whoever has tables of `key=value` folders may want instead of them.
+#[must_use]
+pub fn hint<'a>(tables: impl Iterator<Item = &'a TableKey> + Clone) -> Option<String> {
+    let mut partitioned = tables.filter(|key| key.mapping().is_none() && partition_folders(key.directory_str()) > 0);
+    let example = partitioned.next()?;
+    let tables = count_as(1 + partitioned.count() as u64, "table is", "tables are");
+    let cure = columns_of_folders(&without_partitions(example.directory_str()));
+    Some(format!("{tables} made of `key=value` folders, such as {:?}: {cure}", example.prefix()))
+}
+
+/// How folders become columns of one table, the one of the folder `whole`.
+fn columns_of_folders(whole: &str) -> String {
+    match whole {
+        "" => "a mapping with a `table` and `partitions: hive` makes columns of them".to_owned(),
+        whole => format!("`partitions: hive` makes columns of them, and one table of {whole:?}"),
     }
 }
 

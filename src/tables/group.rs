@@ -19,6 +19,7 @@ use super::select::{SelectError, Selector};
 use crate::config::{KeyFilter, TableOptions};
 use crate::formats::format::Format;
 use crate::s3::ObjectMeta;
+use crate::words::count;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -191,7 +192,26 @@ impl Listing {
     /// # Errors
     /// When it selects nothing.
     pub fn check_selection(&self) -> Result<Vec<String>, SelectError> {
-        self.selector.finish()
+        let unmapped = self.unmapped();
+        self.selector.finish(unmapped.as_deref().unwrap_or("no Parquet object passes path_prefix, include and exclude"))
+    }
+
+    /// There is no table since no mapping takes an object: a text that says so.
+    #[must_use]
+    pub fn unmapped(&self) -> Option<String> {
+        let unmapped = self.skipped.by_reason.get(&SkipReason::Unmapped).filter(|_| self.selector.saw_none())?;
+        Some(format!(
+            "no mapping takes any of {}, the first: {:?}; `path`, `glob` and `regex` stand for whole keys, and \
+             `cq-source-s3 plan --explain KEY` says how far one fits",
+            count(unmapped.objects, "object"),
+            unmapped.first_key.as_deref().unwrap_or_default()
+        ))
+    }
+
+    /// What the user may want to know: folders that could be columns are tables.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        check::hint(self.tables.iter().map(|table| &table.key))
     }
 }
 

@@ -22,7 +22,7 @@ use super::modified::Modified;
 use super::name::TableKey;
 use super::partitions::{Columns, Found, FoundValue, KeyRules, Partitions};
 use crate::config::layout::{FileType, Layout, MappingSpec, PartitionOrigin, PatternSpec, Unmapped};
-use crate::config::{Format, Mistake, Spec, SpecErrors, TableOptions};
+use crate::config::{Format, Mistake, Spec, SpecErrors, TableOptions, quote};
 use pattern::PatternSet;
 use reads::Reads;
 use std::collections::{HashMap, HashSet};
@@ -112,6 +112,7 @@ impl Mappings {
             mappings.extend(Mapping::new(mapping, &mut mistakes));
         }
         note_unreachable(&mappings, &mut mistakes);
+        note_outside(&mappings, &layout.path_prefix, &mut mistakes);
         let set =
             PatternSet::new(mappings.iter().filter_map(|mapping| mapping.pattern.as_ref())).unwrap_or_else(|text| {
                 mistakes.push(Mistake { path: "mappings".to_owned(), text: format!("all together: {text}") });
@@ -408,6 +409,29 @@ fn note_unreachable(mappings: &[Mapping], mistakes: &mut Vec<Mistake>) {
             let text = format!("can never match, {} matches all that it does", before.field);
             mistakes.push(Mistake { path: mapping.field.clone(), text });
         }
+    }
+}
+
+/// Mappings that take no key that is listed. One that skips does no harm.
+fn note_outside(mappings: &[Mapping], path_prefix: &str, mistakes: &mut Vec<Mistake>) {
+    for mapping in mappings.iter().filter(|mapping| !mapping.skips()) {
+        let Some(pattern) = &mapping.pattern else { continue };
+        let start = pattern.literal_start();
+        if start.starts_with(path_prefix) || path_prefix.starts_with(&start) {
+            continue;
+        }
+        let (what, name) = match &pattern.source {
+            Source::Path(_) => ("a path", "path"),
+            Source::Glob(_) => ("a glob", "glob"),
+            Source::Regex(_) => ("a regex", "regex"),
+        };
+        let path = if mapping.field.is_empty() { name.to_owned() } else { format!("{}.{name}", mapping.field) };
+        let (prefix, start) = (quote(path_prefix), quote(&start));
+        let text = format!(
+            "takes no key that is listed: its keys begin with {start}, and path_prefix is {prefix}; {what} stands for whole \
+             keys, path_prefix included"
+        );
+        mistakes.push(Mistake { path, text });
     }
 }
 

@@ -82,20 +82,23 @@ impl Selector {
         self.tables.any(name) && !self.skip.any(name)
     }
 
-    /// All tables were there: what the user should know, one text each.
+    /// Whether no table was there at all.
+    #[must_use]
+    pub fn saw_none(&self) -> bool {
+        !self.any_name
+    }
+
+    /// All tables were there: what the user should know, one text each. `no_table`: why there is none, if there is none.
     ///
     /// # Errors
     /// [`SelectError`], in the Go SDK's words.
-    pub fn finish(&self) -> Result<Vec<String>, SelectError> {
+    pub fn finish(&self, no_table: &str) -> Result<Vec<String>, SelectError> {
         let mut warnings = Vec::new();
         for pattern in self.tables.unmatched() {
             if self.any_name || !matches_all(pattern) {
                 return Err(SelectError::NoMatch(pattern.to_owned()));
             }
-            let text = format!(
-                "tables include the pattern {pattern}, but there is no table: no Parquet object passes path_prefix, \
-                 include and exclude"
-            );
+            let text = format!("tables include the pattern {pattern}, but there is no table: {no_table}");
             if !warnings.contains(&text) {
                 warnings.push(text);
             }
@@ -146,7 +149,7 @@ mod tests {
             takes
         });
         let indexes = indexes.collect();
-        Ok((indexes, selector.finish()?))
+        Ok((indexes, selector.finish("nothing there")?))
     }
 
     fn selected(names: &[&str], tables: &[&str], skip: &[&str]) -> Result<Vec<usize>, String> {

@@ -231,10 +231,7 @@ async fn archived_and_empty_objects_are_read_when_they_can_be() {
     lake.rig.s3.put_with("t/b.parquet", small("b"), glacier(Restore::None));
     let sync = lake.any_sync(json!({"on_archived": "fail"})).await;
     let status = sync.status.as_ref().expect("an archived object that was not read");
-    assert!(
-        status.message().contains("1 object is archived") && status.message().contains("t/b.parquet"),
-        "{status}"
-    );
+    assert!(status.message().contains("1 object is archived") && status.message().contains("t/b.parquet"), "{status}");
     lake.rig.s3.delete("t/b.parquet");
     lake.rig.s3.put_with("t/archived.parquet", small("archived"), glacier(until));
     lake.rig.s3.put("t/empty.parquet", small("filled"));

@@ -263,7 +263,10 @@ async fn more_columns_than_destinations_take_are_rescued() {
     assert_eq!(rescued.as_object().unwrap().len(), 1_700 - 1_595);
     assert_eq!((&rescued["c1595"], &rescued["c1699"]), (&json!(7), &json!(7)));
     let warnings = log.of_level("warn");
-    assert!(warnings[0].contains("1600 columns") && warnings[0].contains("105 columns are for the rescue column"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("1600 columns") && warnings[0].contains("105 columns are for the rescue column"),
+        "{warnings:?}"
+    );
     assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
 

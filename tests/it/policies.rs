@@ -55,7 +55,10 @@ async fn objects_that_are_no_sound_parquet_are_named_one_by_one_and_the_rest_is_
     let (code, text) = status(&sync);
     assert_eq!(code, Code::DataLoss, "{text}");
     assert!(text.contains("5 objects could not be read"), "{text}");
-    assert!(text.contains("rows that it had not written yet are lost") && text.contains("`on_object_error: skip`"), "{text}");
+    assert!(
+        text.contains("rows that it had not written yet are lost") && text.contains("`on_object_error: skip`"),
+        "{text}"
+    );
     assert_eq!(overwritten(&sync, "t"), expected("good", 100));
     assert_eq!(sync.rows("u"), 10 + 1_000, "what came before the damage stays");
     assert_eq!(protocol_violations(&sync, Nested::AsJson), Vec::<String>::new());
@@ -177,10 +180,7 @@ async fn an_archive_tier_that_only_the_get_tells_is_archived_too() {
     rig.s3.put("t/2.parquet", small("here"));
     let sync = rig.sync(json!({})).await;
     let (code, text) = status(&sync);
-    assert!(
-        code == Code::DataLoss && text.contains("1 object is archived") && text.contains("t/1.parquet"),
-        "{text}"
-    );
+    assert!(code == Code::DataLoss && text.contains("1 object is archived") && text.contains("t/1.parquet"), "{text}");
     assert_eq!(overwritten(&sync, "t"), expected("here", 100));
     let sync = rig.sync(json!({"on_archived": "skip"})).await;
     assert_protocol(&sync);

@@ -133,7 +133,11 @@ fn json_that_destinations_refuse_becomes_a_string() {
     let array = StringArray::from(vec![Some("1e200000"), None, Some("[]"), Some("x")]);
     check_texts(&array, &counts).unwrap();
     let text = counts.summary().unwrap();
-    assert!(text.contains("invalid JSON texts became JSON strings: 1") && text.contains("1,000 levels or too large numbers became JSON strings: 1"), "{text}");
+    assert!(
+        text.contains("invalid JSON texts became JSON strings: 1")
+            && text.contains("1,000 levels or too large numbers became JSON strings: 1"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -44,7 +44,10 @@ async fn pruned_objects_are_neither_listed_nor_fetched() {
     let warnings = log.of_level("warn");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("overwrite-delete-stale"), "{warnings:?}");
-    assert!(warnings[0].contains("leaves out the keys for which the conditions cannot hold, which are not even listed:"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("leaves out the keys for which the conditions cannot hold, which are not even listed:"),
+        "{warnings:?}"
+    );
     let infos = log.of_level("info");
     let narrowed = infos.iter().find(|line| line.contains("conditions narrow the listing")).unwrap();
     assert!(narrowed.contains("e/dt=2026-02-2/~"), "where it starts: {narrowed}");
@@ -84,7 +87,8 @@ async fn lists(rig: &mut Rig, table: &Value, conditions: Value) -> (u64, usize) 
 async fn conditions_never_cost_a_request_more_than_the_whole_listing() {
     let mut rig = Rig::start().await;
     fill(&rig);
-    let template = json!({"path": "e/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{*}}", "table": "e", "partitions": {"style": "hive"}});
+    let template =
+        json!({"path": "e/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{*}}", "table": "e", "partitions": {"style": "hive"}});
     let glob = json!({"glob": "e/**", "table": "e", "partitions": {"style": "hive"}});
     for (page_keys, whole) in [(1000, 1), (20, 3), (2, 28)] {
         rig.s3.set_page_keys(page_keys);
@@ -117,7 +121,8 @@ async fn a_bucket_of_one_page_is_listed_as_a_whole_and_what_is_left_out_is_count
     assert_eq!(rig.s3.counts().lists, 1);
     // A name that no key has is told by the same request.
     rig.s3.reset_counts();
-    let error = rig.sync(json!({"path_prefix": "e/", "partitions": {"style": "hive", "where": ["day >= today-7d"]}})).await;
+    let error =
+        rig.sync(json!({"path_prefix": "e/", "partitions": {"style": "hive", "where": ["day >= today-7d"]}})).await;
     assert!(error.status.unwrap().message().contains("there is no partition column \"day\"; there are dt"));
     assert_eq!(rig.s3.counts().lists, 1);
     let log = rig.stop();

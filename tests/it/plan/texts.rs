@@ -21,7 +21,9 @@ async fn at_80_columns() {
         TABLE                                 OBJECTS     SIZE  FROM
         raw_events                                  2  3.6 KiB  raw/events/
             archived  1 archived object that can't be read, the first:
-                      raw/events/2025-12.parquet
+                      raw/events/2025-12.parquet; a sync sends the others and ends with
+                      an error: restore or `exclude` what is archived, or set
+                      `on_archived: skip`
             plugin    _cq_id uuid, _cq_parent_id uuid, _s3_key utf8,
                       _s3_last_modified timestamp, _s3_row int64
             file      id int64, text utf8, at timestamp, f float64, list list<utf8>,
@@ -55,7 +57,9 @@ async fn at_80_columns() {
                       transfer)
                       at Amazon's prices in us-east-1; transfer is free within the
                       bucket's region
-        1 table with errors: a sync would leave them out, or some of their objects
+        1 table with errors: a sync sends what can be read and ends with an error, at
+        which the CLI stops the destination: rows that it had not written yet are lost.
+        `on_object_error: skip` lets it end well, `exclude` leaves out what is bad
     "#]]
     .assert_eq(&shown.stdout);
     let widest = shown.stdout.lines().map(|line| line.chars().count()).max();
@@ -66,14 +70,15 @@ async fn at_80_columns() {
 async fn at_200_columns() {
     let s3 = lake().await;
     let shown = run(&config(&s3, json!({"skip_tables": ["raw_mixed"]}), spec()), &[], &[("COLUMNS", "200")]).await;
-    assert_eq!((shown.status, shown.stderr.as_str()), (Some(0), ""));
+    assert_eq!((shown.status, shown.stderr.as_str()), (Some(3), ""));
     expect![[r#"
         s3://test-bucket/raw/
         source lake, 2 tables, 3 objects, 4.5 KiB
 
         TABLE                                 OBJECTS     SIZE  FROM
         raw_events                                  2  3.6 KiB  raw/events/
-            archived  1 archived object that can't be read, the first: raw/events/2025-12.parquet
+            archived  1 archived object that can't be read, the first: raw/events/2025-12.parquet; a sync sends the others and ends with an error: restore or `exclude` what is archived, or set `on_archived:
+                      skip`
             plugin    _cq_id uuid, _cq_parent_id uuid, _s3_key utf8, _s3_last_modified timestamp, _s3_row int64
             file      id int64, text utf8, at timestamp, f float64, list list<utf8>, structs json, map json, raw binary
         raw_users_of_a_team_with_a_long_name        1    896 B  raw/users_of_a_team_with_a_long_name/
@@ -104,8 +109,10 @@ async fn with_colours() {
 
         ^[2mTABLE                                 OBJECTS     SIZE  FROM^[0m
         ^[1mraw_events^[0m                                  2  3.6 KiB  raw/events/
-        ^[2m    archived  ^[0m^[33m1 archived object that can't be read, the first:^[0m
-                      ^[33mraw/events/2025-12.parquet^[0m
+        ^[2m    archived  ^[0m^[31m1 archived object that can't be read, the first:^[0m
+                      ^[31mraw/events/2025-12.parquet; a sync sends the others and ends with^[0m
+                      ^[31man error: restore or `exclude` what is archived, or set^[0m
+                      ^[31m`on_archived: skip`^[0m
         ^[2m    plugin    ^[0m^[2m_cq_id uuid, _cq_parent_id uuid, _s3_key utf8,^[0m
                       ^[2m_s3_last_modified timestamp, _s3_row int64^[0m
         ^[2m    file      ^[0mid int64, text utf8, at timestamp, f float64, list list<utf8>,
@@ -114,7 +121,12 @@ async fn with_colours() {
         ^[2m    error     ^[0m^[31m"raw/mixed/1.parquet" and "raw/mixed/2.parquet" do not agree:^[0m
                       ^[31mcolumn "number" is int64 in the first and missing in the second;^[0m
                       ^[31mall files of a table must have the same columns, so move one of^[0m
-                      ^[31mthem to another prefix, or exclude it^[0m
+                      ^[31mthem to another prefix, or exclude it. To take all files, with^[0m
+                      ^[31mnull where one lacks a column and with joined types where they^[0m
+                      ^[31mdiffer, add these lines to the source:^[0m
+        ^[2m              ^[0m^[31mspec:^[0m
+        ^[2m              ^[0m^[31m  schema:^[0m
+        ^[2m              ^[0m^[31m    mode: merge^[0m
         ^[1mraw_users_of_a_team_with_a_long_name^[0m        1    896 B  raw/users_of_a_team_wit…
         ^[2m    plugin    ^[0m^[2m_cq_id uuid, _cq_parent_id uuid, _s3_key utf8,^[0m
                       ^[2m_s3_last_modified timestamp, _s3_row int64^[0m
@@ -134,7 +146,9 @@ async fn with_colours() {
                       transfer)
         ^[2m              ^[0m^[2mat Amazon's prices in us-east-1; transfer is free within the^[0m
                       ^[2mbucket's region^[0m
-        ^[31m1 table with errors: a sync would leave them out, or some of their objects^[0m
+        ^[31m1 table with errors: a sync sends what can be read and ends with an error, at^[0m
+        ^[31mwhich the CLI stops the destination: rows that it had not written yet are lost.^[0m
+        ^[31m`on_object_error: skip` lets it end well, `exclude` leaves out what is bad^[0m
     "#]]
     .assert_eq(&shown.stdout.replace('\u{1b}', "^"));
     // The colours are all that differs.
@@ -149,7 +163,7 @@ async fn with_colours() {
 async fn without_columns() {
     let s3 = lake().await;
     let shown = plan(&s3, json!({}), &["--no-columns"]).await;
-    assert_eq!((shown.status, shown.stderr.as_str()), (Some(0), ""));
+    assert_eq!((shown.status, shown.stderr.as_str()), (Some(3), ""));
     expect![[r#"
         s3://test-bucket/
         5 tables, 7 objects, 10.3 KiB
@@ -158,7 +172,9 @@ async fn without_columns() {
         elsewhere                                   1  1.8 KiB  elsewhere/
         raw_events                                  2  3.6 KiB  raw/events/
             archived  1 archived object that can't be read, the first:
-                      raw/events/2025-12.parquet
+                      raw/events/2025-12.parquet; a sync sends the others and ends with
+                      an error: restore or `exclude` what is archived, or set
+                      `on_archived: skip`
         raw_mixed                                   2  2.1 KiB  raw/mixed/
         raw_tmp                                     1  1.8 KiB  raw/tmp/
         raw_users_of_a_team_with_a_long_name        1    896 B  raw/users_of_a_team_wit…
@@ -323,7 +339,7 @@ async fn for_programs() {
               "columns": null,
               "sampled_objects": null,
               "all_objects_sampled": null,
-              "error": "\"raw/mixed/1.parquet\" and \"raw/mixed/2.parquet\" do not agree: column \"number\" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it",
+              "error": "\"raw/mixed/1.parquet\" and \"raw/mixed/2.parquet\" do not agree: column \"number\" is int64 in the first and missing in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:\nspec:\n  schema:\n    mode: merge",
               "unreadable": []
             },
             {
@@ -475,6 +491,8 @@ async fn for_programs() {
             },
             "price_region": "us-east-1"
           },
+          "sync_ends_with_error": true,
+          "hints": [],
           "warnings": [
             "s3://test-bucket/raw/events/: 1 skipped object could be data, such as \"raw/events/notes.csv\"; only Parquet is read: convert them, or leave them out with `exclude`"
           ]
