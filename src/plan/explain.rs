@@ -6,8 +6,9 @@ use crate::tables::classify::{Classified, Placed, SkipReason, classify, hidden_p
 use crate::tables::group::Grouper;
 use crate::tables::mapping::{Mappings, Tried};
 use crate::tables::modified::Modified;
-use crate::tables::partitions::{FoundValue, Today};
-use crate::tables::prune::Pruning;
+use crate::tables::name::TableKey;
+use crate::tables::partitions::{Column, FoundValue, Today};
+use crate::tables::prune::{Announced, Pruning, columns_of};
 use crate::tables::select::Selector;
 use crate::words::count;
 use arrow::temporal_conversions::timestamp_us_to_datetime;
@@ -51,6 +52,21 @@ pub(crate) struct Step {
     pub(crate) text: String,
 }
 
+impl Step {
+    /// What the rule is about, for people: a reason of skipping would read like its contrary where the key passes.
+    pub(crate) fn label(&self) -> &'static str {
+        match self.rule {
+            "directory_marker" => "folder marker",
+            "hidden" => "hidden names",
+            "test_object" => "test object",
+            "skip" | "unmapped" => "mappings",
+            "not_parquet" | "other_format" => "format",
+            "zero_bytes" => "size",
+            rule => rule,
+        }
+    }
+}
+
 /// Where the rules lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -66,6 +82,8 @@ pub(crate) enum Outcome {
     Skipped(SkipReason),
     /// Nothing names its table: a sync would end with an error.
     Nameless,
+    /// Conditions do not fit what its keys say: a sync would leave its table out, or end with an error.
+    Refused,
 }
 
 /// What there is to say about a key.
@@ -88,7 +106,6 @@ pub(crate) struct Explanation {
 }
 
 /// What is asked, and all that decides.
-#[derive(Debug)]
 pub(crate) struct Asked<'a> {
     /// The key.
     pub(crate) key: &'a str,
@@ -102,6 +119,19 @@ pub(crate) struct Asked<'a> {
     pub(crate) selector: &'a Selector,
     /// What time it is, in seconds since 1970.
     pub(crate) now_s: i64,
+    /// Other keys, of which the types of its columns are made.
+    pub(crate) others: Others,
+    /// The columns of keys that earlier syncs left.
+    pub(crate) announced: Announced<'a>,
+}
+
+/// Other keys than the one that is asked about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Others {
+    /// Objects that were listed.
+    pub(crate) objects: Vec<ObjectMeta>,
+    /// These are all that a sync may list.
+    pub(crate) are_all: bool,
 }
 
 /// Explains a key.
@@ -190,8 +220,10 @@ impl Explaining<'_> {
         {
             return (Outcome::Skipped(SkipReason::Modified), Some(name));
         }
-        if mappings.has_conditions(&placed.table) && !self.conditions() {
-            return (Outcome::Skipped(SkipReason::Pruned), Some(name));
+        if mappings.has_conditions(&placed.table)
+            && let Some(outcome) = self.conditions(&placed.table)
+        {
+            return (outcome, Some(name));
         }
         if seen.is_archived() {
             self.step("archived", false, "it is in an archive class and not restored, so S3 does not hand it out");
@@ -271,11 +303,11 @@ impl Explaining<'_> {
     /// The mappings that are tried, each with why it does not take the key.
     fn mappings(&mut self) {
         for Tried { field, pattern, why_not } in self.asked.mappings.tried(self.asked.key) {
-            let text = match &why_not {
-                Some(why_not) => format!("{field}, {pattern}: {why_not}"),
-                None => format!("{field}, {pattern}: takes it"),
-            };
-            self.step("mappings", why_not.is_none(), text);
+            let is_taken = why_not.is_none();
+            // `path` at the top level is its own field.
+            let which = if field == "path" { pattern } else { format!("{field}, {pattern}") };
+            let text = format!("{which}: {}", why_not.as_deref().unwrap_or("takes it"));
+            self.step("mappings", is_taken, text);
         }
     }
 
@@ -307,32 +339,64 @@ impl Explaining<'_> {
         passes
     }
 
-    /// `partitions.where`: whether it lets the key pass. The types of columns are those that this key alone has.
-    fn conditions(&mut self) -> bool {
-        let Asked { key, seen, spec, mappings, now_s, .. } = self.asked;
-        let object = ObjectMeta {
-            key: (*key).to_owned(),
-            size_bytes: seen.size_bytes(),
-            etag: None,
-            last_modified_s: *now_s,
-            archived: false,
-        };
+    /// `partitions.where`: `None` if it lets the key pass. Columns have the types that all keys give them, as far as they are
+    /// known.
+    fn conditions(&mut self, table: &TableKey) -> Option<Outcome> {
+        let Asked { key, seen, spec, mappings, now_s, others, announced, .. } = self.asked;
         let mut grouper = Grouper::new(&spec.keys).mapped_by(mappings);
-        grouper.add(object);
-        let mut pruned = false;
-        let today = Today::from_unix_s(*now_s);
-        let pruning = Pruning { mappings, narrowing: None, today, announced: &|_| Vec::new() };
-        let bound = grouper.finish().prune(pruning, |_| pruned = true);
-        let text = match &bound {
-            Err(mistakes) => {
-                let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                format!("not known by this key alone: {}", mistakes.join("; "))
-            }
-            Ok(_) if pruned => "a condition does not hold for these values".to_owned(),
-            Ok(_) => "the conditions hold".to_owned(),
+        others.objects.iter().for_each(|object| _ = grouper.add(object.clone()));
+        if !others.objects.iter().any(|object| object.key == *key) {
+            let (key, size_bytes) = ((*key).to_owned(), seen.size_bytes());
+            grouper.add(ObjectMeta { key, size_bytes, etag: None, last_modified_s: *now_s, archived: false });
+        }
+        let mut listing = grouper.finish();
+        let own = listing.tables.iter().find(|own| own.key == *table);
+        let types = own.map(|own| self.types(&columns_of(own, *announced))).unwrap_or_default();
+        let (mut pruned, name) = (false, table.table_name());
+        let pruning =
+            Pruning { mappings, narrowing: None, today: Today::from_unix_s(*now_s), announced: *announced };
+        let bound = listing.prune(pruning, |left_out| pruned |= left_out == *key).map(|refused| {
+            refused.into_iter().find(|refused| refused.name == name).map(|refused| refused.text)
+        });
+        let mistake = bound.unwrap_or_else(|mistakes| {
+            Some(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        });
+        let (passes, text) = match &mistake {
+            Some(mistake) if others.objects.is_empty() => (true, format!("not known by this key alone: {mistake}")),
+            Some(mistake) => (false, format!("a sync would report an error: {mistake}")),
+            None if pruned => (false, format!("a condition does not hold for these values{types}")),
+            None => (true, format!("the conditions hold{types}")),
         };
-        self.step("where", !pruned, text);
-        !pruned
+        self.step("where", passes, text);
+        match mistake {
+            Some(_) => (!passes).then_some(Outcome::Refused),
+            None => pruned.then_some(Outcome::Skipped(SkipReason::Pruned)),
+        }
+    }
+
+    /// The types of the columns with which conditions compare, and how they are known.
+    fn types(&self, columns: &[Column]) -> String {
+        let Others { objects, are_all } = &self.asked.others;
+        let list = |is_in: &dyn Fn(&Column) -> bool, known: &str| {
+            let columns = columns.iter().filter(|column| is_in(column));
+            let columns: Vec<String> = columns.map(|column| format!("{} is {}", column.name, column.ty)).collect();
+            (!columns.is_empty()).then(|| format!("{}{known}", columns.join(", ")))
+        };
+        let guessed = match (objects.len(), are_all) {
+            (0, _) => " by this key alone; a sync looks at all keys, and may find other types".to_owned(),
+            (number, true) => format!(" by all {} that are listed", count(number as u64, "key")),
+            (number, false) => format!(
+                " by {} of those that are listed; a sync looks at all keys, and may find other types",
+                count(number as u64, "key")
+            ),
+        };
+        let types = [
+            list(&|column| column.stored.is_some(), " as an earlier sync announced"),
+            list(&|column| column.stored.is_none() && column.given, " by the spec"),
+            list(&|column| column.stored.is_none() && !column.given, &guessed),
+        ];
+        let types: Vec<String> = types.into_iter().flatten().collect();
+        if types.is_empty() { String::new() } else { format!(": {}", types.join("; ")) }
     }
 }
 

@@ -14,10 +14,10 @@ pub(crate) fn text(explanation: &Explanation, layout: &Layout) -> String {
     let mut text = String::new();
     let place = layout.paint(Tone::Strong, &printable(&format!("s3://{bucket}/{key}")));
     let _ = writeln!(text, "{place}\n{}\n", object(seen));
-    let rules = steps.iter().map(|step| step.rule.len()).max().unwrap_or(0);
+    let rules = steps.iter().map(|step| step.label().len()).max().unwrap_or(0);
     for step in steps {
         let (mark, tone) = if step.passes { ("✓", Tone::Good) } else { ("✗", Tone::Error) };
-        let _ = writeln!(text, "  {} {:<rules$}  {}", layout.paint(tone, mark), step.rule, printable(&step.text));
+        let _ = writeln!(text, "  {} {:<rules$}  {}", layout.paint(tone, mark), step.label(), printable(&step.text));
     }
     let table = printable(table.as_deref().unwrap_or_default());
     let (tone, end) = match outcome {
@@ -32,6 +32,7 @@ pub(crate) fn text(explanation: &Explanation, layout: &Layout) -> String {
         Outcome::NotSelected => (Tone::Warning, format!("part of table {table}, which is not selected")),
         Outcome::NotListed => (Tone::Warning, "not listed".to_owned()),
         Outcome::Nameless => (Tone::Error, "an error that ends a sync: nothing names its table".to_owned()),
+        Outcome::Refused => (Tone::Error, format!("part of table {table}, which a sync would leave out with an error")),
         Outcome::Skipped(reason) => (Tone::Warning, format!("skipped: {}", reason.name())),
     };
     let _ = writeln!(text, "\n{}", layout.paint(tone, &end));
@@ -66,6 +67,7 @@ pub(crate) fn value(explanation: &Explanation) -> Value {
         Outcome::NotSelected => ("not_selected", None),
         Outcome::NotListed => ("not_listed", None),
         Outcome::Nameless => ("nameless", None),
+        Outcome::Refused => ("refused", None),
         Outcome::Skipped(reason) => ("skipped", Some(reason.name())),
     };
     let steps = steps.iter().map(|step| json!({"rule": step.rule, "passes": step.passes, "text": step.text}));

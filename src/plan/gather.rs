@@ -3,7 +3,7 @@
 use super::bar::Watch;
 use super::config_file::BackendConfig;
 use super::cost::{Gets, Requests};
-use super::explain::{Asked, Explanation, Seen, explain};
+use super::explain::{Asked, Explanation, Others, Seen, explain};
 use super::report::{
     Amount, Columns, Partitions, Plan, PlannedRequests, PlannedTable, Policy, StateSeen, planned_columns,
 };
@@ -36,6 +36,10 @@ const PATIENCE: Patience = Patience {
     tries: Duration::from_secs(5),
     first_wait: Duration::from_millis(500),
 };
+
+/// Pages of keys that are listed to tell the types of the columns of one key, below each of two prefixes: enough for most
+/// buckets, and not more than a person waits for.
+const MAX_PAGES_OF_OTHERS: usize = 5;
 
 /// What is looked at, and how closely.
 #[derive(Debug)]
@@ -149,18 +153,25 @@ pub(crate) async fn explanation(
     let key = key.strip_prefix(&format!("s3://{}/", spec.bucket)).unwrap_or(key);
     let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let here_s = i64::try_from(here).unwrap_or(i64::MAX);
+    let (mut others, mut known) = (Others::default(), None);
     let (seen, now_s) = match size_bytes {
         Some(size_bytes) => (Seen::Assumed { size_bytes }, here_s),
         None => {
-            let (object, date_s) = object(spec, key).await?;
+            let (store, object, date_s) = object(spec, key).await?;
+            if let Match::Table(mapped) = mappings.of(key, object.as_ref().map_or(1, |object| object.size_bytes)) {
+                (_, known) = state(backend, spec).await?;
+                if mappings.has_conditions(&mapped.table) {
+                    others = other_keys(&store, &spec.path_prefix, &mappings.common_folder(&mapped.table)).await?;
+                }
+            }
             (object.map_or(Seen::Missing, Seen::Listed), date_s.unwrap_or(here_s))
         }
     };
-    let asked = Asked { key, seen, spec, mappings, selector: &selector, now_s };
+    let announced = |table: &Table| known.as_ref().map(|state| state.key_columns(mappings, table)).unwrap_or_default();
+    let announced: Announced<'_> = &announced;
+    let asked = Asked { key, seen, spec, mappings, selector: &selector, now_s, others, announced };
     let mut explanation = explain(asked);
-    if let (Seen::Listed(object), Some(name)) = (&explanation.seen, &explanation.table)
-        && let (_, Some(state)) = state(backend, spec).await?
-    {
+    if let (Seen::Listed(object), Some(name), Some(state)) = (&explanation.seen, &explanation.table, &known) {
         let mut grouper = Grouper::new(&spec.keys).mapped_by(mappings);
         grouper.add(object.clone());
         let listing = grouper.finish();
@@ -174,19 +185,40 @@ pub(crate) async fn explanation(
 
 /// The object with this key, as a listing has it: with what S3 says only there, whether it is archived. And S3's clock, in
 /// seconds since 1970.
-async fn object(spec: &Spec, key: &str) -> Result<(Option<ObjectMeta>, Option<i64>), SourceError> {
-    let store = crate::plugin::connect(spec).await?;
+async fn object(spec: &Spec, key: &str) -> Result<(Store, Option<ObjectMeta>, Option<i64>), SourceError> {
+    let mut store = crate::plugin::connect(spec).await?;
     let mut pages = store.list(key);
     let page = match pages.next().await {
         // As in a sync: where the spec names no region, S3's advice is followed.
         Err(s3::Error { kind: s3::ErrorKind::WrongRegion(Some(region)), .. }) if spec.region.is_none() => {
-            pages = store.moved_to(&region).list(key);
+            store = store.moved_to(&region);
+            pages = store.list(key);
             pages.next().await
         }
         other => other,
     };
     let page = page.map_err(|error| crate::sync::error::fatal(&error))?.unwrap_or_default();
-    Ok((page.into_iter().find(|object| object.key == key), pages.date_s()))
+    Ok((store, page.into_iter().find(|object| object.key == key), pages.date_s()))
+}
+
+/// The keys of which the types of a table's columns are made: all below `path_prefix` if they are not too many, else some of the
+/// folder in which those of the table lie.
+async fn other_keys(store: &Store, path_prefix: &str, folder: &str) -> Result<Others, SourceError> {
+    let mut others = Others::default();
+    let narrower = (folder.len() > path_prefix.len() && folder.starts_with(path_prefix)).then_some(folder);
+    for prefix in std::iter::once(path_prefix).chain(narrower) {
+        (others.objects, others.are_all) = (Vec::new(), false);
+        let mut pages = store.list(prefix);
+        for _ in 0..MAX_PAGES_OF_OTHERS {
+            let page = pages.next().await.map_err(|error| crate::sync::error::fatal(&error))?;
+            others.objects.extend(page.unwrap_or_default());
+            others.are_all = pages.is_last();
+            if others.are_all {
+                return Ok(others);
+            }
+        }
+    }
+    Ok(others)
 }
 
 /// What is known of all tables so far.

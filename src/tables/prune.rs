@@ -145,7 +145,8 @@ impl Listing {
 }
 
 /// The columns of a table's keys, with the types that they are announced with.
-fn columns_of(table: &Table, announced: Announced<'_>) -> Vec<Column> {
+#[must_use]
+pub fn columns_of(table: &Table, announced: Announced<'_>) -> Vec<Column> {
     // Too many are an error of their own.
     let mut columns = table.key_columns.columns(&announced(table)).unwrap_or_default();
     if table.options.schema.on_type_change != OnTypeChange::Widen {

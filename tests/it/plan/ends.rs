@@ -81,6 +81,9 @@ async fn without_a_table_the_plan_says_what_no_mapping_takes() {
     let warning = shown.json()["warnings"][0].as_str().unwrap().to_owned();
     let expected = "but there is no table: no mapping takes any of 2 objects, the first: \"raw/x/1.parquet\"; ";
     assert!(warning.contains(expected) && !warning.contains("include and exclude"), "{warning}");
+    let explained = plan(&s3, more.clone(), &["--explain", "raw/x/1.parquet"]).await.stdout;
+    let expected = "✗ mappings       path {{TABLE}}/{{*}}: the key goes on behind the end";
+    assert!(explained.contains(expected), "{explained}");
     // With a name that is looked for it is an error, in a sync, too.
     let shown = run(&config(&s3, json!({"tables": ["x"]}), more), &[], &[]).await;
     assert_eq!(shown.status, Some(1));

@@ -43,50 +43,50 @@ async fn every_rule_has_its_word() {
         s3://test-bucket/raw/events/2026-01.parquet
         1,865 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✓ test_object       it is not what CloudQuery's S3 destination writes to test its access
-          ✓ not_parquet       its name is that of a Parquet file
-          ✓ zero_bytes        it has 1,865 bytes
-          ✓ table             its folder, "raw/events/", makes it part of raw_events
-          ✓ tables            `tables` and `skip_tables` of the source select raw_events
-          ✓ archived          S3 hands it out
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✓ test object    it is not what CloudQuery's S3 destination writes to test its access
+          ✓ format         its name is that of a Parquet file
+          ✓ size           it has 1,865 bytes
+          ✓ table          its folder, "raw/events/", makes it part of raw_events
+          ✓ tables         `tables` and `skip_tables` of the source select raw_events
+          ✓ archived       S3 hands it out
 
         part of table raw_events
 
         s3://test-bucket/raw/events/2025-12.parquet
         1,865 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✓ test_object       it is not what CloudQuery's S3 destination writes to test its access
-          ✓ not_parquet       its name is that of a Parquet file
-          ✓ zero_bytes        it has 1,865 bytes
-          ✓ table             its folder, "raw/events/", makes it part of raw_events
-          ✓ tables            `tables` and `skip_tables` of the source select raw_events
-          ✗ archived          it is in an archive class and not restored, so S3 does not hand it out
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✓ test object    it is not what CloudQuery's S3 destination writes to test its access
+          ✓ format         its name is that of a Parquet file
+          ✓ size           it has 1,865 bytes
+          ✓ table          its folder, "raw/events/", makes it part of raw_events
+          ✓ tables         `tables` and `skip_tables` of the source select raw_events
+          ✗ archived       it is in an archive class and not restored, so S3 does not hand it out
 
         part of table raw_events, but archived: `on_archived` decides
 
         s3://test-bucket/raw/events/9999.parquet
         there is no such object; if there were one:
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✓ test_object       it is not what CloudQuery's S3 destination writes to test its access
-          ✓ not_parquet       its name is that of a Parquet file
-          ✓ zero_bytes        not known; an empty object would be skipped
-          ✓ table             its folder, "raw/events/", makes it part of raw_events
-          ✓ tables            `tables` and `skip_tables` of the source select raw_events
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✓ test object    it is not what CloudQuery's S3 destination writes to test its access
+          ✓ format         its name is that of a Parquet file
+          ✓ size           not known; an empty object would be skipped
+          ✓ table          its folder, "raw/events/", makes it part of raw_events
+          ✓ tables         `tables` and `skip_tables` of the source select raw_events
 
         part of table raw_events
 
@@ -100,79 +100,79 @@ async fn every_rule_has_its_word() {
         s3://test-bucket/raw/events/
         0 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✗ directory_marker  the key ends in /: it only makes a folder show up
+          ✓ path_prefix    the key begins with "raw/"
+          ✗ folder marker  the key ends in /: it only makes a folder show up
 
         skipped: directory_marker
 
         s3://test-bucket/raw/tmp/1.parquet
         1,865 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✗ exclude           "raw/tmp/**" matches
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✗ exclude        "raw/tmp/**" matches
 
         skipped: excluded
 
         s3://test-bucket/raw/events/_SUCCESS
         0 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✗ hidden            the name "_SUCCESS" begins with _ or .
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✗ hidden names   the name "_SUCCESS" begins with _ or .
 
         skipped: hidden
 
         s3://test-bucket/raw/events/_delta_log/1.parquet
         1,865 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✗ hidden            engines keep in "_delta_log" what are not rows of a table
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✗ hidden names   engines keep in "_delta_log" what are not rows of a table
 
         skipped: hidden
 
         s3://test-bucket/raw/TEST_TABLE/TEST_UUID.parquet
         0 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✗ test_object       CloudQuery's S3 destination wrote it to test its access
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✗ test object    CloudQuery's S3 destination wrote it to test its access
 
         skipped: test_object
 
         s3://test-bucket/raw/events/notes.csv
         3 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✓ test_object       it is not what CloudQuery's S3 destination writes to test its access
-          ✗ not_parquet       its name ends neither in .parquet nor in .parquet.<uuid>
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✓ test object    it is not what CloudQuery's S3 destination writes to test its access
+          ✗ format         its name ends neither in .parquet nor in .parquet.<uuid>
 
         skipped: not_parquet
 
         s3://test-bucket/raw/events/empty.parquet
         0 bytes
 
-          ✓ path_prefix       the key begins with "raw/"
-          ✓ directory_marker  the key does not end in /
-          ✓ include           "raw/**" matches
-          ✓ exclude           no pattern matches
-          ✓ hidden            neither its name nor a folder is hidden
-          ✓ test_object       it is not what CloudQuery's S3 destination writes to test its access
-          ✓ not_parquet       its name is that of a Parquet file
-          ✗ zero_bytes        it is empty
+          ✓ path_prefix    the key begins with "raw/"
+          ✓ folder marker  the key does not end in /
+          ✓ include        "raw/**" matches
+          ✓ exclude        no pattern matches
+          ✓ hidden names   neither its name nor a folder is hidden
+          ✓ test object    it is not what CloudQuery's S3 destination writes to test its access
+          ✓ format         its name is that of a Parquet file
+          ✗ size           it is empty
 
         skipped: zero_bytes
 
@@ -182,9 +182,9 @@ async fn every_rule_has_its_word() {
         s3://test-bucket/raw/events/2026-01.parquet
         1,865 bytes
 
-          ✓ path_prefix       none: the whole bucket is listed
-          ✓ directory_marker  the key does not end in /
-          ✗ include           no pattern matches
+          ✓ path_prefix    none: the whole bucket is listed
+          ✓ folder marker  the key does not end in /
+          ✗ include        no pattern matches
 
         skipped: excluded
 

@@ -1,8 +1,10 @@
 //! Plans of mappings, partitions and conditions.
 
-use super::{EVENTS, Shown, USERS, plan};
+use super::{EVENTS, Shown, USERS, config, plan, run};
+use crate::rig::{Rig, STATE_TABLE};
 use expect_test::expect;
 use serde_json::{Value, json};
+use testkit::backend::{Backend, Mode};
 use testkit::s3_server::S3Server;
 
 /// Partitions in folders, tables by a template, and what no mapping takes.
@@ -152,7 +154,7 @@ async fn each_mapping_says_why_it_does_not_take_a_key() {
           + tables: `tables` and `skip_tables` of the source select events
           + partitions: dt = 2026-01-02, region = eu
           + modified: it was last modified within that time
-          + where: the conditions hold
+          + where: the conditions hold: dt is date, region is utf8 by all 10 keys that are listed
           + archived: S3 hands it out
           = read 
         raw/events/dt=2026-01-01/region=eu/1.parquet
@@ -163,7 +165,7 @@ async fn each_mapping_says_why_it_does_not_take_a_key() {
           + tables: `tables` and `skip_tables` of the source select events
           + partitions: dt = 2026-01-01, region = eu
           + modified: it was last modified within that time
-          - where: a condition does not hold for these values
+          - where: a condition does not hold for these values: dt is date, region is utf8 by all 10 keys that are listed
           = skipped pruned
         raw/events/day=2026-01-01/1.parquet
           - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key fits up to raw/{{TABLE}}, then /dt= must follow
@@ -180,9 +182,8 @@ async fn each_mapping_says_why_it_does_not_take_a_key() {
           + table: "customers" makes it part of customers
           + tables: `tables` and `skip_tables` of the source select customers
           + modified: it was last modified within that time
-          + where: not known by this key alone: partitions.where[0]: there is no partition column "dt"; no folder of the table is name=value
-          + archived: S3 hands it out
-          = read 
+          - where: a sync would report an error: partitions.where[0]: there is no partition column "dt"; no folder of the table is name=value; other tables have such values, so the folder of "exports/customers-2026" may be a stray one: exclude it, or give it a mapping of its own
+          = refused 
         exports/old/1.parquet
           - mappings: mappings[0], path raw/{{TABLE}}/dt={{YEAR}}-{{MONTH}}-{{DAY}}/{{**}}: the key does not begin with raw/
           + mappings: mappings[1], glob exports/old/**: takes it
@@ -207,4 +208,61 @@ async fn what_is_too_old_is_said() {
     let more = json!({"modified": {"before": "30d"}});
     let shown = plan(&s3, spec(more), &["--json", "--explain", "exports/customers-2026"]).await;
     assert!(explained(&shown).ends_with("  = skipped modified\n"), "{}", shown.stdout);
+}
+
+/// The step `where` of an explanation, and where the key ends.
+async fn condition_on(config: &str, key: &str, flags: &[&str]) -> (String, String) {
+    let flags = [&["--json", "--explain", key], flags].concat();
+    let shown = run(config, &flags, &[]).await.json();
+    let steps = shown["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["rule"] == "where").unwrap_or_else(|| panic!("{shown:#}"));
+    (step["text"].as_str().unwrap().to_owned(), shown["outcome"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn conditions_compare_as_a_sync_does() {
+    let mut rig = Rig::start().await;
+    for month in ["01", "09", "10"] {
+        rig.s3.put(&format!("t/month={month}/1.parquet"), EVENTS);
+    }
+    let more = json!({"partitions": {"style": "hive", "where": ["month >= 9"]}});
+    let config = config(&rig.s3, json!({}), more.clone());
+    // As numbers 10 and 9 would be in it; all keys together are texts, and "10" comes before "9".
+    for key in ["t/month=10/1.parquet", "t/month=09/1.parquet"] {
+        let (text, outcome) = condition_on(&config, key, &[]).await;
+        let expected = "a condition does not hold for these values: month is utf8 by all 3 keys that are listed";
+        assert_eq!((text.as_str(), outcome.as_str()), (expected, "skipped"), "{key}");
+    }
+    assert_eq!(rig.sync(more).await.tables(), Vec::<String>::new(), "and a sync reads none");
+    let (text, outcome) = condition_on(&config, "t/month=10/1.parquet", &["--size", "5"]).await;
+    let expected = "the conditions hold: month is int64 by this key alone; a sync looks at all keys, and may find other types";
+    assert_eq!((text.as_str(), outcome.as_str()), (expected, "read"));
+    // In large buckets a part is looked at.
+    rig.s3.set_page_keys(1);
+    (0..9).for_each(|n| drop(rig.s3.put(&format!("a/month={n}/1.parquet"), EVENTS)));
+    let (text, _) = condition_on(&config, "t/month=10/1.parquet", &[]).await;
+    assert!(text.contains("by 5 keys of those that are listed; a sync looks at all keys"), "{text}");
+    rig.stop();
+}
+
+#[tokio::test]
+async fn conditions_compare_with_the_type_that_an_earlier_sync_announced() {
+    let (mut rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
+    let more = json!({"partitions": {"style": "hive", "where": ["n >= 10"]}});
+    rig.s3.put("t/n=9/1.parquet", EVENTS);
+    rig.s3.put("t/n=10/1.parquet", EVENTS);
+    rig.sync_with_state(more.clone(), &backend).await;
+    rig.s3.put("t/n=x/1.parquet", EVENTS);
+    rig.s3.put("t/n=011/1.parquet", EVENTS);
+    let outer = json!({"backend_options": {"table_name": STATE_TABLE, "connection": backend.connection()}});
+    let config = config(&rig.s3, outer, more.clone());
+    for (key, expected) in [("t/n=011/1.parquet", "read"), ("t/n=x/1.parquet", "skipped")] {
+        let (text, outcome) = condition_on(&config, key, &[]).await;
+        assert!(text.ends_with(": n is int64 as an earlier sync announced"), "{text}");
+        assert_eq!(outcome, expected, "{key}");
+    }
+    let without = super::config(&rig.s3, json!({}), more);
+    let (text, outcome) = condition_on(&without, "t/n=011/1.parquet", &[]).await;
+    assert!(text.contains("n is utf8 by all 4 keys"), "{text}");
+    assert_eq!(outcome, "skipped", "\"011\" comes before \"10\"");
 }
