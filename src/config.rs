@@ -28,6 +28,7 @@ mod table_options;
 mod text_choices;
 
 pub use bad_rows::{BadRows, MostBadRows, OnBadRow};
+pub(crate) use columns::hint_of_type;
 pub use columns::{ColumnChoice, CqColumns, RestoreTypes, TypeChoice, TypeWord, Unit};
 pub use compression::Compression;
 pub use csv::CsvOptions;

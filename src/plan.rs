@@ -20,6 +20,7 @@ mod yaml;
 
 use crate::cli;
 use crate::cloudquery::source::Backend;
+use crate::config::Spec;
 use crate::tables::mapping::Mappings;
 use crate::telemetry;
 use bar::{Screen, Watch, drawn};
@@ -69,14 +70,16 @@ async fn shown(
     let (spec, mappings) = Mappings::read_spec(&spec)?;
     let question =
         Question { spec: &spec, mappings: &mappings, selection: &selection, with_columns: !flags.no_columns };
+    let watch = Watch { place: place(&spec), ..Watch::default() };
+    let columns = terminal::redrawable_columns();
+    let interval = if columns.is_some() { bar::INTERVAL } else { bar::LINE_INTERVAL };
+    let screen = Screen { columns, interval, output: io::stderr() };
     if let Some(key) = &flags.explain {
-        let explanation = gather::explanation(&question, backend, key, flags.size).await?;
+        let explaining = gather::explanation(&question, backend, key, flags.size);
+        let explanation = drawn(&watch, screen, explaining).await?;
         print(flags, || explain_output::value(&explanation), |layout| explain_output::text(&explanation, layout))?;
         return Ok(STATUS_GOOD);
     }
-    let watch = Watch::default();
-    let screen =
-        terminal::redrawable_columns().map(|columns| Screen { columns, interval: bar::INTERVAL, output: io::stderr() });
     let gathered = async {
         let store = crate::plugin::connect(&spec).await?;
         let state = gather::state(backend, &spec).await?;
@@ -91,6 +94,14 @@ async fn shown(
         () if plan.tables.is_empty() => STATUS_WITHOUT_TABLES,
         () => STATUS_GOOD,
     })
+}
+
+/// The server that is asked, in words.
+fn place(spec: &Spec) -> String {
+    match &spec.endpoint {
+        Some(endpoint) => endpoint.as_str().to_owned(),
+        None => "S3, and whatever gives credentials".to_owned(),
+    }
 }
 
 fn config_text(path: &Path) -> Result<String, String> {

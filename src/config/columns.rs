@@ -12,6 +12,7 @@ mod types;
 pub(super) use cloudquery::RawRestoreTypes;
 pub(super) use raw::RawColumns;
 pub use types::TypeWord;
+pub(crate) use types::hint_of_type;
 
 /// What is set by hand of a column of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]

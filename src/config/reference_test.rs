@@ -37,8 +37,8 @@ const OBJECTS: [(&str, &str, &str); 10] = [
     (
         "A mapping in `mappings`",
         "Mapping",
-        "Exactly one of `path`, `glob` and `regex`. The last fields are those of the top level: what a mapping leaves out is as \
-         there, of objects key by key. [docs/layouts.md](layouts.md) has a mapping for each usual layout.",
+        "Exactly one of `path`, `glob` and `regex`. From `filetype` on, the fields are those of the top level, \
+         from which a mapping takes what it leaves out; `partitions`, `schema` and `columns` are completed key by key. [docs/layouts.md](layouts.md) has a mapping for each usual layout.",
     ),
     (
         "`partitions`",

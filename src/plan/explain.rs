@@ -353,14 +353,12 @@ impl Explaining<'_> {
         let own = listing.tables.iter().find(|own| own.key == *table);
         let types = own.map(|own| self.types(&columns_of(own, *announced))).unwrap_or_default();
         let (mut pruned, name) = (false, table.table_name());
-        let pruning =
-            Pruning { mappings, narrowing: None, today: Today::from_unix_s(*now_s), announced: *announced };
-        let bound = listing.prune(pruning, |left_out| pruned |= left_out == *key).map(|refused| {
-            refused.into_iter().find(|refused| refused.name == name).map(|refused| refused.text)
-        });
-        let mistake = bound.unwrap_or_else(|mistakes| {
-            Some(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        });
+        let pruning = Pruning { mappings, narrowing: None, today: Today::from_unix_s(*now_s), announced: *announced };
+        let bound = listing
+            .prune(pruning, |left_out| pruned |= left_out == *key)
+            .map(|refused| refused.into_iter().find(|refused| refused.name == name).map(|refused| refused.text));
+        let mistake = bound
+            .unwrap_or_else(|mistakes| Some(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
         let (passes, text) = match &mistake {
             Some(mistake) if others.objects.is_empty() => (true, format!("not known by this key alone: {mistake}")),
             Some(mistake) => (false, format!("a sync would report an error: {mistake}")),

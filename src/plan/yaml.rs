@@ -140,7 +140,7 @@ fn roots(text: &str) -> Result<Vec<Node>, YamlError> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| YamlError {
             line: error.marker().line(),
-            what: format!("this is not YAML: {}", error.info()),
+            what: format!("this is not YAML: {}{}", error.info(), hint(error.info())),
         })?;
         loader.take(event, span.start.line())?;
     }
@@ -360,6 +360,16 @@ impl Reader<'_> {
 fn add_missing(map: &mut Map<String, Value>, more: Map<String, Value>) {
     for (name, value) in more {
         map.entry(name).or_insert(value);
+    }
+}
+
+/// What to do about an error within brackets.
+fn hint(info: &str) -> &'static str {
+    let within = info.contains("flow sequence") || info.contains("flow mapping");
+    if within {
+        "; within [] and {} quote texts that have brackets or commas, such as \"region in [eu, us]\""
+    } else {
+        ""
     }
 }
 

@@ -227,7 +227,7 @@ fn describe_leaf(arrow: &DataType, reading: Reading) -> String {
         (Reading::Int96, _) => "int96 timestamp".into(),
         (Reading::Interval, _) => "interval".into(),
         (_, DataType::Boolean) => "bool".into(),
-        (_, DataType::Utf8) => "string".into(),
+        (_, DataType::Utf8) => "utf8".into(),
         (_, DataType::Date32 | DataType::Date64) => "date".into(),
         (_, DataType::Time32(u) | DataType::Time64(u)) => format!("time({})", unit(u)),
         (_, DataType::Timestamp(u, None)) => format!("timestamp({})", unit(u)),

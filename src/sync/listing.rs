@@ -385,6 +385,9 @@ pub fn select(listed: Listed, mappings: &Mappings, mut emptied: Vec<String>) -> 
         tracing::warn!("there is no object{why}");
     }
     listing.check_names(mappings).map_err(|error| invalid(error.to_string()))?;
+    if let Some(mistake) = listing.misplaced_type() {
+        return Err(invalid(mistake.to_string()));
+    }
     for table in &listing.tables {
         table.key_columns.columns(&[]).map_err(|error| invalid(format!("table {}: {error}", table.name)))?;
     }

@@ -16,9 +16,11 @@ use super::objects::{GrowingList, keep_once};
 use super::partitions::Inference;
 use super::passed_over::PassedOver;
 use super::select::{SelectError, Selector};
-use crate::config::{KeyFilter, TableOptions};
+use crate::config::layout::Conflict;
+use crate::config::{KeyFilter, Mistake, TableOptions};
 use crate::formats::format::Format;
 use crate::s3::ObjectMeta;
+use crate::schema::names::fold;
 use crate::words::count;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -206,6 +208,34 @@ impl Listing {
             count(unmapped.objects, "object"),
             unmapped.first_key.as_deref().unwrap_or_default()
         ))
+    }
+
+    /// A choice of `columns` that means a column of keys, whose type stands elsewhere. Where the choice can be one for a column of
+    /// files, of this table or of another one, it is none.
+    #[must_use]
+    pub fn misplaced_type(&self) -> Option<Mistake> {
+        let is_of_keys = |table: &Table, name: &str| {
+            let ident = fold(name);
+            let is_of_files = matches!(table.options.conflict, Conflict::File | Conflict::Both);
+            // Too many are an error of their own.
+            let columns = table.key_columns.columns(&[]).unwrap_or_default();
+            !is_of_files && columns.iter().any(|column| column.ident == ident)
+        };
+        self.tables.iter().find_map(|table| {
+            let choices = table.options.columns.iter().filter(|choice| !choice.drop);
+            let mut names = choices.map(|choice| choice.column.as_str());
+            let has_choice = |other: &&Table, name: &str| other.options.columns.iter().any(|own| own.column == name);
+            let name = names.find(|name| {
+                is_of_keys(table, name)
+                    && self.tables.iter().filter(|other| has_choice(other, name)).all(|other| is_of_keys(other, name))
+            })?;
+            let text = format!(
+                "is made of keys in table {}; give its type in `partitions.columns`, or set `partitions.conflict` to file or \
+                 both if a column of the files is meant",
+                table.name
+            );
+            Some(Mistake { path: format!("columns.{name}"), text })
+        })
     }
 
     /// What the user may want to know: folders that could be columns are tables.

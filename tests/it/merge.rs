@@ -109,7 +109,7 @@ async fn a_strict_conflict_says_how_to_take_all_files() {
     let status = sync.status.as_ref().expect("the stream ends with an error").message();
     for text in [error, status] {
         for part in [
-            r#""t/1.parquet" and "t/2.parquet" do not agree: column "a" is int32 in the first and string in the second"#,
+            r#""t/1.parquet" and "t/2.parquet" do not agree: column "a" is int32 in the first and utf8 in the second"#,
             "Left out: 2 objects with 4 rows",
             r#"write `columns: {"a": "utf8"}` below spec"#,
         ] {

@@ -1,6 +1,6 @@
 //! The fields of a column in `columns`: each says once what it accepts.
 
-use super::types::{EXPECTED, pattern};
+use super::types::{EXPECTED, hint_of_type, pattern};
 use super::{TypeWord, Unit};
 use crate::config::field_types::{AnyText, line_feed, word};
 use crate::config::object_reader::{FromJson, Mistakes, quote, wrong_type};
@@ -82,7 +82,7 @@ impl FromJson for RawType {
         };
         let word = TypeWord::parse(text);
         if word.is_none() {
-            mistakes.add(path, format!("must be {EXPECTED}, found {}", quote(text)));
+            mistakes.add(path, format!("must be {EXPECTED}, found {}{}", quote(text), hint_of_type(text)));
         }
         word.map(Self)
     }

@@ -89,8 +89,57 @@ const WORDS: [(&str, TypeWord); 25] = [
 const MAX_PRECISION: u8 = 38;
 
 /// What a type is, as in "must be …".
-pub(super) const EXPECTED: &str = "a type: bool, int8 to int64, uint8 to uint64, float32, float64, text, binary, date, time, \
+pub(super) const EXPECTED: &str = "a type: bool, int8 to int64, uint8 to uint64, float32, float64, utf8, binary, date, time, \
     timestamp, decimal(12, 2), uuid, json, inet, mac, or a list such as list<int64>";
+
+/// Words that others have for types, and ours.
+const FOREIGN: [(&str, &str); 28] = [
+    ("integer", "int64"),
+    ("long", "int64"),
+    ("int4", "int32"),
+    ("int2", "int16"),
+    ("smallint", "int16"),
+    ("tinyint", "int8"),
+    ("unsigned", "uint64"),
+    ("varchar", "utf8"),
+    ("nvarchar", "utf8"),
+    ("char", "utf8"),
+    ("character", "utf8"),
+    ("str", "utf8"),
+    ("large_utf8", "utf8"),
+    ("clob", "utf8"),
+    ("number", "decimal(12, 2)"),
+    ("numeric", "decimal(12, 2)"),
+    ("decimal", "decimal(12, 2)"),
+    ("real", "float32"),
+    ("float", "float64"),
+    ("boolean", "bool"),
+    ("datetime", "timestamp"),
+    ("timestamptz", "timestamp"),
+    ("date32", "date"),
+    ("jsonb", "json"),
+    ("object", "json"),
+    ("bytes", "binary"),
+    ("bytea", "binary"),
+    ("blob", "binary"),
+];
+
+/// What to say of a word that is no type, behind the sentence that it is none: the one that may be meant, or how to write it so
+/// that YAML leaves it whole. Empty if nothing is known of it.
+#[must_use]
+pub(crate) fn hint_of_type(word: &str) -> String {
+    if let Some(start) = ["decimal(", "list<"].into_iter().find(|start| word.starts_with(start))
+        && !word.ends_with([')', '>'])
+    {
+        let example = if start == "list<" { "list<decimal(12, 2)>" } else { "decimal(12, 2)" };
+        return format!("; within {{}} YAML ends a text at a comma, so quote it, as in \"{example}\"");
+    }
+    let word = word.trim().to_ascii_lowercase();
+    let word = word.split(['(', ' ', '[']).next().unwrap_or_default();
+    let own = WORDS.iter().map(|(name, _)| (*name, *name));
+    let meant = FOREIGN.into_iter().chain(own).find(|(foreign, _)| *foreign == word);
+    meant.map(|(_, ours)| format!("; did you mean {ours}?")).unwrap_or_default()
+}
 
 impl TypeWord {
     /// The type that is written so.

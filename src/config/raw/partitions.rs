@@ -42,8 +42,9 @@ pub(in crate::config) struct PartitionObject {
     #[schemars(default, with = "Style", extend("default" = "none"))]
     pub(in crate::config) style: Option<Style>,
 
-    /// Types of columns by name: `text`, `int64`, `date`, `timestamp`, `bool`, `float64`, `decimal(12, 2)`, or an object with
-    /// `type` and, for dates and timestamps, a `format` such as `%Y%m%d`. Others are found out from all listed keys.
+    /// Types of columns by name: `utf8` (also `text`, `string`), `int64`, `date`, `timestamp`, `bool`, `float64`,
+    /// `decimal(12, 2)` (in quotes within `{}`), or an object with `type` and, for dates and timestamps, a `format` such as
+    /// `%Y%m%d`. Others are found out from all listed keys.
     #[schemars(default, with = "ColumnTypes", extend("default" = {}))]
     pub(in crate::config) columns: Option<ColumnTypes>,
 
@@ -65,7 +66,8 @@ pub(in crate::config) struct PartitionObject {
     pub(in crate::config) path_time: Option<FilledText>,
 
     /// Only objects for which all of these conditions hold are read, such as `dt >= 2024-01-01`, `dt >= today-7d`,
-    /// `region in [eu, us]`, `x != 3`, `x is null`. Where they fix the beginning of keys, only those are listed.
+    /// `"region in [eu, us]"` (in quotes within `[]`), `x != 3`, `x is null`. In large buckets, keys that cannot match are
+    /// not even listed.
     #[schemars(rename = "where", default, with = "TextList", extend("default" = []))]
     pub(in crate::config) conditions: Option<TextList>,
 }

@@ -360,7 +360,12 @@ fn days_from_today(text: &str) -> Option<i32> {
 fn list(text: &str, name: &str, nulls: &[String]) -> Result<Vec<Literal>, String> {
     let within = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let Some(mut rest) = within.map(str::trim) else {
-        return Err("the values of `in` stand in brackets, as in `region in [eu, us]`".to_owned());
+        let is_cut = text.starts_with('[');
+        let hint = "; within [] YAML ends a text at a comma, so quote the condition: [\"region in [eu, us]\"]";
+        return Err(format!(
+            "the values of `in` stand in brackets, as in `region in [eu, us]`{}",
+            if is_cut { hint } else { "" }
+        ));
     };
     let mut literals = Vec::new();
     loop {

@@ -2,6 +2,7 @@
 //!
 //! A value that a type cannot hold exactly does not fit it: nothing is rounded or cut.
 
+use crate::config::hint_of_type;
 use crate::times::{self, TimeFormat};
 use std::cmp::Ordering;
 use std::fmt;
@@ -71,17 +72,25 @@ impl KeyType {
             return Ok(*ty);
         }
         if let Some(digits) = word.strip_prefix("decimal") {
+            let is_cut = digits.starts_with('(') && !digits.ends_with(')');
+            let hint = if is_cut { hint_of_type(word) } else { String::new() };
             return decimal_from(digits).ok_or_else(|| {
-                "a decimal is written decimal(precision, scale) with a precision of 1 to 38 and a scale up to it, such \
-                 as decimal(12, 2)"
-                    .to_owned()
+                format!(
+                    "a decimal is written decimal(precision, scale) with a precision of 1 to 38 and a scale up to it, such \
+                     as decimal(12, 2){hint}"
+                )
             });
         }
         let words = WORDS.iter().map(|(known, _)| *known).chain(["decimal"]);
-        let meant = super::nearest(word, words).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        let nearest =
+            || super::nearest(word, words).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        let known = hint_of_type(word);
+        // Only some of the types of columns are types of keys, too.
+        let is_ours = known.split([' ', '?', '(']).any(|word| WORDS.iter().any(|(ours, _)| *ours == word));
+        let meant = if is_ours || known.contains("decimal") { known } else { nearest() };
         let quoted = crate::config::quote(word);
         Err(format!(
-            "{quoted} is not a type; there are text, int64, date, timestamp, bool, float64 and decimal(p, s){meant}"
+            "{quoted} is not a type; there are utf8, int64, date, timestamp, bool, float64 and decimal(p, s){meant}"
         ))
     }
 
@@ -354,7 +363,19 @@ mod tests {
         for word in ["decimal", "decimal(39, 2)", "decimal(2, 3)", "decimal(0, 0)", "decimal(+5, 1)", "decimal(5)"] {
             assert!(KeyType::from_word(word).unwrap_err().contains("decimal(12, 2)"), "{word}");
         }
-        assert!(KeyType::from_word("datetime").unwrap_err().contains("\"datetime\" is not a type; there are text"));
+        assert!(KeyType::from_word("datetime").unwrap_err().contains("\"datetime\" is not a type; there are utf8"));
+        for (word, ours) in [
+            ("integer", "int64"),
+            ("varchar(20)", "utf8"),
+            ("number", "decimal(12, 2)"),
+            ("datetime", "timestamp"),
+            ("Date", "date"),
+        ] {
+            let error = KeyType::from_word(word).unwrap_err();
+            assert!(error.ends_with(&format!("; did you mean {ours}?")), "{error}");
+        }
+        assert!(KeyType::from_word("decimal(12").unwrap_err().ends_with("so quote it, as in \"decimal(12, 2)\""));
+        assert!(!KeyType::from_word("jsonb").unwrap_err().contains("json?"), "keys have no JSON");
         assert!(KeyType::from_word("integr").is_err());
         assert!(KeyType::from_word("timestmp").unwrap_err().ends_with("; did you mean timestamp?"));
     }

@@ -101,3 +101,24 @@ async fn a_mapping_may_merge_and_keys_count_as_columns_of_all_files() {
     assert!(rows[0].starts_with("2026-01-01 1 -") && rows[1].starts_with("2026-01-02 - Ada"), "{rows:?}");
     assert!(sync.errors().iter().any(|(table, error)| *table == "b" && error.contains("do not agree")));
 }
+
+#[tokio::test]
+async fn types_of_columns_of_keys_stand_in_partitions() {
+    let mut rig = Rig::start().await;
+    rig.s3.put("t/dt=2026-01-31/a.parquet", file(&[1]));
+    let spec =
+        |conflict: &str| json!({"partitions": {"style": "hive", "conflict": conflict}, "columns": {"DT": "timestamp"}});
+    for conflict in ["path", "error"] {
+        rig.s3.reset_counts();
+        let error = rig.sync(spec(conflict)).await.status.unwrap();
+        let expected = "columns.DT: is made of keys in table t; give its type in `partitions.columns`";
+        assert!(error.message().contains(expected), "{error}");
+        assert_eq!(rig.s3.counts().gets, 0);
+    }
+    // The choice can be one for the files' column, of this table or of another one.
+    assert_eq!(rig.sync(spec("both")).await.rows("t"), 1);
+    rig.s3.put("u/a.parquet", file(&[2]));
+    let sync = rig.sync(spec("path")).await;
+    assert_eq!((sync.rows("t"), sync.rows("u")), (1, 1));
+    rig.stop();
+}

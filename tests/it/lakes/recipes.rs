@@ -9,7 +9,7 @@ use testkit::client::assert_protocol;
 fn documented(column: &str) -> String {
     let (name, data_type) = column.split_once(' ').unwrap();
     let word = match data_type {
-        "Utf8" => "text",
+        "Utf8" => "utf8",
         "Int64" => "int64",
         "Date32" => "date",
         other if other.starts_with("Timestamp") => "timestamp",

@@ -145,7 +145,7 @@ async fn a_type_that_changes_is_kept_widened_or_refused() {
     lake.put("t/2.parquet", vec![("a", texts(&["x", "7"]))]);
     let sync = lake.any_sync(json!({"on_type_change": "fail"})).await;
     let [("t", error)] = sync.errors()[..] else { panic!("{:?}", sync.errors()) };
-    for part in ["\"a\"", "string in \"t/2.parquet\"", "on_type_change", "Left out: 1 object with 2 rows"] {
+    for part in ["\"a\"", "utf8 in \"t/2.parquet\"", "on_type_change", "Left out: 1 object with 2 rows"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(!sync.tables().contains(&"t".to_owned()) && sync.rows("t") == 0, "nothing is sent");

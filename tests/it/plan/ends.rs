@@ -3,8 +3,9 @@
 use super::{EVENTS, OTHER, USERS, config, plan, put_archived, run};
 use crate::rig::Rig;
 use serde_json::json;
+use std::time::Duration;
 use testkit::backend::{Backend, Mode};
-use testkit::s3_server::S3Server;
+use testkit::s3_server::{Action, S3Server};
 
 /// A bucket with a table whose files do not agree, and a good one.
 async fn with_a_conflict() -> S3Server {
@@ -134,4 +135,52 @@ async fn folders_that_could_be_columns_are_hinted_at() {
     let infos = rig.stop().of_level("info");
     let told: Vec<_> = infos.iter().filter(|line| line.contains("`partitions: hive` makes columns")).collect();
     assert_eq!(told.len(), 1, "{infos:#?}");
+}
+
+/// The mistakes of a spec in YAML.
+async fn mistakes(yaml: &str) -> String {
+    let shown = run(&format!("bucket: test-bucket\n{yaml}\n"), &[], &[]).await;
+    assert_eq!(shown.status, Some(1), "{}", shown.stdout);
+    shown.stderr
+}
+
+#[tokio::test]
+async fn words_of_others_for_types_and_what_yaml_cuts_are_told() {
+    for (yaml, field, meant) in [
+        ("columns: {a: integer}", "columns.a", "did you mean int64?"),
+        ("columns: {a: VARCHAR(20)}", "columns.a", "did you mean utf8?"),
+        ("columns: {a: number}", "columns.a", "did you mean decimal(12, 2)?"),
+        ("columns: {a: datetime}", "columns.a", "did you mean timestamp?"),
+        ("columns: {a: Int64}", "columns.a", "did you mean int64?"),
+        ("columns: {a: decimal(12, 2)}", "columns.a", "quote it, as in \"decimal(12, 2)\""),
+        ("partitions: {style: hive, columns: {a: integer}}", "partitions.columns.a", "did you mean int64?"),
+        ("partitions: {style: hive, columns: {a: varchar}}", "partitions.columns.a", "did you mean utf8?"),
+        ("partitions: {style: hive, columns: {a: datetime}}", "partitions.columns.a", "did you mean timestamp?"),
+        (
+            "partitions: {style: hive, columns: {a: decimal(12, 2)}}",
+            "partitions.columns.a",
+            "quote it, as in \"decimal(12, 2)\"",
+        ),
+        (
+            "partitions: {style: hive, where: ['a in [eu', 'us]']}",
+            "partitions.where[0]",
+            "quote the condition: [\"region in [eu, us]\"]",
+        ),
+    ] {
+        let told = mistakes(yaml).await;
+        assert!(told.contains(&format!("{field}: ")) && told.contains(meant), "{yaml}: {told}");
+    }
+    let told = mistakes("partitions: {style: hive, where: [a in [eu, us]]}").await;
+    assert!(told.contains("quote texts that have brackets or commas"), "{told}");
+}
+
+#[tokio::test]
+async fn a_plan_that_waits_says_for_what() {
+    let s3 = S3Server::start().await;
+    s3.put("t/1.parquet", EVENTS);
+    s3.on_list(|page| (page == 1).then(|| Action::Delay(Duration::from_secs(7))));
+    let shown = plan(&s3, json!({}), &["--no-columns"]).await;
+    assert_eq!(shown.status, Some(0));
+    let expected = format!("waiting for {}: no answer for 5 s", s3.endpoint());
+    assert!(shown.stderr.starts_with(&expected) && shown.stderr.lines().count() == 1, "{}", shown.stderr);
 }

@@ -235,7 +235,8 @@ async fn conditions_compare_as_a_sync_does() {
     }
     assert_eq!(rig.sync(more).await.tables(), Vec::<String>::new(), "and a sync reads none");
     let (text, outcome) = condition_on(&config, "t/month=10/1.parquet", &["--size", "5"]).await;
-    let expected = "the conditions hold: month is int64 by this key alone; a sync looks at all keys, and may find other types";
+    let expected =
+        "the conditions hold: month is int64 by this key alone; a sync looks at all keys, and may find other types";
     assert_eq!((text.as_str(), outcome.as_str()), (expected, "read"));
     // In large buckets a part is looked at.
     rig.s3.set_page_keys(1);

@@ -112,7 +112,7 @@ async fn files_that_do_not_agree() {
     let sync = rig.sync(json!({"concurrency": 1})).await;
     check(
         &expect![[r#"
-            sales: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            sales: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and utf8 in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
             spec:
               schema:
                 mode: merge
@@ -122,7 +122,7 @@ async fn files_that_do_not_agree() {
               schema:
                 mode: merge
 
-            => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and string in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). `on_object_error: skip` lets a sync end well without them; All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it had not written yet are lost: only a sync that ends well is complete. To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
+            => DataLoss: failed to sync records: failed to sync unmanaged client: 2 tables were left out, the first: table sales of bucket test-bucket: "sales/2025.parquet" and "sales/2026.parquet" do not agree: column "amount" is int64 in the first and utf8 in the second; all files of a table must have the same columns, so move one of them to another prefix, or exclude it. Left out: 2 objects with 2 rows (N bytes). `on_object_error: skip` lets a sync end well without them; All else was sent, but a sync that ends with an error makes the CLI stop the destination, and rows that it had not written yet are lost: only a sync that ends well is complete. To give the column one type, write `columns: {"amount": "utf8"}` below spec. To take all files, with null where one lacks a column and with joined types where they differ, add these lines to the source:
             spec:
               schema:
                 mode: merge
