@@ -6,7 +6,7 @@ use super::table_options::TableOptions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Most mappings: the number of a mapping is part of every table's identity, and more are a program's work that globs
+/// Most mappings: their patterns are one automaton that is held for the whole sync, and more are a program's work that globs
 /// with braces do better.
 pub const MAX_MAPPINGS: usize = 500;
 

@@ -1,8 +1,8 @@
 //! Which object belongs to which table: the spec's `mappings`, of which the first that matches a key counts.
 //!
 //! Everything here is a function of the key (and of whether the object is empty): nothing of it is stored per object.
-//! A table is identified by its mapping and a text ([`TableKey`]); what the key says besides, the partition values, is
-//! read from it again when it is needed ([`Mappings::values_of`]).
+//! While a listing is grouped, a table is told by its mapping and a text ([`TableKey`]); its state goes by its name. What the
+//! key says besides, the partition values, is read from it again when it is needed ([`Mappings::values_of`]).
 
 mod format;
 mod pattern;
