@@ -15,12 +15,19 @@
 //! The formats are a closed enum, not a trait: the spec's words are closed, too, and a match that lacks a format does not
 //! compile. To add one: a module here, its cases in this file, its name and extension in `format.rs`.
 
+pub(crate) mod arrow;
 mod assemble;
+pub(crate) mod avro;
+mod bytes_in_order;
+mod contained;
 pub mod error;
 pub mod fetched;
 pub mod format;
 pub(crate) mod limits;
 pub mod parquet;
+mod plain;
+#[cfg(test)]
+mod reading_test;
 #[cfg(test)]
 pub(crate) mod records;
 mod row_ids;
@@ -35,8 +42,8 @@ use crate::schema::file::FileSchema;
 use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
 use crate::schema::text_types::TextTypes;
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use error::ReadError;
 use fetched::FetchedRanges;
@@ -156,7 +163,8 @@ impl Format {
     pub(crate) fn head_at(self) -> HeadAt {
         match self {
             Self::Parquet => HeadAt::End,
-            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => HeadAt::Start,
+            Self::Avro | Self::Arrow => HeadAt::Start,
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => HeadAt::Start,
             #[cfg(test)]
             Self::Records => HeadAt::Start,
         }
@@ -166,7 +174,9 @@ impl Format {
     pub(crate) fn first_head_bytes(self) -> u64 {
         match self {
             Self::Parquet => parquet::footer::FIRST_SUFFIX_BYTES,
-            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_BYTES,
+            Self::Avro => avro::file::FIRST_HEAD_BYTES,
+            Self::Arrow => arrow::file::FIRST_HEAD_BYTES,
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_BYTES,
             #[cfg(test)]
             Self::Records => records::HEAD_BYTES,
         }
@@ -176,7 +186,9 @@ impl Format {
     pub(crate) fn parsed_head_factor(self) -> u64 {
         match self {
             Self::Parquet => parquet::footer::PARSED_FACTOR,
-            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_FACTOR,
+            Self::Avro => avro::file::PARSED_FACTOR,
+            Self::Arrow => arrow::file::PARSED_FACTOR,
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => text::SAMPLE_FACTOR,
             #[cfg(test)]
             Self::Records => 1,
         }
@@ -187,7 +199,9 @@ impl Format {
     pub(crate) fn head_bytes(self, bytes: &Bytes) -> u64 {
         match self {
             Self::Parquet => parquet::footer::footer_bytes(bytes),
-            Self::Avro | Self::Arrow | Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => bytes.len() as u64,
+            Self::Avro => avro::file::head_bytes(bytes),
+            Self::Arrow => arrow::file::head_bytes(bytes),
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => bytes.len() as u64,
             #[cfg(test)]
             Self::Records => records::HEAD_BYTES,
         }
@@ -208,7 +222,14 @@ impl Format {
                 Ok(file) => Inspected::File(File::Parquet(file)),
                 Err(needed) => Inspected::Needs(needed),
             }),
-            Self::Avro | Self::Arrow => Err(ReadError::Internal { what: "not yet".into() }),
+            Self::Avro => Ok(match avro::file::inspect(head, object_bytes)? {
+                Ok(file) => Inspected::File(File::Avro(file)),
+                Err(needed) => Inspected::Needs(needed),
+            }),
+            Self::Arrow => Ok(match arrow::file::inspect(head, object_bytes)? {
+                Ok(file) => Inspected::File(File::Arrow(file)),
+                Err(needed) => Inspected::Needs(needed),
+            }),
             Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text => {
                 Ok(match text::File::new(self, options, object_bytes).sampled(head)? {
                     Ok(file) => Inspected::File(File::Text(file)),
@@ -235,6 +256,8 @@ impl Format {
 #[derive(Debug, Clone)]
 pub(crate) enum File {
     Parquet(parquet::file::File),
+    Avro(avro::file::File),
+    Arrow(arrow::file::File),
     Text(text::File),
     #[cfg(test)]
     Records(records::File),
@@ -246,6 +269,8 @@ impl File {
     pub(crate) fn projected(self, rules: &ColumnRules) -> Self {
         match self {
             Self::Parquet(file) => Self::Parquet(file.projected(rules)),
+            // Read in order, all of it; only what is decoded is less.
+            file @ (Self::Avro(_) | Self::Arrow(_)) => file,
             Self::Text(file) => Self::Text(file),
             #[cfg(test)]
             Self::Records(file) => Self::Records(file),
@@ -259,6 +284,8 @@ impl File {
     pub(crate) fn schema(&self, nested_as: NestedAs) -> Result<FileSchema, ReadError> {
         match self {
             Self::Parquet(file) => file.schema(nested_as),
+            Self::Avro(file) => Ok(file.schema(nested_as)),
+            Self::Arrow(file) => Ok(file.schema(nested_as)),
             Self::Text(file) => file.schema(),
             #[cfg(test)]
             Self::Records(_) => Ok(records::schema()),
@@ -274,6 +301,7 @@ impl File {
     pub(crate) fn rows(&self) -> Option<u64> {
         match self {
             Self::Parquet(file) => Some(file.rows()),
+            Self::Avro(_) | Self::Arrow(_) => None,
             Self::Text(_) => None,
             #[cfg(test)]
             Self::Records(_) => None,
@@ -284,6 +312,8 @@ impl File {
     pub(crate) fn held_bytes(&self) -> u64 {
         match self {
             Self::Parquet(file) => file.held_bytes(),
+            Self::Avro(file) => file.held_bytes(),
+            Self::Arrow(file) => file.held_bytes(),
             Self::Text(file) => file.held_bytes(),
             #[cfg(test)]
             Self::Records(_) => 0,
@@ -294,6 +324,7 @@ impl File {
     pub(crate) fn most_batch_rows(&self) -> u64 {
         let known = match self {
             Self::Parquet(file) => file.most_batch_rows(),
+            Self::Avro(_) | Self::Arrow(_) => u64::MAX,
             Self::Text(file) => file.most_batch_rows(),
             #[cfg(test)]
             Self::Records(_) => u64::MAX,
@@ -305,6 +336,8 @@ impl File {
     pub(crate) fn position_of_row(&self, row: u64) -> Position {
         match self {
             Self::Parquet(file) => file.position_of_row(row),
+            Self::Avro(file) => file.start(),
+            Self::Arrow(file) => file.start(),
             Self::Text(_) => Position::default(),
             #[cfg(test)]
             Self::Records(_) => records::START,
@@ -318,6 +351,8 @@ impl File {
     pub(crate) fn step(&self, from: Position, most_bytes: u64) -> Result<Option<Step>, ReadError> {
         match self {
             Self::Parquet(file) => file.step(from, most_bytes),
+            Self::Avro(file) => Ok(file.step(from, most_bytes)),
+            Self::Arrow(file) => Ok(file.step(from, most_bytes)),
             Self::Text(file) => Ok(file.step(from, most_bytes)),
             #[cfg(test)]
             Self::Records(file) => Ok(file.step(from, most_bytes)),
@@ -328,6 +363,8 @@ impl File {
     pub(crate) fn measured_bytes(&self, step: &Step, bytes: &FetchedRanges) -> u64 {
         match self {
             Self::Parquet(file) => file.measured_bytes(step, bytes),
+            Self::Avro(file) => file.measured_bytes(step, bytes),
+            Self::Arrow(file) => file.measured_bytes(step, bytes),
             Self::Text(file) => file.measured_bytes(step, bytes),
             #[cfg(test)]
             Self::Records(file) => file.measured_bytes(step),
@@ -342,6 +379,8 @@ impl File {
     pub(crate) fn reader(&self, output: Output) -> Result<Reader, ReadError> {
         match self {
             Self::Parquet(file) => file.reader(output).map(Box::new).map(Reader::Parquet),
+            Self::Avro(file) => file.reader(output).map(Box::new).map(Reader::Avro),
+            Self::Arrow(file) => file.reader(output).map(Box::new).map(Reader::Arrow),
             Self::Text(file) => text::reader::Reader::new(file.clone(), output).map(Box::new).map(Reader::Text),
             #[cfg(test)]
             Self::Records(file) => Ok(Reader::Records(file.reader(output))),
@@ -353,6 +392,8 @@ impl File {
 #[derive(Debug)]
 pub(crate) enum Reader {
     Parquet(Box<parquet::reader::Reader>),
+    Avro(Box<avro::reader::Reader>),
+    Arrow(Box<arrow::reader::Reader>),
     Text(Box<text::reader::Reader>),
     #[cfg(test)]
     Records(records::Reader),
@@ -364,6 +405,8 @@ impl Reader {
     pub(crate) fn feed(&mut self, step: &Step, bytes: FetchedRanges) {
         match self {
             Self::Parquet(reader) => reader.feed(step, bytes),
+            Self::Avro(reader) => reader.feed(step, &bytes),
+            Self::Arrow(reader) => reader.feed(step, &bytes),
             Self::Text(reader) => reader.feed(step, &bytes),
             #[cfg(test)]
             Self::Records(reader) => reader.feed(step, &bytes),
@@ -377,6 +420,8 @@ impl Reader {
     /// Damage, values that can't be cast, fewer or more rows than the head says.
     pub(crate) fn next(&mut self, first_row: u64) -> Result<Option<Next>, ReadError> {
         match self {
+            Self::Avro(reader) => Ok(reader.next_batch(first_row)?.map(Next::Rows)),
+            Self::Arrow(reader) => Ok(reader.next_batch(first_row)?.map(Next::Rows)),
             Self::Parquet(reader) => Ok(reader.next_batch(first_row)?.map(Next::Rows)),
             Self::Text(reader) => Ok(reader.next_part(first_row)?.map(|part| Next::Part(Box::new(part)))),
             #[cfg(test)]
@@ -388,6 +433,7 @@ impl Reader {
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Parquet(reader) => reader.is_done(),
+            Self::Avro(_) | Self::Arrow(_) => false,
             Self::Text(_) => false,
             #[cfg(test)]
             Self::Records(_) => false,
@@ -400,6 +446,8 @@ impl Reader {
         match self {
             // A row group lies in one step.
             Self::Parquet(_) => 0,
+            Self::Avro(reader) => reader.held_bytes(),
+            Self::Arrow(reader) => reader.held_bytes(),
             Self::Text(reader) => reader.held_bytes(),
             #[cfg(test)]
             Self::Records(reader) => reader.held_bytes(),
@@ -411,6 +459,8 @@ impl Reader {
     pub(crate) fn resume_at(&self) -> Position {
         match self {
             Self::Parquet(reader) => reader.resume_at(),
+            Self::Avro(reader) => reader.resume_at(),
+            Self::Arrow(reader) => reader.resume_at(),
             Self::Text(_) => Position::default(),
             #[cfg(test)]
             Self::Records(reader) => reader.resume_at(),

@@ -56,11 +56,16 @@ pub(crate) fn int96_micros(micros: i64, seconds: i64) -> Option<i64> {
 /// An ISO 8601 duration. Parquet's three parts are unsigned; they are not carried over into one another, because a month
 /// is not a fixed number of days.
 pub(crate) fn write_interval(months: i32, days: i32, millis: i32, out: &mut String) {
-    let (months, days, millis) = (months.cast_unsigned(), days.cast_unsigned(), millis.cast_unsigned());
+    let [months, days, millis] = [months, days, millis].map(|part| i64::from(part.cast_unsigned()));
+    write_duration(months, days, millis * NANOS_PER_MILLI, out);
+}
+
+/// The same of signed parts; each has its own sign.
+pub(crate) fn write_duration(months: i64, days: i64, nanos: i64, out: &mut String) {
     let start = out.len();
     out.push('P');
-    let mut part = |amount: u32, unit: char| {
-        if amount > 0 {
+    let mut part = |amount: i64, unit: char| {
+        if amount != 0 {
             // Writing to a String can't fail.
             let _ = write!(out, "{amount}{unit}");
         }
@@ -68,12 +73,17 @@ pub(crate) fn write_interval(months: i32, days: i32, millis: i32, out: &mut Stri
     part(months / 12, 'Y');
     part(months % 12, 'M');
     part(days, 'D');
-    if millis > 0 || out.len() == start + 1 {
-        out.push('T');
-        let (seconds, fraction) = (millis / 1_000, millis % 1_000);
+    if nanos != 0 || out.len() == start + 1 {
+        let sign = if nanos < 0 { "-" } else { "" };
+        let (seconds, fraction) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
         let _ = match fraction {
-            0 => write!(out, "{seconds}S"),
-            _ => write!(out, "{seconds}.{fraction:03}S"),
+            0 => write!(out, "T{sign}{seconds}S"),
+            _ if fraction % 1_000_000 == 0 => write!(out, "T{sign}{seconds}.{:03}S", fraction / 1_000_000),
+            _ if fraction % 1_000 == 0 => write!(out, "T{sign}{seconds}.{:06}S", fraction / 1_000),
+            _ => write!(out, "T{sign}{seconds}.{fraction:09}S"),
         };
     }
 }
+
+/// Nanoseconds of a millisecond.
+const NANOS_PER_MILLI: i64 = 1_000_000;

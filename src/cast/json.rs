@@ -66,6 +66,11 @@ pub(crate) enum Encoder {
         key: Box<Encoder>,
         value: Box<Encoder>,
     },
+    /// Values of several kinds: for each row which of `children` has it, and in which row.
+    Union {
+        children: Vec<Encoder>,
+        at: Vec<(usize, usize)>,
+    },
     /// A plain value by itself: see [`Encoder::by_itself`].
     ByItself(Box<Encoder>),
     /// An object of some values: see [`Encoder::picking`].
@@ -199,6 +204,10 @@ impl Encoder {
             Self::FixedBinary(array) | Self::Uuid(array) => array.is_null(row),
             Self::Interval(array, _) => array.is_null(row),
             Self::Struct(nulls, _) | Self::List(nulls, ..) | Self::Map { nulls, .. } => null(nulls),
+            Self::Union { children, at } => {
+                let (child, row) = at[row];
+                children[child].is_null(row)
+            }
             Self::ByItself(encoder) => encoder.is_null(row),
             Self::Picked(columns, others) => {
                 !columns.iter().any(|column| column.rows.value(row))
@@ -280,6 +289,10 @@ impl Encoder {
                 out.push(b']');
             }
             Self::Map { offsets, key, value, .. } => write_map(span(offsets, row), key, value, out, lost),
+            Self::Union { children, at } => {
+                let (child, row) = at[row];
+                children[child].write(row, out, lost);
+            }
             Self::ByItself(encoder) => encoder.write_by_itself(row, out, lost),
             Self::Picked(columns, others) => picked::write(columns, others.as_ref(), row, out, lost),
         }
@@ -368,6 +381,26 @@ pub(crate) fn encode_within(
     count(&counts.json_beyond_limits, lost.json_beyond_limits);
     let array = BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls.cloned())?;
     Ok(Encoded::Whole(array))
+}
+
+/// Values of several kinds as JSON texts: for each row `at` says which of `children` has its value, and in which row there.
+///
+/// # Errors
+/// Texts that are not UTF-8, or too large for one array; a place that is not there.
+pub(crate) fn union_texts(
+    children: Vec<(FileField, ArrayRef)>,
+    at: Vec<(usize, usize)>,
+    counts: &CastCounts,
+) -> Result<StringArray, CastError> {
+    let inside = |(child, row): &(usize, usize)| children.get(*child).is_some_and(|(_, array)| *row < array.len());
+    if !at.iter().all(inside) {
+        return Err(CastError::Value("a value of a union is in none of its branches".to_owned()));
+    }
+    let rows = at.len();
+    let encoders = children.iter().map(|(field, array)| Encoder::new(field, array, None)).collect::<Result<_, _>>()?;
+    let encoder = Encoder::Union { children: encoders, at };
+    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| !encoder.is_null(row)));
+    checked_utf8(&encode(&encoder, rows, Some(&nulls), counts)?)
 }
 
 /// `text` as JSON that consumers take; `None`: it is none.

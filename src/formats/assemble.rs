@@ -102,6 +102,8 @@ pub(super) enum AssembleError {
 pub(super) struct Assembly {
     fit: Fit,
     output: Output,
+    /// The file is made of records, of which one by itself may be bad.
+    has_records: bool,
 }
 
 impl Assembly {
@@ -114,7 +116,7 @@ impl Assembly {
         check_output(&output)?;
         let fit = fit(&output.table, fields, &output.rules)
             .map_err(|Misfit { column, what }| ReadError::SchemaChanged { column, what })?;
-        Ok(Self { fit, output })
+        Ok(Self { fit, output, has_records: fields.iter().all(FileField::is_text) })
     }
 
     /// What batches are made for.
@@ -125,6 +127,11 @@ impl Assembly {
     /// Which of the file's columns is which of the table's.
     pub(super) fn fit(&self) -> &Fit {
         &self.fit
+    }
+
+    /// Counts what was lost before values came here.
+    pub(super) fn count(&self, counts: &CastCounts) {
+        self.output.counts.add(counts);
     }
 
     /// What a row takes beside what its columns have in the file, roughly, in bytes.
@@ -253,6 +260,8 @@ impl Assembly {
         let rescues = self.fit.columns.iter().any(|column| matches!(column, Fitted::Rescue));
         match self.output.rules.on_mismatch {
             OnMismatch::Rescue if !rescues => OnMismatch::Null,
+            // Files of columns have no records that could be set aside.
+            OnMismatch::Bad if !self.has_records => OnMismatch::Fail,
             on_mismatch => on_mismatch,
         }
     }

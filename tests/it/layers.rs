@@ -75,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// with `_` stands for all that start so.
 const CRATES: &[(&str, &[&str])] = &[
     ("parquet", &["formats/parquet"]),
+    ("arrow_avro", &["formats/avro"]),
     ("aws_config", &["s3"]),
     ("aws_credential_types", &["s3"]),
     ("aws_sdk_", &["s3"]),
