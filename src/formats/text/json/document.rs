@@ -135,7 +135,9 @@ impl Document {
         let Some(byte) = piece.get(at).copied() else { return Ok(at) };
         match (self.step, byte) {
             (Step::Between | Step::Value, _) => return self.value(gather, at, byte),
-            (Step::FirstValue, b']') | (Step::FirstKey, b'}') | (Step::FirstItem, b']') => return self.close(gather, at),
+            (Step::FirstValue, b']') | (Step::FirstKey, b'}') | (Step::FirstItem, b']') => {
+                return self.close(gather, at);
+            }
             (Step::FirstValue, _) => return self.value(gather, at, byte),
             (Step::FirstKey | Step::Key, b'"') => {
                 self.held.clear();
@@ -185,7 +187,8 @@ impl Document {
             self.held.extend_from_slice(piece.get(from..until).unwrap_or_default());
             if self.held.len() as u64 > gather.most_bytes() {
                 let (at, most) = (gather.offset(from), gather.most_bytes());
-                let what = format!("a key or kept value at byte {at} is longer than {most} bytes (limits.max_row_bytes)");
+                let what =
+                    format!("a key or kept value at byte {at} is longer than {most} bytes (limits.max_row_bytes)");
                 return Err(SplitError::Other(what));
             }
         }
@@ -273,11 +276,15 @@ impl Document {
     fn records(&mut self, gather: &mut Gather, at: usize, byte: u8) -> Result<usize, SplitError> {
         if byte != b'[' {
             let (pointer, place) = (&self.records, gather.offset(at));
-            let what = format!("the value at json.records ({pointer}) is no array: it begins at byte {place}");
-            return Err(SplitError::Other(what));
+            return Err(SplitError::Other(match pointer.tokens() {
+                [] => format!("what begins at byte {place} is not an array of records"),
+                _ => format!("the value at json.records ({pointer}) is not an array: it begins at byte {place}"),
+            }));
         }
         self.is_found = true;
         self.levels.push(Level { is_object: false, index: 0, key: String::new() });
+        // Chunks hold items of one array.
+        gather.flush();
         if !self.keep.is_empty() {
             gather.keep(Some(Arc::new(Kept(self.kept.clone()))));
         }

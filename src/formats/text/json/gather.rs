@@ -3,7 +3,9 @@
 //! Records that are in one piece become chunks that are views of it. One over the end of a piece is carried: it alone is
 //! copied, and is a chunk of its own.
 
-use crate::formats::text::chunk::{BadReason, BadRecord, CHUNK_BYTES, CHUNK_RECORDS, Chunk, Cut, Kept, RAW_BYTES, SplitError};
+use crate::formats::text::chunk::{
+    BadReason, BadRecord, CHUNK_BYTES, CHUNK_RECORDS, Chunk, Cut, Kept, RAW_BYTES, SplitError,
+};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -105,11 +107,13 @@ impl Gather {
     /// The record that has begun ends in front of this place of the piece.
     pub(super) fn end(&mut self, at: usize) {
         let Some(mut open) = self.open.take() else { return };
-        let number = self.number;
-        self.number += 1;
         let length = open.carried_bytes + (at - open.from) as u64;
         if length > self.most_bytes {
             self.flush();
+        }
+        let number = self.number;
+        self.number += 1;
+        if length > self.most_bytes {
             self.show_more(&mut open, at);
             let reason = BadReason::TooLong { most_bytes: self.most_bytes };
             self.ready.push_back(Cut::Bad(BadRecord::new(number, open.offset, reason, &open.carried)));

@@ -102,7 +102,11 @@ impl Row {
             if !parser.is_document {
                 // What is no JSON behind the value counts more than what the value is.
                 let at = spaces_end(bytes, end);
-                return Err(if at < text.len() { BadReason::NotJson { at: at as u64 } } else { BadReason::NotAnObject });
+                return Err(if at < text.len() {
+                    BadReason::NotJson { at: at as u64 }
+                } else {
+                    BadReason::NotAnObject
+                });
             }
             if let Some(value) = parser.columns.get(DOCUMENT_COLUMN).and_then(|column| self.values.get_mut(*column)) {
                 *value = value_at(bytes, 0..end);

@@ -99,5 +99,4 @@ impl Names {
             self.order.push(String::from(name));
         }
     }
-
 }

@@ -165,7 +165,7 @@ impl Splitter {
     /// Whether the shape is told; the pieces that it took are one then, in front.
     fn tell_shape(&mut self) -> Result<bool, SplitError> {
         let bytes: usize = self.pieces.iter().map(Bytes::len).sum();
-        if bytes == 0 && !self.is_finished || bytes < self.next_try_bytes && !self.is_finished {
+        if !self.is_finished && (bytes == 0 || bytes < self.next_try_bytes) {
             return Ok(false);
         }
         let head = self.join_pieces(bytes);

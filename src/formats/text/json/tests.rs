@@ -69,7 +69,7 @@ impl How {
         let mut splitter = Splitter::new(Arc::new(self.options.clone()), self.is_lines, self.most_bytes, MOST_LEVELS);
         let mut cuts = Vec::new();
         let text = Bytes::copy_from_slice(text);
-        let mut from = 0;
+        let (mut from, mut is_finished) = (0, false);
         loop {
             match splitter.next() {
                 Ok(Some(cut)) => cuts.push(cut),
@@ -79,7 +79,10 @@ impl How {
                     splitter.push(text.slice(from..to));
                     from = to;
                 }
-                Ok(None) if !splitter.is_finished => splitter.finish(),
+                Ok(None) if !is_finished => {
+                    splitter.finish();
+                    is_finished = true;
+                }
                 Ok(None) => return (cuts, splitter.shape(), None),
             }
         }
@@ -94,9 +97,12 @@ impl How {
                 Cut::Bad(bad) => read.push(Read::Bad(bad.number, bad.offset, bad.reason.to_string(), bad.raw)),
             }
         }
-        let numbers: Vec<u64> = read.iter().map(|read| match read {
-            Read::Row(number, ..) | Read::Bad(number, ..) => *number,
-        }).collect();
+        let numbers: Vec<u64> = read
+            .iter()
+            .map(|read| match read {
+                Read::Row(number, ..) | Read::Bad(number, ..) => *number,
+            })
+            .collect();
         assert_eq!(numbers, (0..read.len() as u64).collect::<Vec<_>>(), "{}", String::from_utf8_lossy(text.as_ref()));
         (read, error)
     }
@@ -118,7 +124,9 @@ impl How {
                 Read::Row(parsed.numbers.number(row), values, others)
             })
             .collect();
-        read.extend(parsed.bad.into_iter().map(|bad| Read::Bad(bad.number, bad.offset, bad.reason.to_string(), bad.raw)));
+        read.extend(
+            parsed.bad.into_iter().map(|bad| Read::Bad(bad.number, bad.offset, bad.reason.to_string(), bad.raw)),
+        );
         read.sort_by_key(|read| match read {
             Read::Row(number, ..) | Read::Bad(number, ..) => *number,
         });
@@ -130,7 +138,8 @@ impl How {
         let (read, error) = self.read(text);
         let shown = |read: Read| match read {
             Read::Row(_, values, others) => {
-                let values: Vec<String> = values.into_iter().map(|value| value.unwrap_or_else(|| String::from("-"))).collect();
+                let values: Vec<String> =
+                    values.into_iter().map(|value| value.unwrap_or_else(|| String::from("-"))).collect();
                 let others = others.map(|others| format!(" | {others}")).unwrap_or_default();
                 format!("{}{others}", values.join(" "))
             }

@@ -26,6 +26,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
         4 => prop::sample::select(vec![
             "{", "}", "[", "]", ",", ":", "\n", "\r\n", " ", "\"a\"", "\"b\"", "\"k\"", "\"a\":", "\"b\":", "\"k\":", "{\"a\":1}", "{\"a\":[",
             "1", "-0.5e3", "true", "null", "\"\\\"\"", "\"\\\\\"", "\"{\"", "\"", "\\", "\"\\u00e9\"", "tru", "01", "é", "{\"k\":7,\"a\":[{\"b\":1},",
+            "{\"k\":7,\"a\":[{\"b\":1}, 7 ,{}]}", "[{\"a\":1} ,{\"b\":2}]",
         ]).prop_map(|token| token.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 1..3),
         1 => any::<u8>().prop_map(|size| format!("{{\"a\":\"{}\"}}", "x".repeat(usize::from(size) % 120)).into_bytes()),

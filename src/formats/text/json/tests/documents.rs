@@ -35,7 +35,7 @@ fn an_array_that_is_cut_is_an_error_behind_its_records() {
     assert_eq!(json(&["a"]).shown("[{\"a\":1},{\"a\":2"), ["1", "bad 9: the object ends in the middle of it", error]);
     assert_eq!(json(&["a"]).shown("[{\"a\":1},"), ["1", error]);
     assert_eq!(json(&["a"]).shown("[{\"a\":1}"), ["bad 1: the object ends in the middle of it", error]);
-    assert_eq!(json(&["a"]).shown("[{\"a\":1}]x"), ["1", "error: the JSON document up to byte 10 has nothing at json.records ()"]);
+    assert_eq!(json(&["a"]).shown("[{\"a\":1}]x"), ["1", "error: what begins at byte 9 is not an array of records"]);
     assert_eq!(json(&["a"]).shown("[{\"a\":1}}"), ["1", "error: the JSON document is not valid JSON at byte 8"]);
 }
 
@@ -56,7 +56,7 @@ fn a_pointer_that_leads_nowhere_is_an_error() {
         ("{\"records\":[]}", "error: the JSON document up to byte 13 has nothing at json.records (/Records)"),
         ("[1]", "error: the JSON document up to byte 2 has nothing at json.records (/Records)"),
         ("7", "error: the JSON document up to byte 0 has nothing at json.records (/Records)"),
-        ("{\"Records\":{}}", "error: the value at json.records (/Records) is no array: it begins at byte 11"),
+        ("{\"Records\":{}}", "error: the value at json.records (/Records) is not an array: it begins at byte 11"),
         ("{\"Records\":[],}", "error: the JSON document is not valid JSON at byte 14"),
         ("{\"x\":,\"Records\":[]}", "error: the JSON document is not valid JSON at byte 5"),
         ("{\"Records\":[]", "error: the object ends in the middle of a JSON document"),
@@ -71,7 +71,10 @@ fn kept_values_are_in_each_row() {
     let text = r#"{"id": "s\"1" ,"meta":{"n":[1,{}],"region":{"x": 1}},"items":[{"a":1,"id":9},{"a":2}],"more":[]}"#;
     assert_eq!(how.shown(text), [r#""s\"1" {"x": 1} 1 - | {"id":9}"#, r#""s\"1" {"x": 1} 2 -"#]);
     // Each document has its own, or none.
-    assert_eq!(how.shown("{\"id\":1,\"items\":[{}]}{\"id\":null,\"items\":[{}]}{\"items\":[{}]}"), ["1 - - -", "- - - -", "- - - -"]);
+    assert_eq!(
+        how.shown("{\"id\":1,\"items\":[{}]}{\"id\":null,\"items\":[{}]}{\"items\":[{}]}"),
+        ["1 - - -", "- - - -", "- - - -"]
+    );
     assert_eq!(
         how.shown("{\"items\":[{\"a\":1}],\"id\":1}"),
         [

@@ -25,14 +25,19 @@ fn values_stay_as_they_stand_in_the_text() {
 
 #[test]
 fn values_behind_each_other_are_records() {
-    for text in ["{\"a\":1}{\"a\":2} {\"a\":3}", "{\"a\":1}\t{\"a\":2}\n{\"a\":3}\n", "{\n\"a\":1}\n{\"a\"\n:2}{\"a\":3}"] {
+    for text in
+        ["{\"a\":1}{\"a\":2} {\"a\":3}", "{\"a\":1}\t{\"a\":2}\n{\"a\":3}\n", "{\n\"a\":1}\n{\"a\"\n:2}{\"a\":3}"]
+    {
         for how in [json(&["a"]), jsonl(&["a"])] {
             assert_eq!(how.shown(text), ["1", "2", "3"], "{text}");
             assert_eq!(how.split(text.as_bytes()).1, Some(Shape::Values));
         }
     }
     // A bad one ends where its brackets end.
-    assert_eq!(json(&["a"]).shown(r#"{"a":1}{"a":}{"a":"}\""}"#), ["1", "bad 7: it is not valid JSON at its byte 5", r#""}\"""#]);
+    assert_eq!(
+        json(&["a"]).shown(r#"{"a":1}{"a":}{"a":"}\""}"#),
+        ["1", "bad 7: it is not valid JSON at its byte 5", r#""}\"""#]
+    );
 }
 
 #[test]
@@ -46,7 +51,10 @@ fn a_bad_line_is_bad_on_its_own() {
     let text = "{\"a\":0}\n{\"a\":1}\n{\"a\":2, \"b\n{\"a\":3}\n{\"a\":4}\n";
     let expected = ["0", "1", "bad 16: it is not valid JSON at its byte 10", "3", "4"];
     assert_eq!(jsonl(&["a"]).shown(text), expected);
-    assert_eq!(jsonl(&["a"]).read(text).0.get(2), Some(&Read::Bad(2, 16, expected[2][8..].into(), "{\"a\":2, \"b".into())));
+    assert_eq!(
+        jsonl(&["a"]).read(text).0.get(2),
+        Some(&Read::Bad(2, 16, expected[2][8..].into(), "{\"a\":2, \"b".into()))
+    );
     // The first one too.
     for cut in ["{\"a\":", "{\"a\":0, \"b", "{\"a\"", "{", "nonsense"] {
         assert_eq!(jsonl(&["a"]).shown(format!("{cut}\n{{\"a\":1}}\n{{\"a\":2}}\n"))[1..], ["1", "2"], "{cut}");
@@ -57,13 +65,21 @@ fn a_bad_line_is_bad_on_its_own() {
 fn scalars_are_no_records_but_documents() {
     let text = "1\n\"x\"\nnull\n[1]\n{\"a\":1}\n";
     let bad = "it is not a JSON object";
-    let expected = [format!("bad 0: {bad}"), format!("bad 2: {bad}"), format!("bad 6: {bad}"), format!("bad 11: {bad}"), "1".into()];
+    let expected = [
+        format!("bad 0: {bad}"),
+        format!("bad 2: {bad}"),
+        format!("bad 6: {bad}"),
+        format!("bad 11: {bad}"),
+        "1".into(),
+    ];
     assert_eq!(jsonl(&["a"]).shown(text), expected);
     assert_eq!(jsonl(&["data"]).document().shown(text), ["1", "\"x\"", "-", "[1]", "{\"a\":1}"]);
     assert_eq!(json(&["data"]).document().shown(text), ["1", "\"x\"", "-", "[1]", "{\"a\":1}"]);
     assert_eq!(
         json(&["a"]).shown("1"),
-        ["error: the JSON begins with neither an object nor an array: with json.as: document, values of every kind are rows"]
+        [
+            "error: the JSON begins with neither an object nor an array: with json.as: document, values of every kind are rows"
+        ]
     );
 }
 
@@ -76,7 +92,10 @@ fn unknown_keys_go_to_the_others() {
 
 #[test]
 fn keys_are_compared_without_their_escapes() {
-    assert_eq!(jsonl(&["a\"b", "é", "c\\n"]).shown(r#"{"a\"b":1,"\u00e9":2,"c\\n":3,"c\n":4}"#), [r#"1 2 3 | {"c\n":4}"#]);
+    assert_eq!(
+        jsonl(&["a\"b", "é", "c\\n"]).shown(r#"{"a\"b":1,"\u00e9":2,"c\\n":3,"c\n":4}"#),
+        [r#"1 2 3 | {"c\n":4}"#]
+    );
     // The order of keys changes, keys are missing.
     let text = "{\"a\":1,\"b\":2,\"c\":3}\n{\"c\":3,\"a\":1}\n{\"b\":2}\n{\"a\":1,\"c\":3}\n{\"a\":1,\"b\":2}\n";
     assert_eq!(jsonl(&["a", "b", "c"]).shown(text), ["1 2 3", "1 - 3", "- 2 -", "1 - 3", "1 2 -"]);
@@ -93,7 +112,10 @@ fn of_a_key_that_is_there_twice_the_last_value_counts() {
         assert_eq!(how.shown(text), bad, "{text}");
     }
     let many: Vec<String> = (0..100_000).map(|key| format!("\"k{key}\":0")).collect();
-    assert_eq!(how.shown(format!("{{{},\"k99999\":1}}", many.join(","))), ["bad 0: it is longer than 1048576 bytes (limits.max_row_bytes)"]);
+    assert_eq!(
+        how.shown(format!("{{{},\"k99999\":1}}", many.join(","))),
+        ["bad 0: it is longer than 1048576 bytes (limits.max_row_bytes)"]
+    );
     how.most_bytes = 16 << 20;
     assert_eq!(how.shown(format!("{{{},\"k99999\":1}}", many.join(","))), bad);
 }
@@ -105,9 +127,13 @@ fn deep_values_are_bad_and_overflow_no_stack() {
     let bad = "bad 0: it is nested deeper than 64 levels (limits.max_depth)";
     for (text, levels) in [(nested(65), 65), (nested(100_000), 100_000)] {
         for how in [jsonl(&["a"]), json(&["a"]), json(&["data"]).document()] {
-            assert_eq!(how.shown(format!("{text}\n{{}}")), [bad, if how.options.read_as == Default::default() { "-" } else { "{}" }], "{levels}");
+            assert_eq!(
+                how.shown(format!("{text}\n{{}}")),
+                [bad, if how.options.read_as == Default::default() { "-" } else { "{}" }],
+                "{levels}"
+            );
         }
-        assert_eq!(json(&["a"]).shown(format!("[{text}]")), [bad.replace('0', "1").replacen("bad 1", "bad 1", 1)], "{levels}");
+        assert_eq!(json(&["a"]).shown(format!("[{text}]")), [bad.replace('0', "1")], "{levels}");
     }
 }
 
@@ -118,7 +144,10 @@ fn a_record_that_is_too_long_is_bad_if_it_ends_at_all() {
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(50));
     for separator in ["\n", "", "\n\n"] {
         let shown = how.shown(format!("{{\"a\":1}}{separator}{long}{separator}{{\"a\":2}}"));
-        assert_eq!(shown, ["1", &format!("bad {}: it is longer than 40 bytes (limits.max_row_bytes)", 7 + separator.len()), "2"]);
+        assert_eq!(
+            shown,
+            ["1", &format!("bad {}: it is longer than 40 bytes (limits.max_row_bytes)", 7 + separator.len()), "2"]
+        );
     }
     let shown = how.shown(format!("{{\"a\":1}}\n{{\"a\":\"{}", "x".repeat(500)));
     assert_eq!(shown, ["1", "error: the record 1 at byte 8 does not end within 88 bytes; limits.max_row_bytes is 40"]);
