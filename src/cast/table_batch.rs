@@ -38,7 +38,16 @@ pub(crate) struct TableBatch<'a> {
 impl<'a> TableBatch<'a> {
     /// Of `rows` rows. Changes are counted in `counts`.
     pub(crate) fn new(rows: usize, counts: &'a CastCounts, on_mismatch: OnMismatch, most_json_bytes: u64) -> Self {
-        Self { rows, counts, on_mismatch, most_json_bytes, json_bytes: 0, rescued: Vec::new(), lost: None, bad: BTreeMap::new() }
+        Self {
+            rows,
+            counts,
+            on_mismatch,
+            most_json_bytes,
+            json_bytes: 0,
+            rescued: Vec::new(),
+            lost: None,
+            bad: BTreeMap::new(),
+        }
     }
 
     /// A column of the table that the file has; `second` as in [`super::cast()`].

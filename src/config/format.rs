@@ -39,6 +39,17 @@ impl Format {
         ("text", Self::Text),
     ];
 
+    /// Whether all files of a table have the same columns unless the spec says otherwise.
+    #[must_use]
+    pub fn is_strict(self) -> bool {
+        match self {
+            Self::Parquet => true,
+            Self::Csv | Self::Tsv | Self::Jsonl | Self::Json | Self::Text | Self::Avro | Self::Arrow => false,
+            #[cfg(test)]
+            Self::Records => true,
+        }
+    }
+
     /// Formats that one folder may have side by side: what their records are does not differ.
     #[must_use]
     pub fn family(self) -> Self {

@@ -204,9 +204,8 @@ impl Assembly {
         }
         let mut good = vec![true; rows];
         bad.iter().for_each(|(row, _)| good[*row] = false);
-        let batch = filter_record_batch(&batch, &BooleanArray::from(good)).map_err(|error| {
-            AssembleError::Other(ReadError::Internal { what: error.to_string() })
-        })?;
+        let batch = filter_record_batch(&batch, &BooleanArray::from(good))
+            .map_err(|error| AssembleError::Other(ReadError::Internal { what: error.to_string() }))?;
         Ok(Assembled { batch, bad, lost, then: None })
     }
 
@@ -249,7 +248,8 @@ impl Assembly {
             rescued.map_err(|error| column_error(read, &column.label(), error))?;
         }
         if let Some(index) = rescue_at {
-            let rescued = table.rescue_column(read.others).map_err(|error| cast_error(read, "the rescue column", error))?;
+            let rescued =
+                table.rescue_column(read.others).map_err(|error| cast_error(read, "the rescue column", error))?;
             arrays.insert(index, rescued);
         }
         Ok(table.into_bad_rows())

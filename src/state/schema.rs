@@ -314,7 +314,11 @@ impl SchemaState {
             table: Some(self.table.clone()),
             file_columns: Some(StoredFileColumns::of(&self.options.file_columns)),
             key_columns,
-            pending: schema.pending.iter().map(|column| (column.name.clone(), column.column_type.to_string())).collect(),
+            pending: schema
+                .pending
+                .iter()
+                .map(|column| (column.name.clone(), column.column_type.to_string()))
+                .collect(),
             rescue_column,
         };
         let text = ascii_json(&stored);
@@ -388,7 +392,11 @@ mod tests {
             column_type: column_type.clone(),
         };
         let columns = columns.iter().map(column).collect();
-        StoredSchema { key: "raw/größe \"a\".parquet".to_owned(), schema: TableSchema::from_columns(columns), pending: Vec::new() }
+        StoredSchema {
+            key: "raw/größe \"a\".parquet".to_owned(),
+            schema: TableSchema::from_columns(columns),
+            pending: Vec::new(),
+        }
     }
 
     fn read(rows: &BTreeMap<String, String>, rules: &str) -> Result<SchemaState, String> {
@@ -581,7 +589,11 @@ mod tests {
             .columns()
             .to_vec();
         columns[1].source = ColumnSource::Rescue;
-        let stored = StoredSchema { key: "raw/a.parquet".to_owned(), schema: TableSchema::from_columns(columns), pending: Vec::new() };
+        let stored = StoredSchema {
+            key: "raw/a.parquet".to_owned(),
+            schema: TableSchema::from_columns(columns),
+            pending: Vec::new(),
+        };
         let rows: BTreeMap<String, String> =
             serde_json::from_str(include_str!("../../tests/fixtures/state/schema_v1_merged.json")).unwrap();
         let written: BTreeMap<String, String> =

@@ -66,7 +66,7 @@ pub(super) fn add_tables(surveyed: &mut Vec<SurveyedTable>, report: &Report) -> 
         if policy.on != OnBadRow::Table || !table.run.objects.has_texts() {
             continue;
         }
-        let name = TableKey::named("", &policy.table.replace("{{TABLE}}", &table.run.name)).table_name();
+        let name = TableKey::named("", policy.table.replace("{{TABLE}}", &table.run.name)).table_name();
         if names.contains(&name) {
             let text = format!("bad_rows.table: {name} is a table of the bucket already; choose another name");
             return Err(SourceError::new(ErrorKind::InvalidSpec, text));

@@ -196,7 +196,8 @@ impl Inspector<'_> {
     /// What is said of an object of another format, with its first bytes. They are read for it if they are not there; if that
     /// fails, it is said without them.
     async fn with_first_bytes(self, error: Error, fetched: &Fetched) -> Error {
-        let is_there = self.kind.format.head_at() == HeadAt::Start || fetched.bytes.len() as u64 == fetched.object_bytes;
+        let is_there =
+            self.kind.format.head_at() == HeadAt::Start || fetched.bytes.len() as u64 == fetched.object_bytes;
         match error {
             Error::Decode(error @ ReadError::OtherFormat { .. }) if !is_there => {
                 let range = ByteRange::Prefix { len: FIRST_BYTES as u64 };

@@ -237,6 +237,10 @@ impl Report {
             if let Some(changes) = table.casts.summary() {
                 tracing::warn!(table = table.name, "values that do not fit were changed: {changes}");
             }
+            let bad = table.bad.records();
+            if bad > 0 {
+                tracing::warn!(table = table.name, records = bad, "records could not be read and were passed over");
+            }
             let stats = &table.stats;
             let counts = [&stats.objects, &stats.rows, &stats.messages, &stats.bytes].map(Stats::get);
             tracing::debug!(

@@ -251,13 +251,7 @@ impl Sending<'_> {
 
     fn inspector<'a>(&'a self, budget: &'a RetryBudget) -> Inspector<'a> {
         let guess = &self.table.objects.heads;
-        Inspector {
-            store: &self.cx.store,
-            guess,
-            budget,
-            kind: self.kind(),
-            key: &self.task.key,
-        }
+        Inspector { store: &self.cx.store, guess, budget, kind: self.kind(), key: &self.task.key }
     }
 
     /// What the object is read as.

@@ -409,8 +409,7 @@ impl Survey {
             let (nested_as, need_of) = (options.nested_as, need_of_bytes(cx, options, key, &bytes));
             let look = move |file: &File| Ok((file.schema(nested_as)?, need_of(file)?));
             let kind = Kind { format: object.format, options, rules: &rules };
-            let (file, _room, (schema, need)) =
-                inspect::of_bytes(kind, &bytes, Room::Asked(&mut seat), look).await?;
+            let (file, _room, (schema, need)) = inspect::of_bytes(kind, &bytes, Room::Asked(&mut seat), look).await?;
             let (held_bytes, object_bytes) = (need.held_bytes(), bytes.len() as u64);
             let schema = self.columns_of(key, schema)?;
             self.objects.mark_ready(index, etag, object_bytes, held_bytes);

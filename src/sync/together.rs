@@ -132,7 +132,8 @@ pub(super) async fn send(cx: &Context, run: &Arc<TableRun>, mut tasks: Vec<Task>
         (seat.admit_all_kept(Need { input_bytes: 0, ..need }, shares).await, fetched)
     };
     admitted.mark_resident(need.input_bytes);
-    let objects = tasks.iter().zip(fetched).map(|(task, fetched)| Some((source(cx, run, task, fetched.as_ref()?), fetched?)));
+    let objects =
+        tasks.iter().zip(fetched).map(|(task, fetched)| Some((source(cx, run, task, fetched.as_ref()?), fetched?)));
     let decoding = Decoding { objects: objects.collect(), run: Arc::clone(run), most_rows: cx.rows_per_record };
     let Encoded { messages, ends } = match cpu::run(move || decoding.encode()).await {
         Ok(encoded) => encoded?,
@@ -174,8 +175,11 @@ fn need_of(tasks: &[Task], limit_bytes: u64) -> Need {
 async fn fetch(cx: Context, (key, object_bytes, etag): (String, u64, Option<ETag>)) -> Option<Fetched> {
     let range = ByteRange::Whole { most: object_bytes };
     let fetched = cx.store.get(&key, range, etag.as_ref(), &RetryBudget::default()).await.ok()?;
-    (fetched.object_bytes == object_bytes)
-        .then_some(Fetched { bytes: fetched.bytes, etag: fetched.etag, version: fetched.version })
+    (fetched.object_bytes == object_bytes).then_some(Fetched {
+        bytes: fetched.bytes,
+        etag: fetched.etag,
+        version: fetched.version,
+    })
 }
 
 /// The object was sent to its last row.
@@ -238,7 +242,8 @@ impl Decoding {
                 rows
             }));
         }
-        let all = concat_batches(encoder.schema(), &batches).map_err(|error| ReadError::Internal { what: error.to_string() })?;
+        let all = concat_batches(encoder.schema(), &batches)
+            .map_err(|error| ReadError::Internal { what: error.to_string() })?;
         drop(batches);
         let size = |offset, len| encoder.encoded_size_bytes(&all.slice(offset, len));
         let slices = batch::cut(all.num_rows(), |row| row as u64, most_rows, encoder.schema_bytes(), size)?;

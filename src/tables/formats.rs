@@ -25,8 +25,8 @@ impl Formats {
         if options.schema.mode != SchemaMode::ByFormat {
             return;
         }
-        let is_parquet = self.0.iter().all(|(format, _)| *format == Format::Parquet);
-        Arc::make_mut(options).schema.mode = if is_parquet { SchemaMode::Strict } else { SchemaMode::Merge };
+        let is_strict = self.0.iter().all(|(format, _)| format.is_strict());
+        Arc::make_mut(options).schema.mode = if is_strict { SchemaMode::Strict } else { SchemaMode::Merge };
     }
 
     /// Why they can be no table, if they can't.

@@ -4,8 +4,9 @@
 //! The plugin runs in this process where checkpoints have to come faster than every five minutes. To be killed is to be
 //! dropped then: whatever was under way at S3, at the backend or in the stream stops at once.
 
-use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, small, spec};
+use crate::rig::{COMMIT_TABLE, Rig, STATE_TABLE, spec, versioned};
 use arrow::array::AsArray as _;
+use bytes::Bytes;
 use cq_source_s3::cloudquery::source::{
     Backend as BackendOptions, Message, Selection, Source as _, SyncRequest, sync_channel,
 };
@@ -20,6 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 const OBJECTS: usize = 40;
 const ROWS: usize = 100;
+/// An object that is large enough to have messages of its own.
+fn object(origin: &str) -> Bytes {
+    versioned(origin, ROWS, 1_024, None)
+}
+
 /// The destination writes a batch of so many rows; what it holds when it is killed is lost.
 const BATCH_ROWS: usize = 250;
 
@@ -119,7 +125,7 @@ fn key(number: usize) -> String {
 
 async fn lake() -> (Rig, Backend) {
     let (rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
-    (0..OBJECTS).for_each(|number| drop(rig.s3.put(&key(number), small(&key(number)))));
+    (0..OBJECTS).for_each(|number| drop(rig.s3.put(&key(number), object(&key(number)))));
     (rig, backend)
 }
 
@@ -354,7 +360,7 @@ fn state_chars(backend: &Backend) -> usize {
 
 async fn state_of(keys: impl Iterator<Item = usize>) -> (Rig, Backend) {
     let (mut rig, backend) = (Rig::start().await, Backend::start(Mode::Upsert).await);
-    keys.for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), small(&format!("{number}")))));
+    keys.for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), object(&format!("{number}")))));
     let sync = rig.sync_with_state(json!({}), &backend).await;
     assert!(sync.status.is_none());
     (rig, backend)
@@ -373,11 +379,11 @@ async fn the_state_shrinks_with_the_bucket() {
     assert!(2 * after <= 3 * few && few < many / 2, "{many} {after} {few}");
     // Where the same sync sends rows, too, the ledger before stays until it is sure that they are stored: the second sync that
     // sends rows behind it lets go of its parts.
-    (2..200).for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), small(&format!("{number} again")))));
+    (2..200).for_each(|number| drop(rig.s3.put(&format!("t/{number}.parquet"), object(&format!("{number} again")))));
     assert!(rig.sync_with_state(json!({}), &backend).await.status.is_none());
     (2..200).for_each(|number| assert!(rig.s3.delete(&format!("t/{number}.parquet"))));
     for number in [200, 201, 202] {
-        rig.s3.put(&format!("t/{number}.parquet"), small("new"));
+        rig.s3.put(&format!("t/{number}.parquet"), object("new"));
         assert!(rig.sync_with_state(json!({}), &backend).await.status.is_none());
     }
     let (_, fresh) = state_of([0, 1, 200, 201, 202].into_iter()).await;

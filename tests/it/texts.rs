@@ -218,7 +218,7 @@ fn mistakes_in_the_arguments() {
 async fn all_mistakes_of_a_spec_at_once() {
     let (_plugin, mut client) = rig::plugin().await;
     let mistakes = json!({
-        "bucket": "", "regoin": "eu-central-1", "path_prefix": 7, "filetype": "csv", "concurrency": 0, "rows_per_record": -1,
+        "bucket": "", "regoin": "eu-central-1", "path_prefix": 7, "filetype": "cvs", "concurrency": 0, "rows_per_record": -1,
         "endpoint": "ftp://x", "include": ["a/[b"], "memory_limit": "1 MiB", "max_tables": 0, "on_archived": "ignore",
         "state_id": "x\ny", "late_arrival_window": "a day", "local_profile": "me",
         "credentials": {"access_key_id": "AKIA", "anonymous": true, "secret_access_kye": "hush"},
@@ -230,7 +230,7 @@ async fn all_mistakes_of_a_spec_at_once() {
             it must be a bucket's name (3 to 255 letters, digits, dots, hyphens, underscores), an access point's alias or ARN
             path_prefix: expected text, found a number;
             put it in quotes
-            filetype: must be `parquet`, found "csv"
+            filetype: must be `parquet` or `auto` or `csv` or `tsv` or `jsonl` or `json` or `avro` or `arrow` or `text`, found "cvs"
             rows_per_record: must be at least 1, found -1
             concurrency: must not be 0;
             give the number of objects to read at a time, or -1 for no limit
@@ -364,32 +364,32 @@ async fn the_log_of_a_good_sync() {
     assert_eq!(outcome(&sync).trim(), "=> OK");
     check(
         &expect![[r#"
-        info: Plugin server listening
-            address: …
-            plugin: source/s3@vVERSION
-        info: sync started
-            endpoint: http://127.0.0.1:PORT
-            bucket: test-bucket
-            prefix: raw/
-        info: sync finished
-            tables: 2
-            objects: 3
-            rows: 30
-            messages: 3
-            message_bytes: …
-            skipped: hidden: 1
-            failed: 0
-            conflicting_tables: 0
-            archived: 0
-            gone: 0
-            lists: 1
-            gets: 3
-            get_bytes: …
-            retries: 0
-            seconds: …
-            peak_memory_bytes: …
-        info: Plugin server stopped
-    "#]],
+            info: Plugin server listening
+                address: …
+                plugin: source/s3@vVERSION
+            info: sync started
+                endpoint: http://127.0.0.1:PORT
+                bucket: test-bucket
+                prefix: raw/
+            info: sync finished
+                tables: 2
+                objects: 3
+                rows: 30
+                messages: 2
+                message_bytes: …
+                skipped: hidden: 1
+                failed: 0
+                conflicting_tables: 0
+                archived: 0
+                gone: 0
+                lists: 1
+                gets: 3
+                get_bytes: …
+                retries: 0
+                seconds: …
+                peak_memory_bytes: …
+            info: Plugin server stopped
+        "#]],
         &log_text(&rig.plugin.stop(), &["info", "warn", "error"]),
     );
 }

@@ -32,7 +32,10 @@ const WINDOWS_1252: [char; 32] = [
 #[derive(Debug, Clone)]
 enum Code {
     /// The start is too short to say whether it is a mark.
-    Start { encoding: Encoding, held: BytesMut },
+    Start {
+        encoding: Encoding,
+        held: BytesMut,
+    },
     Utf8,
     Utf16(Utf16),
     Latin1,

@@ -2,8 +2,8 @@
 
 use super::encoding::Transcoder;
 use super::unpack::{self, UnpackError, UnpackLimits, Unpacker};
-use crate::config::TableOptions;
 use crate::config::Compression;
+use crate::config::TableOptions;
 use crate::config::csv::Encoding;
 use crate::formats::error::ReadError;
 use crate::formats::format::Format;
@@ -146,11 +146,8 @@ impl Opening {
         };
         self.first = None;
         let is_packed = self.outer.as_ref().is_some_and(|outer| outer.compression() != Compression::None);
-        let again = if is_packed && self.compression.is_none() {
-            Compression::of_bytes(&first)
-        } else {
-            Compression::None
-        };
+        let again =
+            if is_packed && self.compression.is_none() { Compression::of_bytes(&first) } else { Compression::None };
         if again != Compression::None {
             let mut inner = Unpacker::new(again, self.limits);
             inner.push_inner(first, self.outer.as_ref().map_or(0, Unpacker::read_bytes));

@@ -3,6 +3,7 @@
 use super::chunk::{BadRecord, Chunk, Cut, Parsed};
 use super::splitter::Splitter;
 use super::{csv, json, lines};
+use crate::cast::counts::CastCounts;
 use crate::cast::origin::Repeated;
 use crate::cast::row_numbers::RowNumbers;
 use crate::config::csv::CsvOptions;
@@ -81,7 +82,8 @@ impl Object {
             }
             *occurrence += 1;
         }
-        let fields: Vec<FileField> = names.iter().map(|name| FileField::of_text(name.clone(), reading.clone(), None)).collect();
+        let fields: Vec<FileField> =
+            names.iter().map(|name| FileField::of_text(name.clone(), reading.clone(), None)).collect();
         let parser = match (format, header) {
             (_, Some(header)) => Parser::Csv(csv::Parser::new(Arc::clone(options.dialect(format)), &header, &wanted)),
             (Format::Text, None) => Parser::Lines(lines::Parser::new(options.dialect(format).invalid_utf8)),
@@ -166,8 +168,13 @@ impl Object {
         Decoded { rows: Vec::new(), bad, error, unknown: Vec::new() }
     }
 
+    /// What is counted of all objects of the table.
+    pub(super) fn counts(&self) -> &CastCounts {
+        &self.assembly.output().counts
+    }
+
     fn decode(&self, parsed: Parsed, chunk: &Chunk) -> Decoded {
-        let counts = &self.assembly.output().counts;
+        let counts = self.counts();
         counts.characters_replaced.fetch_add(parsed.replaced, Ordering::Relaxed);
         counts.short_rows.fetch_add(parsed.short_rows, Ordering::Relaxed);
         let Parsed { numbers, columns, others, mut bad, .. } = parsed;
@@ -264,7 +271,9 @@ impl Object {
             let texts = texts.into_iter().flatten().flatten().take(MAX_UNKNOWN_ROWS);
             texts.for_each(|text| self.see(text, types));
         }
-        if let (Parser::Json(_), Some(others)) = (&self.parser, others.filter(|others| others.null_count() < others.len())) {
+        if let (Parser::Json(_), Some(others)) =
+            (&self.parser, others.filter(|others| others.null_count() < others.len()))
+        {
             for other in others.iter().flatten().take(MAX_UNKNOWN_ROWS) {
                 json::each_member(other, |name, value| {
                     if let Some(types) = unknown.get_mut(name) {

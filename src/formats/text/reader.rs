@@ -9,6 +9,7 @@ use crate::formats::error::ReadError;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{Output, Step};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Reads windows in their order, from the first one on.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Reader {
             } else if self.opening.is_done() && !self.finished {
                 self.finished = true;
                 self.splitter.finish();
+                self.count_replaced();
             } else {
                 return Ok(None);
             }
@@ -82,6 +84,14 @@ impl Reader {
         let object = Arc::new(Object::new(self.file.format, &self.file.options, &self.splitter, output)?);
         self.object = Some(Arc::clone(&object));
         Ok(object)
+    }
+
+    /// Characters that mean nothing in the object's encoding.
+    fn count_replaced(&self) {
+        let of_object = self.object.as_ref().map(|object| object.counts());
+        if let Some(counts) = of_object.or(self.output.as_ref().map(|output| &*output.counts)) {
+            counts.characters_replaced.fetch_add(self.opening.replaced(), Ordering::Relaxed);
+        }
     }
 
     fn located(&self, error: &SplitError) -> ReadError {

@@ -3,9 +3,9 @@
 use super::opening::Opening;
 use super::part::{nested_as, reading};
 use super::{csv, json, lines};
-use crate::config::{NestedAs, TableOptions};
 use crate::config::csv::CsvTypes;
 use crate::config::json::{DOCUMENT_COLUMN, JsonAs, JsonTypes};
+use crate::config::{NestedAs, TableOptions};
 use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use crate::schema::field::FileField;
@@ -102,12 +102,7 @@ fn of_json(
 }
 
 /// The first text of an object, and whether it is all.
-fn text(
-    format: Format,
-    options: &Arc<TableOptions>,
-    head: &Bytes,
-    is_whole: bool,
-) -> Result<(Bytes, bool), ReadError> {
+fn text(format: Format, options: &Arc<TableOptions>, head: &Bytes, is_whole: bool) -> Result<(Bytes, bool), ReadError> {
     let most_bytes = usize::try_from(options.schema.sample.bytes).unwrap_or(usize::MAX);
     let mut opening = Opening::new(format, options);
     opening.push(head.clone());

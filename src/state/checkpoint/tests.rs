@@ -43,7 +43,8 @@ fn with_object<T>(number: u32, use_it: impl FnOnce(&Object<'_>) -> T) -> T {
 impl Table {
     /// A checkpoint with these objects besides: what is written.
     fn add(&mut self, numbers: std::ops::Range<u32>) -> Vec<(String, String)> {
-        let columns = StoredSchema { key: "k".to_owned(), schema: TableSchema::from_columns(Vec::new()), pending: Vec::new() };
+        let columns =
+            StoredSchema { key: "k".to_owned(), schema: TableSchema::from_columns(Vec::new()), pending: Vec::new() };
         let mut written = self.schema.update(&columns);
         let hashes = numbers.filter_map(|number| with_object(number, |object| object.hash())).collect();
         written.extend(self.checkpoint.add(hashes, &self.ledger, &self.schema, 20_000));
@@ -108,7 +109,11 @@ fn it_counts_for_the_ledger_and_the_schema_that_it_names() {
 /// At the limit no object is added, but the head has to name what the schema has become.
 #[test]
 fn it_follows_the_columns_where_nothing_is_added() {
-    let of = |key: &str| StoredSchema { key: key.to_owned(), schema: TableSchema::from_columns(Vec::new()), pending: Vec::new() };
+    let of = |key: &str| StoredSchema {
+        key: key.to_owned(),
+        schema: TableSchema::from_columns(Vec::new()),
+        pending: Vec::new(),
+    };
     let mut rows = Rows::new();
     rows.extend(load(&rows).add(0..5));
     let mut table = load(&rows);

@@ -189,8 +189,8 @@ async fn read_part(
         let read = match reader.next(next_row) {
             Ok(None) => None,
             Ok(Some(Next::Part(part))) => Some(Read::Part(part)),
-            Ok(Some(next)) => Some(Read::Encoded(encoding.encode(next))),
-            Err(error) => Some(Read::Encoded(Err(error.into()))),
+            Ok(Some(next)) => Some(Read::Encoded(Box::new(encoding.encode(next)))),
+            Err(error) => Some(Read::Encoded(Box::new(Err(error.into())))),
         };
         (reader, read)
     })
@@ -218,13 +218,13 @@ struct Encoding {
 
 /// What the reader gave.
 enum Read {
-    Encoded(Result<Encoded, Error>),
+    Encoded(Box<Result<Encoded, Error>>),
     Part(Box<Part>),
 }
 
 /// A part of a step.
 enum DecodedPart {
-    There(Result<Encoded, Error>),
+    There(Box<Result<Encoded, Error>>),
     Coming(AbortOnDropHandle<Result<Encoded, Error>>),
 }
 
@@ -235,12 +235,12 @@ impl DecodedPart {
 
     /// Nothing comes behind it.
     fn ends(&self) -> bool {
-        matches!(self, Self::There(Err(_)))
+        matches!(self, Self::There(encoded) if encoded.is_err())
     }
 
     async fn wait(self) -> Result<Encoded, Error> {
         match self {
-            Self::There(encoded) => encoded,
+            Self::There(encoded) => *encoded,
             Self::Coming(task) => task.await.map_err(|_| Error::Cancelled)?,
         }
     }

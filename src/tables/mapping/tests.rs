@@ -30,7 +30,7 @@ fn mapping(pattern: PatternSpec) -> MappingSpec {
         pattern,
         table: None,
         skip: false,
-        filetype: FileType::Auto,
+        filetype: FileType::Of(Format::Parquet),
         any_name: true,
         partitions: PartitionSpec::default(),
         options: Arc::default(),
@@ -38,7 +38,10 @@ fn mapping(pattern: PatternSpec) -> MappingSpec {
 }
 
 fn path(path: &str) -> MappingSpec {
-    mapping(PatternSpec::Path(path.to_owned()))
+    // Those of CloudQuery's destinations are for all formats that they write.
+    let says_formats = path.contains("{{FORMAT}}") || path.contains("{{UUID}}") || !path.contains("{{");
+    let filetype = if says_formats { FileType::Auto } else { FileType::Of(Format::Parquet) };
+    MappingSpec { filetype, ..mapping(PatternSpec::Path(path.to_owned())) }
 }
 
 fn glob(globs: &[&str]) -> MappingSpec {

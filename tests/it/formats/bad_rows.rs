@@ -56,13 +56,17 @@ async fn they_have_a_table_of_their_own() {
 
 #[tokio::test]
 async fn too_many_of_them_are_an_error_after_all() {
-    let text: String = (0..1_000).map(|n| if n % 50 == 7 { "{\n".to_owned() } else { format!("{{\"a\":{n}}}\n") }).collect();
+    let text: String =
+        (0..1_000).map(|n| if n % 50 == 7 { "{\n".to_owned() } else { format!("{{\"a\":{n}}}\n") }).collect();
     for (max, is_error) in [(json!("1%"), true), (json!("3%"), false), (json!(19), true), (json!(20), false)] {
         let (sync, _) = synced(&[("t/a.jsonl", text.as_bytes())], spec(json!({"on": "skip", "max": max}))).await;
         assert_eq!(sync.status.is_some(), is_error, "{max}: {:?}", sync.status);
         if let Some(status) = sync.status {
             let text = status.message();
-            assert!(text.contains("20 records") && text.contains("record 7") && text.contains("bad_rows.max"), "{text}");
+            assert!(
+                text.contains("20 records") && text.contains("record 7") && text.contains("bad_rows.max"),
+                "{text}"
+            );
         }
     }
 }

@@ -31,8 +31,7 @@ async fn names_that_tables_cannot_have_are_changed() {
 
 #[tokio::test]
 async fn other_encodings_are_read() {
-    let utf16: Vec<u8> =
-        "\u{feff}name\ngröße\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "\u{feff}name\ngröße\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(csv_bytes(&utf16, json!({})).await.1, ["größe -"]);
     let windows = b"name\ngr\xf6\xdfe \x80\n";
     assert_eq!(csv_bytes(windows, json!({"encoding": "windows-1252"})).await.1, ["größe € -"]);
@@ -90,7 +89,11 @@ async fn types_are_inferred_from_all_values() {
         (&["1", "-2", "0"][..], "Int64", "-2 -"),
         (&["9223372036854775808"], "Decimal128(38, 0)", "9223372036854775808 -"),
         (&["12345678901234567890123456789012345678"], "Decimal128(38, 0)", "12345678901234567890123456789012345678 -"),
-        (&["12345678901234567890123456789012345678901234567890"], "Utf8", "12345678901234567890123456789012345678901234567890 -"),
+        (
+            &["12345678901234567890123456789012345678901234567890"],
+            "Utf8",
+            "12345678901234567890123456789012345678901234567890 -",
+        ),
         (&["1.1", "1e5", "NaN", "+Inf"], "Float64", "1.1 -"),
         (&["0.1234567890123456789"], "Decimal128(19, 19)", "0.1234567890123456789 -"),
         (&["2024-01-31"], "Date32", "2024-01-31 -"),
@@ -174,8 +177,7 @@ async fn more_columns_than_destinations_take_are_rescued() {
 
 #[tokio::test]
 async fn tsv_is_what_postgresql_and_hive_write() {
-    let (columns, rows) =
-        table_of("t/a.tsv", b"id\tt\n1\ta\\tb\n2\t\\N\n3\t\"q\"\n", json!({"filetype": "tsv"})).await;
+    let (columns, rows) = table_of("t/a.tsv", b"id\tt\n1\ta\\tb\n2\t\\N\n3\t\"q\"\n", json!({"filetype": "tsv"})).await;
     assert_eq!(columns[..2], ["id Int64", "t Utf8"]);
     assert_eq!(rows, ["1 a\tb -", "2 - -", "3 \"q\" -"]);
 }

@@ -47,9 +47,7 @@ async fn a_new_column_is_rescued_first_and_a_column_next() {
 
 #[tokio::test]
 async fn a_type_that_changes_goes_the_way_that_is_set() {
-    for (policy, column, row) in
-        [("keep", "v Int64", "- {\"v\":\"x\"}"), ("widen", "v Utf8", "x -")]
-    {
+    for (policy, column, row) in [("keep", "v Int64", "- {\"v\":\"x\"}"), ("widen", "v Utf8", "x -")] {
         let mut rig = Rig::start().await;
         let backend = Backend::start(Mode::Upsert).await;
         let spec = json!({"filetype": "csv", "schema": {"on_type_change": policy}});

@@ -20,7 +20,11 @@ async fn records_stand_on_lines_behind_each_other_in_arrays_or_alone() {
         "{\n \"a\": 1,\n \"b\": \"x\"\n}\n{\n \"a\": 2,\n \"b\": \"y\"\n}\n",
     ] {
         let (columns, rows) = json_of(text, json!({})).await;
-        assert_eq!((&columns[..], &rows[..]), (&["a Int64".to_owned(), "b Utf8".to_owned()][..], &["1 x -".to_owned(), "2 y -".to_owned()][..]), "{text}");
+        assert_eq!(
+            (&columns[..], &rows[..]),
+            (&["a Int64".to_owned(), "b Utf8".to_owned()][..], &["1 x -".to_owned(), "2 y -".to_owned()][..]),
+            "{text}"
+        );
     }
     let (_, rows) = json_of("{\n  \"a\": 1,\n  \"b\": {\"c\": [1, 2]}\n}\n", json!({})).await;
     assert_eq!(rows.len(), 1);
@@ -96,7 +100,8 @@ async fn scalars_are_no_records_unless_the_document_is_the_value() {
     let spec = json!({"filetype": "jsonl", "bad_rows": {"on": "skip"}});
     let (sync, _) = synced(&[("t/a.jsonl", b"{\"a\":1}\n7\n\"x\"\n")], spec).await;
     assert_eq!(super::rows(&sync, "t"), ["1 -"]);
-    let (columns, rows) = table_of("t/a.jsonl", b"7\n{\"a\": [1]}\n", json!({"filetype": "jsonl", "json": {"as": "document"}})).await;
+    let (columns, rows) =
+        table_of("t/a.jsonl", b"7\n{\"a\": [1]}\n", json!({"filetype": "jsonl", "json": {"as": "document"}})).await;
     assert_eq!(columns[0], "data Binary");
     assert!(rows[0].starts_with('7') && rows[1].starts_with("{\"a\":"), "{rows:?}");
 }

@@ -60,7 +60,14 @@ async fn an_object_that_is_replaced_is_begun_again() {
     });
     let sync = rig.sync(json!({"filetype": "csv"})).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
-    let last = sync.batches("t").last().unwrap().column_by_name("n").unwrap().as_primitive::<arrow::datatypes::Int64Type>().clone();
+    let last = sync
+        .batches("t")
+        .last()
+        .unwrap()
+        .column_by_name("n")
+        .unwrap()
+        .as_primitive::<arrow::datatypes::Int64Type>()
+        .clone();
     assert_eq!(last.value(last.len() - 1), 60_999);
 }
 
@@ -104,10 +111,12 @@ async fn objects_are_sent_whole_in_little_memory() {
 #[tokio::test]
 async fn lines_of_many_windows_are_read_with_their_numbers() {
     let text: String = (0..400_000).map(|n| format!("{{\"n\":{n},\"t\":\"{}\"}}\n", "x".repeat(n % 50))).collect();
-    let (sync, _) = synced(&[("t/a.jsonl", text.as_bytes())], json!({"filetype": "jsonl", "file_columns": ["row"]})).await;
+    let (sync, _) =
+        synced(&[("t/a.jsonl", text.as_bytes())], json!({"filetype": "jsonl", "file_columns": ["row"]})).await;
     assert!(sync.status.is_none(), "{:?}", sync.status);
     let all = sync.concatenated("t");
-    let column = |name: &str| all.column_by_name(name).unwrap().as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+    let column =
+        |name: &str| all.column_by_name(name).unwrap().as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
     assert_eq!(column("n"), (0..400_000).collect::<Vec<i64>>());
     assert_eq!(column("n"), column("_s3_row"));
     let document = format!("{{\"Records\":[{}]}}", text.trim_end().replace('\n', ","));

@@ -9,7 +9,8 @@ use tonic::Streaming;
 async fn item_84_the_flush_comes_after_the_last_row_was_taken_and_before_the_end() {
     let (s3, backend) = (S3Server::start().await, Backend::start(Mode::Upsert).await);
     for n in 0..20 {
-        s3.put(&format!("t/{n}.parquet"), small("small"));
+        // Too large to share messages.
+        s3.put(&format!("t/{n}.parquet"), versioned("large", 100, 1_024, None));
     }
     let source = S3Source::new();
     let spec = spec(&s3.endpoint(), json!({}));

@@ -186,7 +186,7 @@ async fn all_mistakes_are_told_at_once_each_with_its_field() {
             {"regex": "a(?=b)"},
             {"glob": "[a]", "table": "y"},
             {"glob": "a/**", "partitions": {"columns": {"m": "itn64"}, "where": ["m ~ 1"]}},
-            {"glob": "a/**", "filetype": "csv"},
+            {"glob": "a/**", "filetype": "cvs"},
         ],
         "modified": {"after": "2024-02-30"},
     }));
@@ -204,7 +204,7 @@ async fn all_mistakes_are_told_at_once_each_with_its_field() {
         "mappings[6].glob: \"[a]\" is not a valid pattern: square brackets",
         "mappings[7].partitions.columns.m: \"itn64\" is not a type",
         "mappings[7].partitions.where[0]: \"m ~ 1\": write `name = value`",
-        "mappings[8].filetype: must be `parquet`, found \"csv\"",
+        "mappings[8].filetype: must be `auto` or `parquet` or",
         "modified.after: there is no such time: 2024-02-30",
     ] {
         assert!(error.message().contains(expected), "{expected}\nis not in\n{}", error.message());

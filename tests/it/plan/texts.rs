@@ -49,8 +49,9 @@ async fn at_80_columns() {
             hidden            1  such as raw/events/_SUCCESS
             not_parquet       1  such as raw/events/notes.csv
         warning       s3://test-bucket/raw/events/: 1 skipped object could be data, such
-                      as "raw/events/notes.csv"; only Parquet is read: convert them, or
-                      leave them out with `exclude`
+                      as "raw/events/notes.csv"; only Parquet is read by default:
+                      `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other
+                      formats have to be converted, or leave them out with `exclude`
         state         none is configured: every sync reads all objects
         this plan     1 LIST, 9 GET, 4.8 KiB
         a sync        1 LIST, about 5 GET, 6.6 KiB, $0.0000070 (and $0.00000057 of
@@ -91,7 +92,8 @@ async fn at_200_columns() {
             hidden            1  such as raw/events/_SUCCESS
             not_parquet       1  such as raw/events/notes.csv
         not selected  2 objects, 2.1 KiB of tables that `tables` and `skip_tables` leave out, such as raw/mixed/1.parquet
-        warning       s3://test-bucket/raw/events/: 1 skipped object could be data, such as "raw/events/notes.csv"; only Parquet is read: convert them, or leave them out with `exclude`
+        warning       s3://test-bucket/raw/events/: 1 skipped object could be data, such as "raw/events/notes.csv"; only Parquet is read by default: `filetype: auto` reads CSV, JSON, Avro and Arrow, too;
+                      other formats have to be converted, or leave them out with `exclude`
         state         none is configured: every sync reads all objects
         this plan     1 LIST, 5 GET, 3.4 KiB
         a sync        1 LIST, about 3 GET, 4.5 KiB, $0.0000062 (and $0.00000039 of transfer)
@@ -138,8 +140,9 @@ async fn with_colours() {
             ^[33mhidden          ^[0m  1  such as raw/events/_SUCCESS
             ^[33mnot_parquet     ^[0m  1  such as raw/events/notes.csv
         ^[33mwarning       ^[0ms3://test-bucket/raw/events/: 1 skipped object could be data, such
-                      as "raw/events/notes.csv"; only Parquet is read: convert them, or
-                      leave them out with `exclude`
+                      as "raw/events/notes.csv"; only Parquet is read by default:
+                      `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other
+                      formats have to be converted, or leave them out with `exclude`
         ^[1mstate         ^[0mnone is configured: every sync reads all objects
         ^[1mthis plan     ^[0m1 LIST, 9 GET, 4.8 KiB
         ^[1ma sync        ^[0m1 LIST, about 5 GET, 6.6 KiB, $0.0000070 (and $0.00000057 of
@@ -184,8 +187,9 @@ async fn without_columns() {
             hidden            1  such as raw/events/_SUCCESS
             not_parquet       1  such as raw/events/notes.csv
         warning       s3://test-bucket/raw/events/: 1 skipped object could be data, such
-                      as "raw/events/notes.csv"; only Parquet is read: convert them, or
-                      leave them out with `exclude`
+                      as "raw/events/notes.csv"; only Parquet is read by default:
+                      `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other
+                      formats have to be converted, or leave them out with `exclude`
         state         none is configured: every sync reads all objects
         this plan     1 LIST, 0 GET, 0 B
         a sync        1 LIST, about 7 GET, 10.3 KiB, $0.0000078 (and $0.00000088 of
@@ -494,7 +498,7 @@ async fn for_programs() {
           "sync_ends_with_error": true,
           "hints": [],
           "warnings": [
-            "s3://test-bucket/raw/events/: 1 skipped object could be data, such as \"raw/events/notes.csv\"; only Parquet is read: convert them, or leave them out with `exclude`"
+            "s3://test-bucket/raw/events/: 1 skipped object could be data, such as \"raw/events/notes.csv\"; only Parquet is read by default: `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other formats have to be converted, or leave them out with `exclude`"
           ]
         }
     "#]].assert_eq(&shown.stdout.replace(version, "vVERSION"));

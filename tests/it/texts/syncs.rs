@@ -187,7 +187,7 @@ async fn what_the_listing_warns_of() {
         &expect![[r#"
             warn: s3://test-bucket/delta/ is a table in Delta format: all its Parquet files are read, also those that the table no longer refers to; exclude it, or expect old rows
             warn: s3://test-bucket/athena/: 1 skipped object could be data, such as "athena/20260101_000000_x"; a name without extension tells no format: have the names of Parquet files end in `.parquet`, or read them through a mapping with `filetype: parquet`, or leave them out with `exclude`
-            warn: s3://test-bucket/old/: 2 skipped objects could be data, such as "old/1.csv"; only Parquet is read: convert them, or leave them out with `exclude`
+            warn: s3://test-bucket/old/: 2 skipped objects could be data, such as "old/1.csv"; only Parquet is read by default: `filetype: auto` reads CSV, JSON, Avro and Arrow, too; other formats have to be converted, or leave them out with `exclude`
             warn: s3://test-bucket/orders/: 1 skipped object could be data, such as "orders/2.PARQUET"; only names that end in `.parquet`, in lower case, are read: rename such files, or read them through a mapping with `filetype: parquet`, or leave them out with `exclude`
             warn: skip_tables include a pattern users with no matches
             warn: tables include the pattern *, but there is no table: no Parquet object passes path_prefix, include and exclude; 0 keys were listed under s3://test-bucket/ordrs/; the folders in s3://test-bucket/ are "orders/", "old/", "delta/" and 1 more

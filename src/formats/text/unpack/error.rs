@@ -93,6 +93,7 @@ pub enum UnpackError {
 
 impl UnpackError {
     /// Whether the object only lacks its end.
+    #[cfg(test)]
     pub fn is_truncated(&self) -> bool {
         matches!(self, Self::Truncated { .. })
     }

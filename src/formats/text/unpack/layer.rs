@@ -37,7 +37,6 @@ pub(super) struct Layer {
     /// Room that the last step did not need.
     spare: Vec<u8>,
     piece_bytes: usize,
-    given_bytes: u64,
     failure: Option<UnpackError>,
 }
 
@@ -54,15 +53,10 @@ impl Layer {
             ready: Bytes::new(),
             spare: Vec::new(),
             piece_bytes: FIRST_PIECE_BYTES,
-            given_bytes: 0,
             failure: None,
         })
     }
 
-    /// How many bytes were given.
-    pub(super) fn given_bytes(&self) -> u64 {
-        self.given_bytes
-    }
 
     /// The compression.
     pub(super) fn compression(&self) -> Compression {
@@ -82,7 +76,6 @@ impl Layer {
         loop {
             if !self.ready.is_empty() {
                 let piece = self.ready.split_to(self.ready.len().min(PIECE_BYTES));
-                self.given_bytes += piece.len() as u64;
                 return Ok(Some(piece));
             }
             if let Some(failure) = &self.failure {
