@@ -84,6 +84,7 @@ pub(super) fn texts(array: &StringArray, target: &ColumnType, choice: &TypeChoic
     let nulls = without(array, &choice.null_values);
     let (rows, nulls) = (array.len(), nulls.as_ref());
     let text = |row: usize| array.value(row);
+    let moment = |row: usize| if choice.nanoseconds { text::in_micros(text(row)) } else { text(row).into() };
     Ok(match target {
         ColumnType::Utf8 => {
             let (offsets, values) = (array.offsets().clone(), array.values().clone());
@@ -113,13 +114,13 @@ pub(super) fn texts(array: &StringArray, target: &ColumnType, choice: &TypeChoic
         ColumnType::Time64 => {
             collect::<Time64MicrosecondType>(rows, nulls, |row| match counted_us(text(row), choice) {
                 Some(micros) => time_of_day(micros),
-                None => text::time_us(text(row)),
+                None => text::time_us(&moment(row)),
             })
         }
         ColumnType::Timestamp => {
             utc(&collect::<TimestampMicrosecondType>(rows, nulls, |row| match counted_us(text(row), choice) {
                 Some(micros) => timestamp_of(micros, choice.offset_s),
-                None => text::timestamp_us(text(row), choice),
+                None => text::timestamp_us(&moment(row), choice),
             }))
         }
         ColumnType::Uuid => {

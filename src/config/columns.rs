@@ -40,6 +40,8 @@ pub struct TypeChoice {
     pub offset_s: i32,
     /// Texts that are null.
     pub null_values: Vec<String>,
+    /// Times in texts may have digits beyond microseconds, which are left out as they are in files that say the type.
+    pub nanoseconds: bool,
 }
 
 impl ColumnChoice {
@@ -59,7 +61,7 @@ impl TypeChoice {
     /// The type alone.
     #[must_use]
     pub fn plain(word: TypeWord) -> Self {
-        Self { word, format: None, unit: None, offset_s: 0, null_values: Vec::new() }
+        Self { word, format: None, unit: None, offset_s: 0, null_values: Vec::new(), nanoseconds: false }
     }
 }
 

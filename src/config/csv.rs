@@ -1,5 +1,7 @@
 //! The dialect of CSV and TSV: `csv` in the spec, of which each key may stand at the top level or in a mapping.
 
+use std::sync::Arc;
+
 /// How CSV is read, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvOptions {
@@ -17,6 +19,9 @@ pub struct CsvOptions {
     pub header: bool,
     /// The names of the columns, instead of those in the header or of `column_1` and so on. There may be fewer than columns.
     pub names: Option<Vec<String>>,
+    /// The columns that the source of a table is known to have, in order: they name those of objects without a header, if `names`
+    /// does not. No choice of the spec's.
+    pub described: Option<Arc<[String]>>,
     /// Lines before the header, or before the first record, that are passed over.
     pub skip_rows: u64,
     /// A line that starts with this ASCII character is passed over.
@@ -56,6 +61,7 @@ impl Default for CsvOptions {
             backslash_escapes: false,
             header: true,
             names: None,
+            described: None,
             skip_rows: 0,
             comment: None,
             repeated_header: RepeatedHeader::default(),
@@ -75,6 +81,12 @@ impl Default for CsvOptions {
 }
 
 impl CsvOptions {
+    /// Whether the columns of objects have no names but those that a description of their source gives.
+    #[must_use]
+    pub fn lacks_names(&self) -> bool {
+        !self.header && self.names.is_none()
+    }
+
     /// What `filetype: tsv` starts from: the text format of PostgreSQL and Hive.
     #[must_use]
     pub fn tsv() -> Self {

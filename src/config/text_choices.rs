@@ -87,8 +87,9 @@ impl CsvOptions {
             delimiter,
             quote,
             escape,
-            // No choice of the spec's.
+            // No choices of the spec's.
             backslash_escapes: _,
+            described: _,
             header,
             names,
             skip_rows,

@@ -47,6 +47,14 @@ pub enum ReadError {
         /// Where it begins in the unpacked text, in bytes.
         offset: u64,
     },
+    /// Nothing says which columns the object has.
+    #[error("the columns of the {format} text have no names: {what}")]
+    Unnamed {
+        /// What the object is.
+        format: Format,
+        /// Why not, and what to do.
+        what: String,
+    },
     /// The file is encrypted, in the format's own way.
     #[error(
         "the {format} file is encrypted ({sign}): encrypted files can't be read; write it unencrypted, or exclude it"

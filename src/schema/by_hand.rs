@@ -73,6 +73,11 @@ impl Conversion {
         Self { target, choice: TypeChoice::plain(TypeWord::Text) }
     }
 
+    /// A type that values had before they were written as text, maybe with finer times than the type has.
+    pub(crate) fn back_to(target: ColumnType) -> Self {
+        Self { target, choice: TypeChoice { nanoseconds: true, ..TypeChoice::plain(TypeWord::Text) } }
+    }
+
     /// The type that a file's column is cast to by the rules of all tables, before it is converted; `Null` of columns of files of
     /// text, which have none by themselves and may become any.
     pub(crate) fn from(field: &FileField) -> ColumnType {

@@ -120,7 +120,7 @@ impl ColumnRules {
     /// Gives columns of text these types back, by what the spec calls the columns; types that are set by hand stay.
     #[must_use]
     pub(crate) fn restoring(mut self, types: impl IntoIterator<Item = (String, ColumnType)>) -> Self {
-        let conversion = |(label, target)| (label, Arc::new(Conversion::to(target)));
+        let conversion = |(label, target)| (label, Arc::new(Conversion::back_to(target)));
         self.restored.extend(types.into_iter().map(conversion));
         self
     }

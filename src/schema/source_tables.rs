@@ -12,7 +12,7 @@ pub(crate) struct SourceTables(BTreeMap<String, Vec<SourceColumn>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceColumn {
     pub(crate) name: String,
-    /// The type, if it is one that files say as text and that is known here.
+    /// The type that texts of the column are of, if it is known here.
     pub(crate) column_type: Option<ColumnType>,
 }
 
@@ -44,7 +44,8 @@ impl SourceTables {
         let mut left = tables;
         while let Some(Table { name, columns, relations }) = left.pop() {
             left.extend(relations.into_iter().flatten());
-            let column = |Column { name, column_type }| SourceColumn { name, column_type: lost_type(&column_type) };
+            let column =
+                |Column { name, column_type }| SourceColumn { name, column_type: lost_type(column_type.trim()) };
             found.insert(name, columns.into_iter().flatten().map(column).collect());
         }
         Ok(Self(found))
@@ -58,7 +59,7 @@ impl SourceTables {
     }
 }
 
-/// The type, if files of CloudQuery's destinations have text instead.
+/// The type, which files of CloudQuery's destinations may have as text instead.
 fn lost_type(text: &str) -> Option<ColumnType> {
     match text {
         "uuid" => Some(ColumnType::Uuid),
@@ -82,9 +83,23 @@ fn lost_type(text: &str) -> Option<ColumnType> {
         _ if text.starts_with("timestamp[") => Some(ColumnType::Timestamp),
         _ if text.starts_with("time32[") || text.starts_with("time64[") => Some(ColumnType::Time64),
         _ if text.starts_with("decimal") => decimal(text),
-        // Texts, and what no destination has a type for: durations, intervals. Nested types are in the files.
-        _ => None,
+        "utf8" | "large_utf8" | "string" | "large_string" => Some(ColumnType::Utf8),
+        // What no destination has a type for. Intervals are objects in some files.
+        _ if text.starts_with("duration[") => Some(ColumnType::Utf8),
+        // The texts have JSON inside.
+        _ if text.starts_with("struct<") || text.starts_with("map<") => Some(ColumnType::Json),
+        _ => list(text),
     }
+}
+
+/// `list<item: int64, nullable>`: of scalars, or else JSON.
+fn list(text: &str) -> Option<ColumnType> {
+    let inner = ["list<", "large_list<"].iter().find_map(|start| text.strip_prefix(start))?.strip_suffix('>')?;
+    let inner = inner.split_once(": ").map_or(inner, |(_, item)| item);
+    let item = lost_type(inner.strip_suffix(", nullable").unwrap_or(inner));
+    // Items of other types, and base64, are read as they stand.
+    let is_plain = |item: &ColumnType| item.item().is_none() && !matches!(item, ColumnType::Json | ColumnType::Binary);
+    Some(item.filter(is_plain).map_or(ColumnType::Json, |item| ColumnType::List(Box::new(item))))
 }
 
 /// `decimal(20, 6)`, also with its width behind the word.
@@ -124,9 +139,9 @@ mod tests {
                 ("n", some("decimal(20, 6)")),
                 ("wide", None),
                 ("t", some("timestamp")),
-                ("l", None),
-                ("d", None),
-                ("x", None)
+                ("l", some("list<utf8>")),
+                ("d", some("utf8")),
+                ("x", some("utf8"))
             ]
         );
         assert_eq!(types("raw_aws_a_b"), [("b", some("binary"))]);

@@ -14,7 +14,8 @@ use crate::cast::counts::CastCounts;
 use crate::cast::kinds::Kinds;
 use crate::cast::origin::Origin;
 use crate::cloudquery::source::{ErrorKind, SourceError};
-use crate::config::{RestoreTypes, TableOptions};
+use crate::config::csv::CsvOptions;
+use crate::config::{NestedAs, RestoreTypes, TableOptions};
 use crate::error_chain::error_chain;
 use crate::formats::fetched::FetchedRanges;
 use crate::formats::{Output, Reader, Step};
@@ -101,7 +102,9 @@ pub(crate) fn rules(cx: &Context, table: &str, options: &TableOptions, stored: O
                 if stored.is_none() {
                     rules = rules.ordered(columns.iter().map(|column| column.name.clone()).collect());
                 }
-                types.extend(columns.iter().map(|c| (c.name.clone(), c.column_type.clone())));
+                let nested_as = options.json.nested.unwrap_or(options.nested_as);
+                let told = |told: &ColumnType| travelling(told.clone(), nested_as);
+                types.extend(columns.iter().map(|c| (c.name.clone(), c.column_type.as_ref().map(told))));
             }
             None => tracing::warn!(
                 table,
@@ -109,9 +112,41 @@ pub(crate) fn rules(cx: &Context, table: &str, options: &TableOptions, stored: O
             ),
         }
     }
-    // What was announced stays.
-    types.extend(stored.into_iter().flat_map(TableSchema::columns).filter_map(stored_type));
+    // What was announced stays. Of other columns the values say what they are, in files of text by other rules than where it is
+    // told.
+    let is_restored = |label: &String, column_type: Option<&ColumnType>| match key {
+        Some(_) => types.contains_key(label),
+        None => column_type.is_none_or(is_of_values),
+    };
+    let announced = stored.into_iter().flat_map(TableSchema::columns).filter_map(stored_type);
+    let announced: Vec<_> = announced.filter(|(label, kind)| is_restored(label, kind.as_ref())).collect();
+    types.extend(announced);
     rules.restoring(types.into_iter().filter_map(|(label, column_type)| Some((label, column_type?))))
+}
+
+/// The options of a table, with the names of the columns of objects that have none, if a description of its source says them.
+pub(crate) fn named(cx: &Context, table: &str, options: &Arc<TableOptions>) -> Arc<TableOptions> {
+    let RestoreTypes::TablesJson { key } = &options.restore_types else { return Arc::clone(options) };
+    if !options.csv.lacks_names() && !options.tsv.lacks_names() {
+        return Arc::clone(options);
+    }
+    let described = cx.descriptions.get(key).and_then(|description| description.columns(table));
+    let described: Option<Arc<[String]>> = described.map(|columns| columns.iter().map(|c| c.name.clone()).collect());
+    let with = |dialect: &Arc<CsvOptions>| Arc::new(CsvOptions { described: described.clone(), ..(**dialect).clone() });
+    Arc::new(TableOptions { csv: with(&options.csv), tsv: with(&options.tsv), ..(**options).clone() })
+}
+
+/// Of the type that the description says: lists travel as all nested values do.
+fn travelling(column_type: ColumnType, nested_as: NestedAs) -> ColumnType {
+    match column_type {
+        ColumnType::List(_) if nested_as == NestedAs::Json => ColumnType::Json,
+        other => other,
+    }
+}
+
+/// Types that values alone tell.
+fn is_of_values(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::Uuid | ColumnType::Json | ColumnType::Inet | ColumnType::Mac)
 }
 
 /// The stored type of a column, as far as it may have been one of text before.

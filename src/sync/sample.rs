@@ -57,11 +57,12 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
     let sampled = sampled(table);
     let (objects, whole) = (sampled.len(), sampled.len() == table.objects.len());
     let guess = HeadGuess::default();
+    let options = &restore::named(cx, &table.name, &table.options);
     let known = stored.as_ref().map(|stored| &stored.schema);
     let each_key = |each: &mut dyn FnMut(&str)| table.objects.iter().for_each(|object| each(&table.object_key(object)));
-    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, &table.options, known, &each_key);
+    let keys = KeyColumns::new(&table.name, &cx.mappings, &table.key_columns, options, known, &each_key);
     let mut keys = keys.unwrap_or_default();
-    let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, &table.options, known)));
+    let rules = Arc::new(keys.hide(restore::rules(cx, &table.name, options, known)));
     let sampled: Vec<(String, ListedObject)> =
         sampled.into_iter().map(|object| (table.object_key(object), object.clone())).collect();
     let mut reads = futures::stream::iter(sampled.clone())
@@ -71,8 +72,8 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
                 let schema = async {
                     // What is found goes with this block, and with it its room, which the others wait for.
                     let mut seat = cx.memory.seat();
-                    let found = inspect_listed(cx, &mut seat, &key, &object, guess, (&table.options, rules)).await?;
-                    let schema = file_schema(&table.options, &found.file).await?;
+                    let found = inspect_listed(cx, &mut seat, &key, &object, guess, (options, rules)).await?;
+                    let schema = file_schema(options, &found.file).await?;
                     keys.see_file(&table.name, &key, &schema);
                     Ok(rules.apply(schema).map_err(ReadError::from)?)
                 };
@@ -81,10 +82,10 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
             }
         })
         .buffer_unordered(cx.heads_at_a_time.clamp(1, SAMPLED_OBJECTS));
-    let added_columns = table.options.file_columns.len() + keys.len();
+    let added_columns = options.file_columns.len() + keys.len();
     let reference = stored.as_ref().map(|stored| (stored.key.as_str(), keys.without_shared(&stored.schema)));
     let reference = reference.as_ref().map(|(key, schema)| (*key, schema));
-    let mut merger = SchemaMerger::with(&table.options.schema, added_columns, reference);
+    let mut merger = SchemaMerger::with(&options.schema, added_columns, reference);
     let mut unreadable = Vec::new();
     while let Some((key, read)) = reads.next().await {
         match read {
@@ -105,11 +106,10 @@ async fn sample(cx: &Context, table: &Table, stored: Option<StoredSchema>) -> Re
             say(&table.name, &merged.notes);
             let mut told = Told { columns: merged.schema, rules: ColumnRules::clone(&rules) };
             if known.is_none() {
-                told = restore::told(cx, &table.options, told.columns, told.rules, sampled).await?;
+                told = restore::told(cx, options, told.columns, told.rules, sampled).await?;
             }
-            match keys.join(told.columns, known, table.options.file_columns) {
+            match keys.join(told.columns, known, options.file_columns) {
                 Ok(columns) => {
-                    let options = &table.options;
                     let added = options.file_columns.len();
                     let (columns, note) = SchemaMerger::keep_to_limit(&options.schema, columns, added, known);
                     say(&table.name, note.as_slice());

@@ -189,6 +189,7 @@ impl Survey {
         telemetry: TableTelemetry,
     ) -> Self {
         let stored = state.as_ref().and_then(|state| state.schema.stored());
+        objects.options = restore::named(cx, &name, &objects.options);
         objects.see_keys(&name, &cx.mappings, stored.map(|stored| &stored.schema));
         let pending = stored.and_then(with_pending);
         let stored = stored.map(|stored| (stored.key.as_str(), &stored.schema));

@@ -1,6 +1,8 @@
 //! What CloudQuery's own S3 destination wrote, and what of it is as the source sent it. The files are fixtures, with the values
 //! that were sent beside them.
 
+mod text;
+
 use crate::columns::{columns, file, names, rescued, texts};
 use crate::rig::{Log, Rig};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};

@@ -261,3 +261,18 @@ proptest! {
         }
     }
 }
+
+/// Elsewhere such a text is no time: nothing of it is left out silently.
+#[test]
+fn digits_beyond_microseconds_are_left_out_of_types_that_come_back() {
+    let moments = [
+        ("2024-01-31T23:59:58.123456789Z", "2024-01-31T23:59:58.123456Z"),
+        ("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999Z"),
+        ("2024-01-31T23:59:58.1234567+02:00", "2024-01-31T21:59:58.123456Z"),
+        ("2024-01-31T23:59:58.1234567890Z", "lost"),
+        ("2024-01-31T23:59:58.12345678x", "lost"),
+    ];
+    assert_told("timestamp", &moments, |choice| choice.nanoseconds = true);
+    assert_told("time", &[("23:59:59.999999999", "23:59:59.999999")], |choice| choice.nanoseconds = true);
+    assert_told("timestamp", &[("2024-01-31T23:59:58.123456789Z", "lost")], |_| {});
+}

@@ -8,8 +8,12 @@ use crate::times::{iso_date, iso_timestamp_us};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use std::borrow::Cow;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+/// Digits of a fraction of a second.
+const MICROS_DIGITS: usize = 6;
+const NANOS_DIGITS: usize = 9;
 /// Exponents of numbers in texts beyond this are of no number that any type holds.
 const MAX_EXPONENT: i32 = 10_000;
 
@@ -91,6 +95,16 @@ pub(in crate::cast) fn date(text: &str, choice: &TypeChoice) -> Option<i32> {
         Some(format) => i32::try_from(format.read_us(text)?.div_euclid(super::MICROS_PER_DAY)).ok(),
         None => iso_date(text),
     }
+}
+
+/// A time without the digits that are finer than microseconds.
+pub(in crate::cast) fn in_micros(text: &str) -> Cow<'_, str> {
+    let Some((whole, behind)) = text.split_once('.') else { return text.into() };
+    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    if !(MICROS_DIGITS + 1..=NANOS_DIGITS).contains(&digits) {
+        return text.into();
+    }
+    format!("{whole}.{}{}", &behind[..MICROS_DIGITS], &behind[digits..]).into()
 }
 
 /// Microseconds since midnight.

@@ -154,6 +154,7 @@ fn read_choice(map: &Map<String, Value>, path: &str, mistakes: &mut Mistakes) ->
             format: format.and_then(|text| text.compile(&word, path, mistakes)),
             unit,
             offset_s: timezone.map_or(0, |offset| offset.0),
+            nanoseconds: false,
             null_values: null_values.map(|texts| texts.0).unwrap_or_default(),
             word,
         }

@@ -136,6 +136,7 @@ impl RawCsv {
         let texts = |given: &Option<TextList>, base| given.as_ref().map_or(base, |list| list.0.clone());
         let flag = |given: Option<Flag>, base| given.map_or(base, |flag| flag.0);
         CsvOptions {
+            described: None,
             delimiter: self.delimiter.map_or(base.delimiter, |delimiter| delimiter.0),
             quote: self.quote.map_or(base.quote, |mark| mark.0),
             escape: self.escape.map_or(base.escape, |mark| mark.0),

@@ -25,6 +25,7 @@ mod splitter;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use header::Header;
 pub(crate) use parser::Parser;
 pub(crate) use sample::Sample;
 pub(crate) use splitter::Splitter;

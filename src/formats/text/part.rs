@@ -14,7 +14,8 @@ use crate::formats::format::Format;
 use crate::formats::{Decoded, Output, Rows};
 use crate::schema::field::FileField;
 use crate::schema::fit::Fitted;
-use crate::schema::table::{ColumnSource, TableSchema};
+use crate::schema::names::{CQ_ID, CQ_PARENT_ID};
+use crate::schema::table::ColumnSource;
 use crate::schema::text_forms::{TextForms, TextReading};
 use crate::schema::text_types::TextTypes;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
@@ -63,13 +64,14 @@ impl Object {
             Splitter::Csv(splitter) => splitter.header().cloned(),
             Splitter::Json(_) | Splitter::Lines(_) => None,
         };
+        check_names(format, header.as_deref())?;
         let shape = match splitter {
             Splitter::Json(splitter) => splitter.shape().unwrap_or(json::Shape::Lines),
             _ => json::Shape::Lines,
         };
         let names = match (&header, format) {
             (Some(header), _) => header.names.clone(),
-            (None, Format::Json | Format::Jsonl) => names_of(&output.table),
+            (None, Format::Json | Format::Jsonl) => names_of(&output),
             (None, _) => vec![lines::COLUMN.to_owned()],
         };
         // Those that nobody wants are not even cut out.
@@ -97,6 +99,14 @@ impl Object {
     }
 }
 
+/// Columns that have no names are an error: their values would be in the wrong ones.
+pub(super) fn check_names(format: Format, header: Option<&csv::Header>) -> Result<(), ReadError> {
+    match header.and_then(|header| header.unnamed.as_ref()) {
+        Some(what) => Err(ReadError::Unnamed { format, what: what.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// How texts of this format are read as values.
 pub(super) fn reading(format: Format, options: &TableOptions) -> TextReading {
     match format {
@@ -119,10 +129,11 @@ pub(super) fn nested_as(options: &TableOptions) -> NestedAs {
     options.json.nested.unwrap_or(options.nested_as)
 }
 
-/// The names that files have for the columns of a table.
-fn names_of(table: &TableSchema) -> Vec<String> {
-    let mut names = Vec::new();
-    for column in table.columns() {
+/// The names that files have for the columns of a table, and for the ids of its rows where these are taken from files.
+fn names_of(output: &Output) -> Vec<String> {
+    let ids = if output.rules.restores_ids() { &[CQ_ID, CQ_PARENT_ID][..] } else { &[] };
+    let mut names: Vec<String> = ids.iter().map(|name| (*name).to_owned()).collect();
+    for column in output.table.columns() {
         // An object's key is there once: its last value, or the record is bad.
         if let ColumnSource::File { name, occurrence: 0 } = &column.source {
             names.push(name.clone());

@@ -1,7 +1,7 @@
 //! The columns of an object of text, by its first bytes.
 
 use super::opening::Opening;
-use super::part::{nested_as, reading};
+use super::part::{check_names, nested_as, reading};
 use super::{csv, json, lines};
 use crate::config::csv::CsvTypes;
 use crate::config::json::{DOCUMENT_COLUMN, JsonAs, JsonTypes};
@@ -42,6 +42,7 @@ pub(super) fn schema(
             let Some(header) = &sample.header else {
                 return Ok(is_whole.then(|| FileSchema { columns: Vec::new() }));
             };
+            check_names(format, Some(header))?;
             if sample.rows() == 0 && sample.failed.is_none() && !is_whole {
                 return Ok(None);
             }

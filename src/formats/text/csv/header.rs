@@ -15,27 +15,58 @@ pub(crate) struct Header {
     pub(crate) delimiter: u8,
     /// The fields of the header, if the object has one.
     pub(super) fields: Option<Vec<String>>,
+    /// Why its columns cannot be named; `None`: they are.
+    pub(crate) unnamed: Option<String>,
 }
+
+/// The columns that CloudQuery's CLI puts in front of those of the source. The last is not always there.
+const COLUMNS_IN_FRONT: [&str; 3] = ["_cq_sync_time", "_cq_source_name", "_cq_sync_group_id"];
+/// How many there are at least, if there are any.
+const LEAST_IN_FRONT: usize = 2;
 
 impl Header {
     /// Of an object whose first record, the header itself or one without a header, begins `text`.
     pub(super) fn read(options: &CsvOptions, delimiter: u8, text: &[u8]) -> Self {
         let fields = fields(Dialect::new(options, delimiter), text);
-        let given = options.names.as_deref().unwrap_or_default();
+        let (described, unnamed) = match &options.described {
+            Some(described) if options.lacks_names() => named(described, fields.len()),
+            _ => (None, None),
+        };
+        let given = options.names.as_deref().or(described.as_deref()).unwrap_or_default();
         let columns = given.len().max(fields.len());
         let names = (0..columns).map(|column| match (given.get(column), fields.get(column)) {
             (Some(name), _) => name.clone(),
             (None, Some(name)) if options.header && options.names.is_none() => name.clone(),
             (None, _) => format!("column_{}", column + 1),
         });
-        Self { names: names.collect(), delimiter, fields: options.header.then_some(fields) }
+        Self { names: names.collect(), delimiter, fields: options.header.then_some(fields), unnamed }
     }
 
     /// Of an object without records; `None` where its columns are unknown.
     pub(super) fn of_nothing(options: &CsvOptions, delimiter: u8) -> Option<Self> {
         let names = options.names.clone()?;
-        Some(Self { names, delimiter, fields: None })
+        Some(Self { names, delimiter, fields: None, unnamed: None })
     }
+}
+
+/// The names of `fields` columns of a source that is known to have these; or why they are unknown. Those that the CLI puts in
+/// front are there if the count says so.
+fn named(described: &[String], fields: usize) -> (Option<Vec<String>>, Option<String>) {
+    let mut missing: Vec<&str> = COLUMNS_IN_FRONT.into();
+    missing.retain(|name| !described.iter().any(|known| known == name));
+    let in_front = fields.checked_sub(described.len());
+    let in_front = in_front.filter(|count| *count == 0 || (LEAST_IN_FRONT..=missing.len()).contains(count));
+    let Some(in_front) = in_front else {
+        let text = format!(
+            "its first record has {fields} fields, and the description that restore_types.tables_json names has {} columns for \
+             this table, with CloudQuery's own {} more: set csv.names",
+            described.len(),
+            LEAST_IN_FRONT,
+        );
+        return (None, Some(text));
+    };
+    let names = missing[..in_front].iter().map(|name| (*name).to_owned()).chain(described.iter().cloned());
+    (Some(names.collect()), None)
 }
 
 /// The fields of the record that `text` begins with.
