@@ -1,5 +1,7 @@
 //! This plugin as the protocol sees it: specs become stores, tables become schemas, a sync runs [`crate::sync`].
 
+pub mod halves;
+
 use crate::cloudquery::source::{ErrorKind, Selection, Source, SourceError, SyncRequest, SyncSink, TestFailure};
 use crate::config::{CredentialBase, Spec, SpecErrors};
 use crate::error_chain::error_chain;
