@@ -24,6 +24,8 @@ pub(crate) struct TableBatch<'a> {
     rows: usize,
     counts: &'a CastCounts,
     on_mismatch: OnMismatch,
+    /// There is a column for what others cannot hold.
+    rescues: bool,
     /// JSON that all columns together may have, and that they have so far.
     most_json_bytes: u64,
     json_bytes: u64,
@@ -37,11 +39,17 @@ pub(crate) struct TableBatch<'a> {
 
 impl<'a> TableBatch<'a> {
     /// Of `rows` rows. Changes are counted in `counts`.
-    pub(crate) fn new(rows: usize, counts: &'a CastCounts, on_mismatch: OnMismatch, most_json_bytes: u64) -> Self {
+    pub(crate) fn new(
+        rows: usize,
+        counts: &'a CastCounts,
+        (on_mismatch, rescues): (OnMismatch, bool),
+        most_json_bytes: u64,
+    ) -> Self {
         Self {
             rows,
             counts,
             on_mismatch,
+            rescues,
             most_json_bytes,
             json_bytes: 0,
             rescued: Vec::new(),
@@ -151,9 +159,44 @@ impl<'a> TableBatch<'a> {
     ) -> Result<(), CastError> {
         let Some(rows) = present(array) else { return Ok(()) };
         let label = column.label();
+        if !self.rescues {
+            return self.surplus(&rows, &label);
+        }
         self.counts.rescued.count(&label, rows.count_set_bits() as u64);
         self.rescued.push((label, rows, Encoder::new(&column.field, array, second)?));
         Ok(())
+    }
+
+    /// Values for which the table has no column, and no column for what others cannot hold.
+    fn surplus(&mut self, rows: &BooleanBuffer, label: &str) -> Result<(), CastError> {
+        match self.on_mismatch {
+            OnMismatch::Rescue | OnMismatch::Null => {
+                self.counts.mismatched.count(label, rows.count_set_bits() as u64);
+                Ok(())
+            }
+            OnMismatch::Bad => {
+                for row in rows.set_indices() {
+                    self.bad.entry(row).or_insert_with(|| format!("the table has no column for {label}"));
+                }
+                Ok(())
+            }
+            OnMismatch::Fail => {
+                let row = rows.set_indices().next().unwrap_or(0);
+                Err(CastError::Mismatch { row, target: "which has no column for it".to_owned() })
+            }
+        }
+    }
+
+    /// What records have beside the columns of their file, where there is no rescue column.
+    ///
+    /// # Errors
+    /// [`CastError::Mismatch`].
+    pub(crate) fn others(&mut self, others: &StringArray) -> Result<(), CastError> {
+        let rows = match others.nulls() {
+            Some(nulls) => nulls.inner().clone(),
+            None => BooleanBuffer::new_set(others.len()),
+        };
+        if rows.count_set_bits() == 0 { Ok(()) } else { self.surplus(&rows, OTHERS) }
     }
 
     /// The rescue column, when all others are done. `others` is what a file's records have beside its columns, an object of JSON a

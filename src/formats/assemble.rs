@@ -219,7 +219,7 @@ impl Assembly {
     ) -> Result<Vec<(usize, String)>, AssembleError> {
         let rows = read.numbers.len();
         let key_values = &self.output.key_values;
-        let mut table = TableBatch::new(rows, counts, self.on_mismatch(), JSON_BATCH_BYTES);
+        let mut table = TableBatch::new(rows, counts, (self.on_mismatch(), self.rescues()), JSON_BATCH_BYTES);
         let mut rescue_at = None;
         for column in &self.fit.columns {
             arrays.push(match column {
@@ -251,15 +251,23 @@ impl Assembly {
             let rescued =
                 table.rescue_column(read.others).map_err(|error| cast_error(read, "the rescue column", error))?;
             arrays.insert(index, rescued);
+        } else if let Some(others) = read.others {
+            table.others(others).map_err(|error| column_error(read, "values beside the columns", error))?;
         }
         Ok(table.into_bad_rows())
     }
 
+    /// Whether there is a column for what others cannot hold.
+    fn rescues(&self) -> bool {
+        self.fit.columns.iter().any(|column| matches!(column, Fitted::Rescue))
+    }
+
     /// Without the column for them nothing is rescued.
     fn on_mismatch(&self) -> OnMismatch {
-        let rescues = self.fit.columns.iter().any(|column| matches!(column, Fitted::Rescue));
         match self.output.rules.on_mismatch {
-            OnMismatch::Rescue if !rescues => OnMismatch::Null,
+            // Text has no types of its own: what does not fit there is told.
+            OnMismatch::Rescue if !self.rescues() && self.has_records => OnMismatch::Fail,
+            OnMismatch::Rescue if !self.rescues() => OnMismatch::Null,
             // Files of columns have no records that could be set aside.
             OnMismatch::Bad if !self.has_records => OnMismatch::Fail,
             on_mismatch => on_mismatch,

@@ -36,6 +36,8 @@ use std::sync::Arc;
 
 /// Bytes of an object by which its columns are told.
 pub(crate) const SAMPLE_BYTES: u64 = 256 << 10;
+/// Of an object whose first record is longer, as many are looked at: what is behind them is read without a look at it before.
+const MAX_SAMPLE_BYTES: u64 = 4 << 20;
 /// How much more than the bytes of a sample its unpacked text and its fields take, roughly.
 pub(crate) const SAMPLE_FACTOR: u64 = 8;
 
@@ -77,7 +79,10 @@ impl File {
         let is_whole = head.len() as u64 >= self.object_bytes;
         match sample::schema(self.format, &self.options, head, is_whole)? {
             Some(schema) => Ok(Ok(Self { sampled: Some(Arc::new(schema)), ..self })),
-            None => Ok(Err((head.len() as u64).saturating_mul(WINDOW_GROWTH).clamp(SAMPLE_BYTES, self.object_bytes))),
+            None => {
+                let needed = (head.len() as u64).saturating_mul(WINDOW_GROWTH).max(SAMPLE_BYTES);
+                Ok(Err(needed.min(self.object_bytes)))
+            }
         }
     }
 

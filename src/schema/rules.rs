@@ -46,7 +46,7 @@ pub(crate) struct Merges {
 /// What becomes of a file's columns that have no place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// Their values go into the rescue column.
+    /// Their values go into the rescue column; without one, the way of [`OnMismatch`].
     Rescued,
     /// They are not looked at.
     LeftOut,
@@ -58,8 +58,7 @@ impl Merges {
         if !options.merges() {
             return None;
         }
-        let rescued = options.rescue_name().is_some() && options.new_columns != NewColumns::Ignore;
-        let others = if rescued { Others::Rescued } else { Others::LeftOut };
+        let others = if options.new_columns == NewColumns::Ignore { Others::LeftOut } else { Others::Rescued };
         Some(Self { others })
     }
 }

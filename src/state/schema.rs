@@ -38,6 +38,8 @@ pub struct StoredSchema {
 /// A column that is not announced yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingColumn {
+    /// The first object that was found to have it.
+    pub key: String,
     /// The name in the files.
     pub name: String,
     /// The type of its values.
@@ -83,9 +85,9 @@ struct Stored {
     /// Indexes of the columns whose values come from the key, and whose first two words are the name there and 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     key_columns: Vec<usize>,
-    /// Names and types of columns that are not announced yet.
+    /// Names and types of columns that are not announced yet, and the keys of objects that have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<(String, String)>,
+    pending: Vec<(String, String, String)>,
     /// The index of the column of what fits nowhere else, whose first two words mean nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rescue_column: Option<usize>,
@@ -218,10 +220,10 @@ impl SchemaState {
             };
             columns.push(TableColumn { source, name, column_type: parsed });
         }
-        let pending = stored.pending.into_iter().map(|(name, column_type)| {
+        let pending = stored.pending.into_iter().map(|(name, column_type, key_of)| {
             let column_type = ColumnType::parse(&column_type)
                 .ok_or_else(|| format!("{key} has a column of the type {column_type:?}, which is not known"))?;
-            Ok(PendingColumn { name, column_type })
+            Ok(PendingColumn { key: key_of, name, column_type })
         });
         let pending = pending.collect::<Result<_, String>>()?;
         state.stored = Some(StoredSchema { key: stored.key, schema: TableSchema::from_columns(columns), pending });
@@ -317,7 +319,7 @@ impl SchemaState {
             pending: schema
                 .pending
                 .iter()
-                .map(|column| (column.name.clone(), column.column_type.to_string()))
+                .map(|column| (column.name.clone(), column.column_type.to_string(), column.key.clone()))
                 .collect(),
             rescue_column,
         };

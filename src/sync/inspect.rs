@@ -21,6 +21,10 @@ use std::sync::Arc;
 /// How often an object that is replaced while it is read is begun again.
 pub const MAX_RESTARTS: u32 = 3;
 
+/// How often a head may turn out longer than it was known to be: formats that only say so as they are read ask for several times
+/// as much each time.
+const MAX_HEAD_TRIES: u32 = 4;
+
 /// A file, and which version of the object it is.
 #[derive(Debug)]
 pub struct Found {
@@ -174,17 +178,20 @@ impl Inspector<'_> {
             Err(error) => return Err(self.with_first_bytes(error, &fetched).await),
             Ok(inspected) => inspected,
         };
-        let file = match inspected {
-            Inspected::File(file) => file,
-            Inspected::Needs(needed) => {
-                // Given back before more is asked for: who holds room never waits for room.
-                drop(room);
-                room = from.take(format, needed).await?;
-                fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
-                match inspect(kind, fetched.bytes.clone(), object_bytes).await? {
-                    Inspected::File(file) => file,
-                    Inspected::Needs(_) => return Err(inconsistent(format).into()),
+        let mut inspected = inspected;
+        let mut tries = 0;
+        let file = loop {
+            match inspected {
+                Inspected::File(file) => break file,
+                Inspected::Needs(needed) if tries < MAX_HEAD_TRIES && needed > fetched.bytes.len() as u64 => {
+                    tries += 1;
+                    // Given back before more is asked for: who holds room never waits for room.
+                    drop(room);
+                    room = from.take(format, needed).await?;
+                    fetched.bytes = self.fetch_rest(needed.min(object_bytes), &fetched).await?;
+                    inspected = inspect(kind, fetched.bytes.clone(), object_bytes).await?;
                 }
+                Inspected::Needs(_) => return Err(inconsistent(format).into()),
             }
         };
         // Only a head that was sound teaches something.

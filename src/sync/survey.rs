@@ -199,10 +199,10 @@ impl Survey {
         let mut schema = SchemaMerger::with(&objects.options.schema, added_columns, of_files);
         let rules = restore::rules(cx, &name, &objects.options, stored.map(|(_, schema)| schema));
         let rules = objects.keys.hide(rules);
-        if let Some((stored, columns)) = of_files.zip(pending)
+        if let Some((key, columns)) = pending
             && let Ok(columns) = rules.apply(columns)
         {
-            schema.add(stored.0, columns);
+            schema.add(&key, columns);
         }
         let sample = objects.sample();
         Self {
@@ -461,10 +461,8 @@ impl Survey {
 }
 
 /// What an earlier sync found of columns when it read objects, as the columns of a file: those of the table, and new ones.
-fn with_pending(stored: &StoredSchema) -> Option<FileSchema> {
-    if stored.pending.is_empty() {
-        return None;
-    }
+fn with_pending(stored: &StoredSchema) -> Option<(String, FileSchema)> {
+    let first = stored.pending.first()?;
     let column = |name: &str, column_type: &ColumnType| FileColumn {
         name: name.to_owned(),
         target: column_type.clone(),
@@ -477,13 +475,13 @@ fn with_pending(stored: &StoredSchema) -> Option<FileSchema> {
             columns.push(column(name, &known.column_type));
         }
     }
-    for PendingColumn { name, column_type } in &stored.pending {
+    for PendingColumn { name, column_type, .. } in &stored.pending {
         match columns.iter_mut().find(|known| known.name == *name) {
             Some(known) => *known = column(name, column_type),
             None => columns.push(column(name, column_type)),
         }
     }
-    Some(FileSchema { columns })
+    Some((first.key.clone(), FileSchema { columns }))
 }
 
 /// Says what a user should hear of a table's schema.

@@ -11,20 +11,20 @@ const MAX_COLUMNS: usize = 1_600;
 
 /// The columns of one table. Held for adding those of one part of an object.
 #[derive(Debug, Default)]
-pub struct UnknownColumns(Mutex<BTreeMap<String, TextTypes>>);
+pub struct UnknownColumns(Mutex<BTreeMap<String, (TextTypes, String)>>);
 
 impl UnknownColumns {
-    /// Takes in what a part of an object has.
-    pub(crate) fn see(&self, columns: Vec<(String, TextTypes)>) {
+    /// Takes in what a part of the object of `key` has.
+    pub(crate) fn see(&self, key: &str, columns: Vec<(String, TextTypes)>) {
         if columns.is_empty() {
             return;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, types) in columns {
-            if let Some(known) = known.get_mut(&name) {
+            if let Some((known, _)) = known.get_mut(&name) {
                 known.unite(&types);
             } else if known.len() < MAX_COLUMNS {
-                known.insert(name, types);
+                known.insert(name, (types, key.to_owned()));
             }
         }
     }
@@ -32,7 +32,8 @@ impl UnknownColumns {
     /// All of them so far, in the order of their names.
     pub(crate) fn pending(&self) -> Vec<PendingColumn> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let column = |(name, types): (&String, &TextTypes)| PendingColumn {
+        let column = |(name, (types, key)): (&String, &(TextTypes, String))| PendingColumn {
+            key: key.clone(),
             name: name.clone(),
             column_type: types.column_type().settled(),
         };

@@ -7,6 +7,7 @@ mod evolution;
 mod json;
 mod names;
 mod recipes;
+mod samples;
 mod small_objects;
 mod windows;
 

@@ -354,7 +354,7 @@ fn the_rescue_column_has_what_was_lost_and_what_has_no_place() {
     let fitted = |converts, target| FittedColumn { from: column("a", &integers, 0), target, converts, told: None };
     let cast = |on_mismatch| {
         let counts = CastCounts::default();
-        let mut batch = TableBatch::new(4, &counts, on_mismatch, 1 << 20);
+        let mut batch = TableBatch::new(4, &counts, (on_mismatch, true), 1 << 20);
         let array = batch.column(&fitted(true, ColumnType::Float64), &integers, None)?;
         assert_eq!(array.null_count(), 3);
         batch.rescue(&column("b", &texts, 1), &texts, None)?;
@@ -386,7 +386,7 @@ fn the_rescue_column_has_what_was_lost_and_what_has_no_place() {
 #[test]
 fn without_losses_the_rescue_column_is_null_and_json_keeps_to_its_budget() {
     let counts = CastCounts::default();
-    let mut batch = TableBatch::new(3, &counts, OnMismatch::Rescue, 20);
+    let mut batch = TableBatch::new(3, &counts, (OnMismatch::Rescue, true), 20);
     assert_eq!(batch.rescue_column(None).unwrap().null_count(), 3);
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["0123456789"; 3]));
     let column = FileColumnAt { field: leaf("a", DataType::Utf8), occurrence: 0, index: 0, second: None };

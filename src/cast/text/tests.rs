@@ -321,7 +321,7 @@ fn the_rescue_column_has_what_was_lost_as_it_stands_in_the_file() {
     ]);
     let cast = |on_mismatch, others: Option<&StringArray>| {
         let counts = CastCounts::default();
-        let mut batch = TableBatch::new(5, &counts, on_mismatch, 1 << 20);
+        let mut batch = TableBatch::new(5, &counts, (on_mismatch, true), 1 << 20);
         let array = batch.column(&fitted("c", csv(), ColumnType::Int64), &csv_values, None)?;
         assert_eq!(array.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(1), None, None, None, Some(2)]);
         batch.column(&fitted("j", TextReading::Json, ColumnType::Int64), &json_values, None)?;

@@ -33,7 +33,14 @@ impl FromJson for RawBadRows {
             mistakes.add(path, format!("expected an object with keys such as on, found {}{hint}", type_name(value)));
             return None;
         };
-        let mut object = ObjectReader::new(map, path);
+        // YAML 1.1, which the CLI reads, takes the key `on` for the word true.
+        let with_on = map.get("true").filter(|_| !map.contains_key("on")).map(|on| {
+            let mut map = map.clone();
+            map.remove("true");
+            map.insert("on".to_owned(), on.clone());
+            map
+        });
+        let mut object = ObjectReader::new(with_on.as_ref().unwrap_or(map), path);
         let bad_rows = Self {
             on: object.optional("on", mistakes),
             max: object.optional("max", mistakes),

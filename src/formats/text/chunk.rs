@@ -16,6 +16,9 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Records of a chunk at most: the rows of a batch.
 pub(crate) const CHUNK_RECORDS: u64 = 8_192;
 
+/// Fields of a chunk at most, so that a table of many columns and short rows takes no more memory than others.
+pub(crate) const CHUNK_FIELDS: u64 = 256 << 10;
+
 /// Bytes of a bad record that are kept to be shown: what a row of the table of bad records holds.
 pub(crate) const RAW_BYTES: usize = 64 << 10;
 

@@ -13,6 +13,7 @@ use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use crate::formats::{Decoded, Output, Rows};
 use crate::schema::field::FileField;
+use crate::schema::rules::{Merges, Others};
 use crate::schema::fit::Fitted;
 use crate::schema::names::{CQ_ID, CQ_PARENT_ID};
 use crate::schema::table::ColumnSource;
@@ -189,6 +190,8 @@ impl Object {
         counts.characters_replaced.fetch_add(parsed.replaced, Ordering::Relaxed);
         counts.short_rows.fetch_add(parsed.short_rows, Ordering::Relaxed);
         let Parsed { numbers, columns, others, mut bad, .. } = parsed;
+        let leaves_out = |merges: &Merges| merges.others == Others::LeftOut;
+        let others = others.filter(|_| !self.assembly.output().rules.merges.as_ref().is_some_and(leaves_out));
         let mut rows = numbers.len();
         let mut error = None;
         if self.options.bad_rows.on == OnBadRow::Fail
@@ -277,6 +280,10 @@ impl Object {
         let mut unknown: BTreeMap<String, TextTypes> = BTreeMap::new();
         let nested = nested_as(&self.options);
         for column in &self.assembly.fit().others {
+            // The second of a name is told from the first in its own file alone.
+            if column.occurrence > 0 {
+                continue;
+            }
             let types = unknown.entry(column.label()).or_default();
             let texts = columns.get(column.index).map(|column| column.as_string::<i32>());
             let texts = texts.into_iter().flatten().flatten().take(MAX_UNKNOWN_ROWS);

@@ -27,7 +27,8 @@ pub(crate) struct Reader {
 impl Reader {
     pub(in crate::formats) fn new(file: File, output: Output) -> Result<Self, ReadError> {
         let opening = Opening::new(file.format, &file.options);
-        let splitter = Splitter::new(file.format, &file.options);
+        let mut splitter = Splitter::new(file.format, &file.options);
+        splitter.expect_columns(output.table.columns().len());
         Ok(Self { file, output: Some(output), opening, splitter, object: None, finished: false })
     }
 

@@ -1,5 +1,6 @@
 //! The columns of an object of text, by its first bytes.
 
+use super::MAX_SAMPLE_BYTES;
 use super::opening::Opening;
 use super::part::{check_names, nested_as, reading};
 use super::{csv, json, lines};
@@ -16,11 +17,41 @@ use arrow::array::AsArray as _;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
+/// By how much more is looked at where the sample does not hold a whole record.
+const SAMPLE_GROWTH: u64 = 4;
+
 /// The columns that the object with these first bytes has; `None`: they do not hold a whole record.
 pub(super) fn schema(
     format: Format,
     options: &Arc<TableOptions>,
     head: &Bytes,
+    is_whole: bool,
+) -> Result<Option<FileSchema>, ReadError> {
+    let mut sample_bytes = options.schema.sample.bytes;
+    loop {
+        let (text, is_all) = text(format, options, head, is_whole, sample_bytes)?;
+        let is_short = (text.len() as u64) < sample_bytes;
+        if let Some(schema) = of_text(format, options, text, is_all)? {
+            return Ok(Some(schema));
+        }
+        if sample_bytes >= MAX_SAMPLE_BYTES || (is_short && head.len() as u64 >= MAX_SAMPLE_BYTES) {
+            return of_text(format, options, Bytes::new(), true);
+        }
+        if is_short && !is_whole {
+            return Ok(None);
+        }
+        if is_short {
+            return of_text(format, options, Bytes::new(), true);
+        }
+        sample_bytes = sample_bytes.saturating_mul(SAMPLE_GROWTH).min(MAX_SAMPLE_BYTES);
+    }
+}
+
+/// The columns of an object whose text begins with, or is, `text`; `None`: it does not hold a whole record.
+fn of_text(
+    format: Format,
+    options: &Arc<TableOptions>,
+    text: Bytes,
     is_whole: bool,
 ) -> Result<Option<FileSchema>, ReadError> {
     let reading = reading(format, options);
@@ -32,11 +63,10 @@ pub(super) fn schema(
             vec![(lines::COLUMN.to_owned(), types)]
         }
         Format::Json | Format::Jsonl => {
-            let Some(columns) = of_json(format, options, head, is_whole)? else { return Ok(None) };
+            let Some(columns) = of_json(format, options, text, is_whole) else { return Ok(None) };
             columns
         }
         _ => {
-            let (text, is_whole) = text(format, options, head, is_whole)?;
             let dialect = options.dialect(format);
             let sample = csv::Sample::read(dialect, text, is_whole, options.limits.max_row_bytes);
             let Some(header) = &sample.header else {
@@ -70,16 +100,15 @@ pub(super) fn schema(
 fn of_json(
     format: Format,
     options: &Arc<TableOptions>,
-    head: &Bytes,
+    text: Bytes,
     is_whole: bool,
-) -> Result<Option<Vec<(String, TextTypes)>>, ReadError> {
+) -> Option<Vec<(String, TextTypes)>> {
     let nested = nested_as(options);
-    let (text, is_whole) = text(format, options, head, is_whole)?;
     let limits = options.limits;
     let is_lines = format == Format::Jsonl;
     let sample = json::sample(&options.json, is_lines, limits.max_row_bytes, limits.max_depth, text, is_whole);
     if sample.rows + sample.bad == 0 && sample.error.is_none() && !is_whole {
-        return Ok(None);
+        return None;
     }
     let is_document = |column: usize| {
         options.json.read_as == JsonAs::Document && sample.names.get(column).is_some_and(|name| name == DOCUMENT_COLUMN)
@@ -99,12 +128,18 @@ fn of_json(
         }
         types
     };
-    Ok(Some(sample.names.iter().enumerate().map(|(column, name)| (name.clone(), types(column))).collect()))
+    Some(sample.names.iter().enumerate().map(|(column, name)| (name.clone(), types(column))).collect())
 }
 
 /// The first text of an object, and whether it is all.
-fn text(format: Format, options: &Arc<TableOptions>, head: &Bytes, is_whole: bool) -> Result<(Bytes, bool), ReadError> {
-    let most_bytes = usize::try_from(options.schema.sample.bytes).unwrap_or(usize::MAX);
+fn text(
+    format: Format,
+    options: &Arc<TableOptions>,
+    head: &Bytes,
+    is_whole: bool,
+    most_bytes: u64,
+) -> Result<(Bytes, bool), ReadError> {
+    let most_bytes = usize::try_from(most_bytes).unwrap_or(usize::MAX);
     let mut opening = Opening::new(format, options);
     opening.push(head.clone());
     if is_whole {

@@ -30,6 +30,13 @@ impl Splitter {
         }
     }
 
+    /// Records are parsed into so many columns; what a header says counts more.
+    pub(super) fn expect_columns(&mut self, columns: usize) {
+        if let Self::Json(splitter) = self {
+            splitter.expect_columns(columns);
+        }
+    }
+
     /// The next piece of the text.
     pub(super) fn push(&mut self, piece: Bytes) {
         match self {

@@ -168,7 +168,7 @@ impl<'a> RowSink<'a> {
             // The next batch may be as large: not both at a time.
             pool.idle().await;
         }
-        table.unknown.see(part.unknown);
+        table.unknown.see(&self.key, part.unknown);
         self.bad.take(cx, table, &self.key, part.bad, pool).await?;
         part.error.map_or(Ok(()), Err)
     }

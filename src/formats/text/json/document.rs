@@ -186,9 +186,8 @@ impl Document {
         if matches!(self.step, Step::InKey | Step::Keep(_)) {
             self.held.extend_from_slice(piece.get(from..until).unwrap_or_default());
             if self.held.len() as u64 > gather.most_bytes() {
-                let (at, most) = (gather.offset(from), gather.most_bytes());
-                let what =
-                    format!("a key or kept value at byte {at} is longer than {most} bytes (limits.max_row_bytes)");
+                let most = gather.most_bytes();
+                let what = format!("a key or kept value is longer than {most} bytes (limits.max_row_bytes)");
                 return Err(SplitError::Other(what));
             }
         }

@@ -31,6 +31,8 @@ pub(super) struct Gather {
     /// What `kept` adds to each record.
     kept_bytes: usize,
     most_bytes: u64,
+    /// Records of a chunk.
+    most_records: u64,
     ready: VecDeque<Cut>,
 }
 
@@ -59,6 +61,7 @@ impl Gather {
             kept: None,
             kept_bytes: 0,
             most_bytes,
+            most_records: CHUNK_RECORDS,
             ready: VecDeque::new(),
         }
     }
@@ -97,6 +100,11 @@ impl Gather {
         self.flush();
         self.kept_bytes = kept.as_ref().map_or(0, |kept| kept.0.iter().flatten().map(Bytes::len).sum());
         self.kept = kept;
+    }
+
+    /// Chunks have no more than this many records from now on, nor more than [`CHUNK_RECORDS`].
+    pub(super) fn limit_records(&mut self, most_records: u64) {
+        self.most_records = most_records.clamp(1, CHUNK_RECORDS);
     }
 
     /// A record begins at this place of the piece.
@@ -140,7 +148,7 @@ impl Gather {
         }
         let start = self.group.as_ref().map_or(record.start, |group| group.start);
         self.group_records += 1;
-        if self.group_records == CHUNK_RECORDS || self.rows_bytes(record.end - start) >= CHUNK_BYTES {
+        if self.group_records >= self.most_records || self.rows_bytes(record.end - start) >= CHUNK_BYTES {
             self.group = Some(start..record.end);
             self.flush_before(self.number);
         } else {

@@ -10,6 +10,7 @@
 
 use super::document::Document;
 use super::gather::Gather;
+use crate::formats::text::chunk::CHUNK_FIELDS;
 use super::shape::{Shape, shape};
 use super::structure::{Structure, spaces_end};
 use crate::config::json::JsonOptions;
@@ -84,6 +85,12 @@ impl Splitter {
     /// There are no more.
     pub(crate) fn finish(&mut self) {
         self.is_finished = true;
+    }
+
+    /// Records are parsed into so many columns: a chunk has fewer of them then, since each takes an offset a column, however little
+    /// it says.
+    pub(crate) fn expect_columns(&mut self, columns: usize) {
+        self.gather.limit_records(CHUNK_FIELDS / columns.max(1) as u64);
     }
 
     /// How the records stand in the text: what the parser has to know. There when the first chunk is there.
