@@ -1,14 +1,17 @@
 //! Types that files of CloudQuery's destinations have lost: from the description of the source's tables, or from values.
 //!
-//! The description is one object, which is read at the start. Values are those of the first row group of some of a table's
-//! objects, of columns of text alone; they are looked at once: a table with a stored schema keeps its types.
+//! The description is one object, which is read at the start. Values are those at the beginning of some of a table's
+//! objects, such as the first row group, of columns of text alone; they are looked at once: a table with a stored schema keeps
+//! its types.
+//!
+//! The description names the columns of CSV without a header, too.
 
 use super::context::Context;
 use super::cpu;
 use super::error::Error;
 use super::head_guess::HeadGuess;
 use super::inspect::{Inspector, Kind, Room, inspect_listed};
-use super::need::Fetch;
+use super::need::{Fetch, SMALL_OBJECT_BYTES};
 use super::sending::facts;
 use crate::cast::counts::CastCounts;
 use crate::cast::kinds::Kinds;
@@ -18,6 +21,7 @@ use crate::config::csv::CsvOptions;
 use crate::config::{NestedAs, RestoreTypes, TableOptions};
 use crate::error_chain::error_chain;
 use crate::formats::fetched::FetchedRanges;
+use crate::formats::format::Format;
 use crate::formats::{Output, Reader, Step};
 use crate::memory::Admitted;
 use crate::s3::{ByteRange, ETag, RetryBudget, Store};
@@ -36,6 +40,9 @@ use std::sync::Arc;
 const SAMPLED_OBJECTS: usize = 20;
 /// The largest description of a source's tables that is read. That of a source with 1,500 tables has some 6 MiB.
 const MAX_TABLES_JSON_BYTES: u64 = 16 << 20;
+/// What is looked at of an object that is read in pieces of any size, at most, in bytes: what is fetched whole of small ones.
+/// Where it is one record batch, less would show nothing.
+const LOOKED_AT_BYTES: u64 = SMALL_OBJECT_BYTES;
 /// Columns beside those of a table: the ids.
 const ID_COLUMNS: usize = 2;
 
@@ -255,7 +262,12 @@ impl Look<'_> {
         let mut seat = self.cx.memory.seat();
         let found = inspect_listed(self.cx, &mut seat, key, object, self.guess, (self.options, self.rules)).await?;
         let facts = facts(self.cx, self.options, key, &found.file, found.object_bytes);
-        let Some(fetch) = Fetch::of(&found.file, found.file.position_of_row(0), 1)? else { return Ok(none) };
+        let most_bytes = match object.format {
+            // A row group at least.
+            Format::Parquet => 1,
+            _ => LOOKED_AT_BYTES,
+        };
+        let Some(fetch) = Fetch::of(&found.file, found.file.position_of_row(0), most_bytes)? else { return Ok(none) };
         let mut need = facts.need(&found.file, fetch.input_bytes(), fetch.step.decoding_bytes);
         let (etag, object_bytes) = (found.etag.clone(), found.object_bytes);
         // Its room is given back before more is asked for.

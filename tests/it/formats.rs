@@ -1,6 +1,7 @@
 //! Text formats: which objects are read as what, what their records become, and what becomes of records that are none.
 
 mod bad_rows;
+mod columnar;
 mod compression;
 mod csv;
 mod evolution;

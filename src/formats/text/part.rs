@@ -92,7 +92,7 @@ impl Object {
             (Format::Text, None) => Parser::Lines(lines::Parser::new(options.dialect(format).invalid_utf8)),
             (_, None) => {
                 let fields = wanted.iter().filter_map(|index| names.get(*index)).cloned().collect();
-                Parser::Json(json::Parser::new(&options.json, shape, options.limits.max_depth, fields))
+                Parser::Json(json::Parser::new(&options.json, shape, options.limits.max_depth, fields).leaving_out(Arc::clone(&output.rules)))
             }
         };
         let assembly = Assembly::new(&fields, output)?;
@@ -135,9 +135,11 @@ fn names_of(output: &Output) -> Vec<String> {
     let ids = if output.rules.restores_ids() { &[CQ_ID, CQ_PARENT_ID][..] } else { &[] };
     let mut names: Vec<String> = ids.iter().map(|name| (*name).to_owned()).collect();
     for column in output.table.columns() {
-        // An object's key is there once: its last value, or the record is bad.
-        if let ColumnSource::File { name, occurrence: 0 } = &column.source {
-            names.push(name.clone());
+        match &column.source {
+            // An object's key is there once: its last value, or the record is bad.
+            ColumnSource::File { name, occurrence: 0 } => names.push(name.clone()),
+            ColumnSource::Key { name } if output.rules.stands_in(name) => names.push(name.clone()),
+            ColumnSource::File { .. } | ColumnSource::Key { .. } | ColumnSource::Rescue => {}
         }
     }
     names

@@ -4,8 +4,10 @@ use super::row::Row;
 use super::shape::Shape;
 use super::splitter::record_end;
 use super::structure::spaces_end;
+use super::unescape::unescape;
 use crate::config::json::{DuplicateKeys, JsonAs, JsonOptions};
 use crate::formats::text::chunk::{BadReason, BadRecord, Chunk, Kept, Parsed, RowNumbers};
+use crate::schema::rules::ColumnRules;
 use arrow::array::{ArrayBuilder, ArrayRef, StringArray, StringBuilder};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub(crate) struct Parser {
     /// Whether keys without a column are told even if their value is null: for those who look for columns.
     pub(super) has_null_others: bool,
     pub(super) most_levels: usize,
+    /// Which keys without a column nobody wants; `None`: all are told.
+    rules: Option<Arc<ColumnRules>>,
     pub(super) names: Vec<String>,
     /// The columns of the names that records may have.
     pub(super) columns: HashMap<String, usize>,
@@ -43,10 +47,22 @@ impl Parser {
             bad_duplicates: options.duplicate_keys == DuplicateKeys::Bad,
             has_null_others: false,
             most_levels: max_depth,
+            rules: None,
             columns: of_records.map(|(column, name)| (name.clone(), column)).collect(),
             names: fields,
             kept,
         }
+    }
+
+    /// Passes over keys that these rules leave out.
+    pub(crate) fn leaving_out(mut self, rules: Arc<ColumnRules>) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// Whether a key without a column, as it stands in the text, is passed over.
+    pub(super) fn leaves_out(&self, key: &str) -> bool {
+        self.rules.as_ref().is_some_and(|rules| !rules.keeps(unescape(key, &mut 0).as_ref(), 0))
     }
 
     /// The rows of the chunk, and its records that are none.
@@ -146,7 +162,7 @@ impl<'a> Rows<'a> {
                 }
             }
         }
-        if let Some(other) = row.others(text, self.parser.has_null_others) {
+        if let Some(other) = row.others(text, self.parser) {
             let others = self.others.get_or_insert_with(StringBuilder::new);
             for _ in others.len()..self.numbers.len() {
                 others.append_null();

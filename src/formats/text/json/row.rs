@@ -62,12 +62,12 @@ impl Row {
         })
     }
 
-    /// What belongs to no column, as an object, without what is null unless `has_null`; `None`: nothing.
-    pub(super) fn others(&self, text: &str, has_null: bool) -> Option<String> {
+    /// What belongs to no column, as an object, without what `parser` passes over; `None`: nothing.
+    pub(super) fn others(&self, text: &str, parser: &Parser) -> Option<String> {
         let mut object = String::new();
         for Other { key, value } in &self.others {
             let (Some(key), Some(value)) = (text.get(key.clone()), text.get(value.clone())) else { continue };
-            if has_null || value != "null" {
+            if (parser.has_null_others || value != "null") && !parser.leaves_out(key) {
                 object.push(if object.is_empty() { '{' } else { ',' });
                 object.push_str(key);
                 object.push(':');
