@@ -205,6 +205,20 @@ fn steps_of_any_size_and_readers_made_anew_give_the_same_rows() {
     }
 }
 
+/// As they come from a network: not where the numbers in them may be read.
+#[test]
+fn bytes_may_be_anywhere_in_memory() {
+    let expected: Value = serde_json::from_slice(&fixture("expected.json")).unwrap();
+    for name in expected["files"].as_object().unwrap().keys() {
+        let (format, object) = (format_of(name), fixture(name));
+        let whole = rows(format, &object, &Reading::default());
+        for before in [1, 2, 4, 8] {
+            let moved = Bytes::from([vec![0; before], object.to_vec()].concat()).slice(before..);
+            assert!(rows(format, &moved, &Reading::default()) == whole, "{name} behind {before} bytes");
+        }
+    }
+}
+
 #[test]
 fn nested_values_may_travel_natively() {
     let reading = Reading { nested_as: NestedAs::Native, ..Reading::default() };

@@ -232,7 +232,11 @@ impl File {
         let body = &whole[prefix + metadata..];
         let batch = message.header_as_record_batch();
         let batch = batch.or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
-        batch.map_or(Ok(Some(0)), |batch| message::check(&batch, body).map(Some))
+        batch.map_or(Ok(Some(0)), |batch| {
+            // Unpacked, it is no view of the body, of which there may be a copy then.
+            let copied = if batch.compression().is_some() { body.len() as u64 } else { 0 };
+            message::check(&batch, body).map(|unpacked| Some(unpacked.saturating_add(copied)))
+        })
     }
 
     pub(in crate::formats) fn reader(&self, output: Output) -> Result<Reader, ReadError> {

@@ -4,6 +4,7 @@ use super::{CONTINUATION, damaged};
 use crate::formats::error::ReadError;
 use arrow::buffer::Buffer;
 use arrow::ipc::{Message, RecordBatch, root_as_message};
+use bytes::Bytes;
 
 /// The longest metadata that is read. Those of a schema with thousands of columns have less than a MiB.
 pub(super) const MAX_METADATA_BYTES: u64 = 64 << 20;
@@ -15,6 +16,10 @@ const MAX_EXPANSION: u64 = 1_000;
 const FREE_UNPACKED_BYTES: u64 = 64 << 20;
 /// The length of what is unpacked, in front of what is packed.
 const UNPACKED_LENGTH_BYTES: usize = 8;
+
+/// Where bodies are read as they stand: numbers of 16 bytes, the largest that there are, must begin at such places. Of those that
+/// writers have put at other places in a body Arrow makes copies.
+const BODY_ALIGNMENT_BYTES: usize = 16;
 
 /// The frame of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,14 @@ impl Frame {
 /// The metadata where it may be read: its numbers must be aligned in memory, and pieces of an object begin anywhere.
 pub(super) fn aligned(metadata: &[u8]) -> Buffer {
     Buffer::from_slice_ref(metadata)
+}
+
+/// The body where its numbers may be read, too: a copy, if it isn't there.
+pub(super) fn aligned_body(body: &Bytes) -> Buffer {
+    if (body.as_ptr() as usize).is_multiple_of(BODY_ALIGNMENT_BYTES) {
+        return Buffer::from(body.clone());
+    }
+    Buffer::from_slice_ref(body)
 }
 
 /// The message with this [`aligned`] metadata.

@@ -12,7 +12,6 @@ use crate::formats::plain::read_columns;
 use crate::formats::plain::slices::{Part, Slicer};
 use crate::formats::{Output, Position, Rows, Step};
 use arrow::array::{Array as _, ArrayRef};
-use arrow::buffer::Buffer;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
 use arrow::ipc::{Message, MessageHeader};
 use bytes::Bytes;
@@ -158,7 +157,7 @@ impl Reader {
     /// Takes the message that begins at the byte `at` of the object.
     fn read(&mut self, message: &Message<'_>, body: &Bytes, at: u64, first_row: u64) -> Result<(), ReadError> {
         let named = |word| PartName { word, number: at };
-        let body_buffer = Buffer::from(body.clone());
+        let body_buffer = message::aligned_body(body);
         match message.header_type() {
             MessageHeader::RecordBatch => {
                 let name = named("record batch at byte");

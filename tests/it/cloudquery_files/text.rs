@@ -297,5 +297,6 @@ async fn restored_types_of_text_stay_and_later_values_are_rescued() {
     assert_protocol(&second);
     assert_eq!((columns(&second, "t"), second.rows("t")), (expected, 1));
     assert_eq!(rescued(&second, "t"), [json!({"x": "no uuid", "n": "007"})]);
-    rig.stop().assert_clean();
+    let warnings = rig.stop().of_level("warn");
+    assert!(warnings.len() == 1 && warnings[0].contains("2 values that their columns cannot hold"), "{warnings:?}");
 }

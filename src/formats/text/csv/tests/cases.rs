@@ -1,6 +1,6 @@
 //! One case a rule of the dialect.
 
-use super::super::Sample;
+use super::super::{Header, Sample};
 use super::{MAX_ROW_BYTES, read, read_pieces, without_header};
 use crate::config::csv::{CsvOptions, Delimiter, InvalidUtf8, LongRows, RepeatedHeader, ShortRows, Trim};
 use crate::formats::text::chunk::{RAW_BYTES, SplitError};
@@ -270,4 +270,23 @@ fn only_a_record_is_held_and_of_one_that_is_too_long_its_beginning() {
     }
     assert!(most_held_bytes <= 9 << 20, "what a record may have, and what growing takes");
     assert!(splitter.held_bytes() <= RAW_BYTES as u64 + 1_000);
+}
+
+#[test]
+fn names_that_a_description_gives() {
+    let described = |names: &[&str], header: bool| CsvOptions {
+        described: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        header,
+        ..CsvOptions::default()
+    };
+    let of = |text: &str| Header::read(&described(&["id", "n"], false), b',', text.as_bytes());
+    assert_eq!(of("1,2\n").names, ["id", "n"]);
+    assert_eq!(of("t,s,1,2\n").names, ["_cq_sync_time", "_cq_source_name", "id", "n"]);
+    assert_eq!(of("t,s,g,1,2\n").names, ["_cq_sync_time", "_cq_source_name", "_cq_sync_group_id", "id", "n"]);
+    for text in ["1\n", "1,2,3\n", "1,2,3,4,5,6\n"] {
+        assert!(of(text).unnamed.is_some_and(|what| what.contains("2 columns")), "{text}");
+    }
+    assert_eq!(Header::read(&described(&["x"], true), b',', b"a,b\n").names, ["a", "b"], "the header says them");
+    let in_it = Header::read(&described(&["_cq_sync_time", "id"], false), b',', b"1,2,3\n");
+    assert!(in_it.unnamed.is_some(), "one alone is never added");
 }
