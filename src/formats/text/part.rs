@@ -13,9 +13,9 @@ use crate::formats::error::ReadError;
 use crate::formats::format::Format;
 use crate::formats::{Decoded, Output, Rows};
 use crate::schema::field::FileField;
-use crate::schema::rules::{Merges, Others};
 use crate::schema::fit::Fitted;
 use crate::schema::names::{CQ_ID, CQ_PARENT_ID};
+use crate::schema::rules::{Merges, Others};
 use crate::schema::table::ColumnSource;
 use crate::schema::text_forms::{TextForms, TextReading};
 use crate::schema::text_types::TextTypes;
@@ -92,7 +92,10 @@ impl Object {
             (Format::Text, None) => Parser::Lines(lines::Parser::new(options.dialect(format).invalid_utf8)),
             (_, None) => {
                 let fields = wanted.iter().filter_map(|index| names.get(*index)).cloned().collect();
-                Parser::Json(json::Parser::new(&options.json, shape, options.limits.max_depth, fields).leaving_out(Arc::clone(&output.rules)))
+                Parser::Json(
+                    json::Parser::new(&options.json, shape, options.limits.max_depth, fields)
+                        .leaving_out(Arc::clone(&output.rules)),
+                )
             }
         };
         let assembly = Assembly::new(&fields, output)?;

@@ -208,9 +208,7 @@ async fn types_come_back_from_the_values_of_text() {
         // Null in all rows; base64, which might be any text.
         assert_eq!([&types["src_cq_parent_id"], &types["c_binary"]], ["Utf8", "Utf8"], "{configuration}");
         let rows = sync.concatenated(SOURCE_TABLE);
-        for name in
-            ["_cq_id", "c_uuid", "c_json", "c_inet", "c_mac", "c_list_string", "c_map", "c_float64", "c_inf"]
-        {
+        for name in ["_cq_id", "c_uuid", "c_json", "c_inet", "c_mac", "c_list_string", "c_map", "c_float64", "c_inf"] {
             let array = rows.column_by_name(&renamed(name)).unwrap();
             let read: Vec<Value> = (0..3).map(|row| read_back(array, row, name)).collect();
             let sent: Vec<Value> =

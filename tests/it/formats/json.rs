@@ -136,7 +136,8 @@ async fn unknown_keys_behind_the_sample_are_rescued() {
 #[tokio::test]
 async fn keys_that_are_dropped_or_in_the_path_are_left_out() {
     let text = "{\"dt\":\"2023-05-05\",\"a\":1,\"_cq_x\":2,\"b\":{\"c\":3}}\n";
-    let spec = json!({"filetype": "auto", "partitions": "hive", "cq_columns": "drop", "columns": {"b": {"drop": true}}});
+    let spec =
+        json!({"filetype": "auto", "partitions": "hive", "cq_columns": "drop", "columns": {"b": {"drop": true}}});
     let (sync, _) = synced(&[("t/dt=2024-01-31/a.jsonl", text.as_bytes())], spec).await;
     assert_eq!(super::rows(&sync, "t"), ["2024-01-31 1 -"]);
     let spec = json!({"filetype": "auto", "partitions": {"style": "hive", "conflict": "file"}});

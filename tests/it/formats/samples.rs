@@ -41,7 +41,6 @@ async fn tables_of_tiny_objects_are_shown() {
 async fn without_a_rescue_column_nothing_is_lost_in_silence() {
     for (filetype, text) in [("csv", "a\n1\n2,3\n"), ("jsonl", "{\"a\":1}\n{\"a\":2,\"b\":3}\n")] {
         // What lies behind the sample has no column.
-        let text = format!("{}{text}", if filetype == "csv" { "" } else { "" });
         let key = format!("t/a.{filetype}");
         let spec = |on_mismatch: &str, on: &str| {
             json!({

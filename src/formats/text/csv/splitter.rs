@@ -9,11 +9,12 @@ use super::dialect::{DETECTED_BYTES, Dialect, FALLBACK_DELIMITER, detect};
 use super::header::Header;
 use crate::config::csv::{CsvOptions, Delimiter};
 use crate::formats::text::carry::Carry;
-use crate::formats::text::chunk::{BadReason, BadRecord, CHUNK_BYTES, CHUNK_FIELDS, CHUNK_RECORDS, Chunk, Cut, SplitError};
+use crate::formats::text::chunk::{
+    BadReason, BadRecord, CHUNK_BYTES, CHUNK_FIELDS, CHUNK_RECORDS, Chunk, Cut, SplitError,
+};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
 
 /// Cuts a text that comes in pieces. Where they are cut changes nothing in the records, their numbers and offsets.
 #[derive(Debug)]

@@ -10,10 +10,10 @@
 
 use super::document::Document;
 use super::gather::Gather;
-use crate::formats::text::chunk::CHUNK_FIELDS;
 use super::shape::{Shape, shape};
 use super::structure::{Structure, spaces_end};
 use crate::config::json::JsonOptions;
+use crate::formats::text::chunk::CHUNK_FIELDS;
 use crate::formats::text::chunk::{Cut, SplitError};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;

@@ -57,7 +57,6 @@ impl Layer {
         })
     }
 
-
     /// The compression.
     pub(super) fn compression(&self) -> Compression {
         self.compression
