@@ -76,6 +76,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("parquet", &["formats/parquet"]),
     ("arrow_avro", &["formats/avro"]),
+    ("bzip2", &["formats/avro", "formats/text/unpack"]),
+    ("flate2", &["formats/avro", "formats/text/unpack"]),
+    ("liblzma", &["formats/avro", "formats/text/unpack"]),
+    ("lz4_flex", &["formats/text/unpack"]),
+    ("snap", &["formats/avro", "formats/text/unpack"]),
     ("aws_config", &["s3"]),
     ("aws_credential_types", &["s3"]),
     ("aws_sdk_", &["s3"]),

@@ -204,7 +204,7 @@ async fn all_mistakes_are_told_at_once_each_with_its_field() {
         "mappings[6].glob: \"[a]\" is not a valid pattern: square brackets",
         "mappings[7].partitions.columns.m: \"itn64\" is not a type",
         "mappings[7].partitions.where[0]: \"m ~ 1\": write `name = value`",
-        "mappings[8].filetype: must be `auto` or `parquet` or",
+        "mappings[8].filetype: must be `parquet` or `auto` or `csv`",
         "modified.after: there is no such time: 2024-02-30",
     ] {
         assert!(error.message().contains(expected), "{expected}\nis not in\n{}", error.message());
