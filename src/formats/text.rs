@@ -49,7 +49,7 @@ const FIRST_WINDOW_BYTES: u64 = 512 << 10;
 /// By how much windows grow, until they have [`MAX_WINDOW_BYTES`].
 const WINDOW_GROWTH: u64 = 4;
 /// The largest window: what one GET brings before the time to its first byte stops counting.
-const MAX_WINDOW_BYTES: u64 = 8 << 20;
+pub(crate) const MAX_WINDOW_BYTES: u64 = 8 << 20;
 
 /// What a part takes while it is decoded: its text, where each field is, the arrays of the table, encoded rows.
 const PART_BYTES: u64 = 6 << 20;
@@ -57,6 +57,11 @@ const PART_BYTES: u64 = 6 << 20;
 const CODEC_BYTES: u64 = 512 << 10;
 /// How much more than its bytes an object takes while it is decoded that is smaller than a part.
 const SMALL_FACTOR: u64 = 24;
+
+/// The size of the window that begins at this offset, where memory has room for it.
+pub(crate) fn window_bytes(start: u64) -> u64 {
+    start.saturating_mul(WINDOW_GROWTH - 1).clamp(FIRST_WINDOW_BYTES, MAX_WINDOW_BYTES)
+}
 
 /// An object of text.
 #[derive(Debug, Clone)]
@@ -105,8 +110,7 @@ impl File {
         let window = match start {
             // All of it at once: it is in memory.
             0 if most_bytes == u64::MAX => self.object_bytes,
-            0 => FIRST_WINDOW_BYTES,
-            start => start.saturating_mul(WINDOW_GROWTH - 1).clamp(FIRST_WINDOW_BYTES, MAX_WINDOW_BYTES),
+            start => window_bytes(start),
         };
         let end = start.saturating_add(window.min(most_bytes.max(1))).min(self.object_bytes);
         let next = Position { part: end, first_row: 0 };

@@ -1,5 +1,6 @@
 //! How many requests a sync makes, by the sizes of its objects, and what they cost. Pure.
 
+use crate::formats::text;
 use crate::s3::coalesce::MAX_GET_BYTES;
 use crate::sync::need::SMALL_OBJECT_BYTES;
 
@@ -66,6 +67,12 @@ impl Gets {
         self.requests.bytes = self.requests.bytes.saturating_add(size_bytes);
     }
 
+    /// An object of text that is sent: it is read in windows, without a look at it.
+    pub(crate) fn send_text(&mut self, size_bytes: u64) {
+        self.requests.gets += windows(size_bytes);
+        self.requests.bytes = self.requests.bytes.saturating_add(size_bytes);
+    }
+
     /// An object of which only the head is read.
     pub(crate) fn look(&mut self) {
         self.requests.gets += 1;
@@ -75,6 +82,19 @@ impl Gets {
     pub(crate) fn requests(&self) -> Requests {
         self.requests
     }
+}
+
+/// The windows in which an object of text is read: a small one is fetched whole.
+fn windows(size_bytes: u64) -> u64 {
+    if size_bytes <= SMALL_OBJECT_BYTES {
+        return 1;
+    }
+    let (mut windows, mut end) = (0, 0);
+    while end < size_bytes && text::window_bytes(end) < text::MAX_WINDOW_BYTES {
+        end += text::window_bytes(end);
+        windows += 1;
+    }
+    windows + size_bytes.saturating_sub(end).div_ceil(text::MAX_WINDOW_BYTES)
 }
 
 #[cfg(test)]
@@ -94,6 +114,13 @@ mod tests {
         assert_eq!(gets(8 * MIB, &[8 * MIB, 8 * MIB]), 3);
         assert_eq!(gets(128 * MIB, &[9 * MIB]), 2);
         assert_eq!(gets(0, &[100 * MIB]), 1 + 7);
+    }
+
+    #[test]
+    fn texts_are_read_in_windows_that_grow() {
+        const MIB: u64 = 1 << 20;
+        // 0.5, 1.5 and 6 MiB, then 8 MiB each.
+        assert_eq!([1, 8 * MIB, 8 * MIB + 1, 16 * MIB, 16 * MIB + 1, 80 * MIB].map(windows), [1, 1, 4, 4, 5, 12]);
     }
 
     #[test]

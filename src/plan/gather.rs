@@ -17,7 +17,7 @@ use crate::sync::context::Context;
 use crate::sync::incremental::{State, column_options};
 use crate::sync::listing::{self, Selected};
 use crate::sync::sample::{Sample, samples};
-use crate::tables::group::{Grouper, Table};
+use crate::tables::group::{Grouper, ListedObject, Table};
 use crate::tables::mapping::{Mappings, Match};
 use crate::tables::prune::{Announced, Refused};
 use crate::tables::select::Selector;
@@ -137,6 +137,11 @@ pub(crate) async fn plan(
     })
 }
 
+/// Counts the GETs of an object that is sent.
+fn send(gets: &mut Gets, object: &ListedObject) {
+    if object.format.is_sampled() { gets.send_text(object.size_bytes) } else { gets.send(object.size_bytes) }
+}
+
 /// Why the object with this key is in its table, or is skipped. With `size_bytes` nothing is asked of S3 or a backend.
 ///
 /// # Errors
@@ -241,11 +246,11 @@ impl Planning<'_> {
             let key = table.object_key(object);
             readable.add(object.size_bytes);
             partitions.see(&key, object.size_bytes);
-            self.full_sync.send(object.size_bytes);
+            send(&mut self.full_sync, object);
             if state.as_ref().is_none_or(|state| !state.is_done(&key, object)) {
                 new.add(object.size_bytes);
-                self.sync.send(object.size_bytes);
-            } else if looks_at_all {
+                send(&mut self.sync, object);
+            } else if looks_at_all && !object.format.is_sampled() {
                 self.sync.look();
             }
         }

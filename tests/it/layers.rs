@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cli",
             "cloudquery",
             "config",
+            "formats",
             "plugin",
             "s3",
             "schema",
