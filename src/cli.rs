@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 /// Name and version in the form of SDK plugins: `cq-source-s3 version v1.2.3 (commit)`.
 const VERSION: &str = concat!("version ", env!("CQ_SOURCE_S3_VERSION"), " (", env!("CQ_SOURCE_S3_COMMIT"), ")");
 
-/// CloudQuery source plugin that streams the Parquet objects of an S3 bucket to any destination.
+/// CloudQuery source plugin that streams the objects of an S3 bucket to any destination.
 #[derive(Debug, Parser)]
 #[command(name = "cq-source-s3", version = VERSION, arg_required_else_help = true, subcommand_required = true)]
 pub struct Cli {

@@ -182,6 +182,12 @@ impl Format {
         }
     }
 
+    /// How many of its first bytes tell the columns of an object, in bytes; `None`: they stand in the file. Text that is packed
+    /// holds more than these once it is unpacked, so less than a request is worth is never asked for.
+    pub(crate) fn sample_bytes(self, options: &TableOptions) -> Option<u64> {
+        self.is_sampled().then(|| options.schema.sample.bytes.max(self.first_head_bytes()))
+    }
+
     /// How much larger a parsed head is than its bytes, roughly.
     pub(crate) fn parsed_head_factor(self) -> u64 {
         match self {

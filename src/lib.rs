@@ -1,5 +1,5 @@
-//! cq-source-s3: a CloudQuery source plugin that lists an S3 bucket, derives tables from key prefixes, reads the
-//! Parquet objects and streams Arrow record batches over gRPC.
+//! cq-source-s3: a CloudQuery source plugin that lists an S3 bucket, makes tables of the keys, reads the
+//! objects (Parquet, CSV, JSON, Avro, Arrow) and streams Arrow record batches over gRPC.
 //!
 //! ```text
 //!  run ── cli                        what the process is told                 telemetry, shutdown: for everybody
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The data path of a sync: list the keys, make tables of them, read what the files say of themselves until their columns
-//! agree, announce the tables, then fetch, decode, cast and send object by object.
+//! agree, announce the tables, then fetch, decode, cast and send: small objects of a table together, large ones by themselves.
 //!
 //! The modules in reading order; `tests/it/layers.rs` has which of them uses which:
 //!

@@ -1,9 +1,10 @@
 //! The conductor of one sync: list → survey → announce → send → conclude.
 //!
 //! [`run`] walks the phases. Listing ([`listing`]) and [`survey`] come first, since all migrates go out before the first
-//! insert; then every object is a task of its own ([`mod@insert`], [`sending`]), `concurrency` at a time, tables taking turns.
-//! Nothing is written to disk. What fails in one object or table is reported at once (an error line, and a MessageError if
-//! the peer takes them, [`report`]) and the rest goes on; whether the stream then ends with an error is the spec's choice.
+//! insert; then every object is a task ([`mod@insert`], [`sending`]), and the small ones of a table share one ([`together`]):
+//! `concurrency` tasks at a time, tables taking turns. Nothing is written to disk. What fails in one object or table is reported
+//! at once (an error line, and a MessageError if the peer takes them, [`report`]) and the rest goes on; whether the stream then
+//! ends with an error is the spec's choice.
 //! How far it is, the log says now and then ([`progress`]); a collector, where there is one, gets counters and spans.
 //!
 //! Everything a sync starts ends with it: tasks live in a `JoinSet`, which aborts them when [`run`]'s future is dropped.

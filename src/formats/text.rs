@@ -41,7 +41,7 @@ const MAX_SAMPLE_BYTES: u64 = 4 << 20;
 /// How much more than the bytes of a sample its unpacked text and its fields take, roughly.
 pub(crate) const SAMPLE_FACTOR: u64 = 8;
 
-/// Parts of an object that are in memory at a time: one that is sent, and one that is decoded meanwhile.
+/// Parts of an object that are in memory at a time: one that is sent, and two that are decoded meanwhile.
 pub(crate) const PARTS_AT_A_TIME: usize = 3;
 
 /// The first window of an object: small, so that its first rows are not late.

@@ -13,7 +13,7 @@ use crate::cloudquery::schema;
 use crate::cloudquery::source::{ErrorKind, Grant, Message, SourceError};
 use crate::config::{BadRows as Policy, MostBadRows, OnBadRow};
 use crate::formats::error::ReadError;
-use crate::formats::text::chunk::BadRecord;
+use crate::formats::text::chunk::{BadRecord, RAW_BYTES};
 use crate::memory::MessagePool;
 use crate::schema::rules::ColumnRules;
 use crate::schema::table::TableSchema;
@@ -27,8 +27,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bad records of a table that the log names one by one; the others it counts.
 const MAX_LOGGED: u64 = 10;
-/// Of a record's bytes, what its row in the table of bad records has.
-const MAX_RAW_BYTES: usize = 64 << 10;
 /// Bad records of an object at most, unless the spec says otherwise: as many or
 /// [`DEFAULT_MOST_PERCENT`] of all, whichever is more.
 const DEFAULT_MOST: u64 = 1_000;
@@ -195,7 +193,7 @@ fn batch(schema: &SchemaRef, bucket: &str, key: &str, bad: &[BadRecord]) -> Resu
         Arc::new(bad.iter().map(|record| i64::try_from(of(record)).ok()).collect::<Int64Array>())
     };
     let raw = |record: &BadRecord| {
-        let bytes = &record.raw[..record.raw.len().min(MAX_RAW_BYTES)];
+        let bytes = &record.raw[..record.raw.len().min(RAW_BYTES)];
         // PostgreSQL takes no U+0000.
         String::from_utf8_lossy(bytes).replace('\0', "")
     };

@@ -19,10 +19,6 @@ impl HeadGuess {
     /// of a small object (unless the table's heads are larger than that: then one request is worth more than bytes), a
     /// sixteenth of a medium one, a 128th of a large one.
     pub fn head_bytes(&self, format: Format, object_bytes: u64) -> u64 {
-        if format.is_sampled() {
-            // What is looked at tells the columns: it must not hang on what was seen before.
-            return format.first_head_bytes().clamp(8, object_bytes.max(8));
-        }
         let most = match object_bytes {
             0..ROOMY_OBJECT_BYTES => object_bytes / 2,
             ROOMY_OBJECT_BYTES..SMALL_OBJECT_BYTES => object_bytes / 16,

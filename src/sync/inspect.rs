@@ -166,7 +166,12 @@ impl Inspector<'_> {
     pub async fn fetch(self, object_bytes: u64, etag: Option<&ETag>, mut from: Room<'_>) -> Result<Found, Error> {
         let Self { store, guess, budget, kind, key } = self;
         let format = kind.format;
-        let head_bytes = from.cut(format, guess.head_bytes(format, object_bytes));
+        let head_bytes = match format.sample_bytes(kind.options) {
+            // What is looked at tells the columns: it hangs on the spec, not on what was seen before.
+            Some(sample_bytes) => sample_bytes.min(object_bytes).max(1),
+            None => guess.head_bytes(format, object_bytes),
+        };
+        let head_bytes = from.cut(format, head_bytes);
         let mut room = from.take(format, head_bytes).await?;
         let range = match format.head_at() {
             HeadAt::Start => ByteRange::Prefix { len: head_bytes },

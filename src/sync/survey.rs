@@ -1,7 +1,8 @@
 //! The survey: what columns does each table have, and what does each object need?
 //!
 //! A table's schema comes from what all its objects say of themselves, over all tables: small reads, many at a time
-//! ([`heads_at_a_time`](super::context::heads_at_a_time)). Of each object its version and the memory that it will need are kept,
+//! ([`heads_at_a_time`](super::context::heads_at_a_time)). Text says nothing of itself: of its objects a few are looked at
+//! ([`super::sample`]). Of each object its version and the memory that it will need are kept,
 //! and of each table at most two file schemas; and while the reserve has room, what saves the insert phase a GET: a small
 //! object is fetched whole and kept, which is its only GET, and of a large one the parsed head is kept.
 

@@ -135,8 +135,8 @@ pub(super) async fn send(cx: &Context, run: &Arc<TableRun>, mut tasks: Vec<Task>
     let objects =
         tasks.iter().zip(fetched).map(|(task, fetched)| Some((source(cx, run, task, fetched.as_ref()?), fetched?)));
     let decoding = Decoding { objects: objects.collect(), run: Arc::clone(run), most_rows: cx.rows_per_record };
-    let Encoded { messages, ends } = match cpu::run(move || decoding.encode()).await {
-        Ok(encoded) => encoded?,
+    let Encoded { messages, ends } = match cpu::run(move || decoding.encode()).await.and_then(|encoded| encoded) {
+        Ok(encoded) => encoded,
         Err(error @ Error::Cancelled) => return Err(error),
         Err(error) => {
             // Whose fault it is shows when each is read by itself.

@@ -94,7 +94,7 @@ fn help(arguments: &[&str]) -> String {
 fn help_of_all_commands() {
     check(
         &expect![[r#"
-        CloudQuery source plugin that streams the Parquet objects of an S3 bucket to any destination
+        CloudQuery source plugin that streams the objects of an S3 bucket to any destination
 
         Usage: cq-source-s3 <COMMAND>
 

@@ -35,9 +35,8 @@ pub(super) struct RowSink<'a> {
     bad: BadRows,
 }
 
-/// Parts of a step that are decoded at a time, the one that is sent included: two keep the other core of two busy while one
-/// waits for the peer, and with more cores other objects are read beside. What they take counts as decoding
-/// ([`crate::formats::text`]).
+/// Parts of a step that are in memory at a time: two keep both cores of two busy while the third is sent or waits for the peer,
+/// and with more cores other objects are read beside. What they take counts as decoding ([`crate::formats::text`]).
 const PARTS_AT_A_TIME: usize = crate::formats::text::PARTS_AT_A_TIME;
 
 /// The rows of a message.

@@ -26,6 +26,20 @@ async fn a_first_record_longer_than_the_sample_is_read() {
     assert_eq!((&columns[0][..], &rows[..]), ("a Int64", &["1 -".to_owned(), "2 -".to_owned()][..]));
 }
 
+/// Objects that are too large to be kept are looked at by their first bytes: as many as the spec says.
+#[tokio::test]
+async fn a_larger_sample_looks_further_into_a_large_object() {
+    let half = format!("1.5{}\n", "0".repeat(200));
+    let (whole, halves) = ("1\n".repeat(150 << 10), half.repeat(45_000));
+    let text = format!("a\n{whole}{halves}");
+    assert!(text.len() > 8 << 20);
+    for (bytes, column) in [("256 KiB", "a Int64"), ("1 MiB", "a Float64")] {
+        let spec = json!({"filetype": "csv", "schema": {"sample": {"bytes": bytes}}});
+        let (sync, _) = synced(&[("t/a.csv", text.as_bytes())], spec).await;
+        assert_eq!(columns(&sync, "t")[0], column, "{bytes}");
+    }
+}
+
 /// A look at an object reads only its first bytes, however short it is.
 #[tokio::test]
 async fn tables_of_tiny_objects_are_shown() {
